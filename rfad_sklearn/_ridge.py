@@ -1,0 +1,85 @@
+"""Kernel ridge regression in float64: relative ridge, Cholesky, leave-one-out scores, temperature scaling."""
+
+import torch
+
+# Tiny absolute term, relative to the mean diagonal: it only keeps the Cholesky factorisation from failing by rounding.
+_JITTER = 1e-10
+
+
+class SingularKernelError(ValueError):
+    """The regularised kernel matrix is not positive definite, or not finite."""
+
+
+def regularised(kernel, reg):
+    """``K + (reg + jitter) * tr(K) / n * I`` in float64: ``reg`` is relative to the mean diagonal."""
+    kernel = kernel.double()
+    shift = (reg + _JITTER) * kernel.diagonal().mean()
+    return kernel + shift * torch.eye(kernel.shape[0], dtype=kernel.dtype, device=kernel.device)
+
+
+def cholesky(matrix, reg):
+    """Cholesky factor with an error that says what to do."""
+    factor, info = torch.linalg.cholesky_ex(matrix)
+    if bool(info.any()) or not bool(torch.isfinite(factor.diagonal()).all()):
+        state = "not finite" if not bool(torch.isfinite(matrix).all()) else "not positive definite"
+        raise SingularKernelError(
+            f"The kernel matrix of {matrix.shape[0]} points with reg={reg!r} is {state}; raise reg, remove duplicate rows "
+            "or scale the columns of X."
+        )
+    return factor
+
+
+def solve_targets(kernel, targets, reg):
+    """Dual coefficients ``(K + reg tr(K)/n I)^-1 Y``, float64, differentiable."""
+    factor = cholesky(regularised(kernel, reg), reg)
+    return torch.cholesky_solve(targets.double(), factor)
+
+
+def leave_one_out_scores(kernel, targets, reg):
+    """Scores of each row by the ridge fitted on all the other rows, in closed form (Rasmussen and Williams 2006, eq. 5.12)."""
+    factor = cholesky(regularised(kernel, reg), reg)
+    inverse = torch.cholesky_inverse(factor)
+    targets = targets.double()
+    return targets - (inverse @ targets) / inverse.diagonal()[:, None]
+
+
+def inverse_square_root(kernel, reg):
+    """Symmetric ``(K + reg tr(K)/n I)^-1/2`` in float64."""
+    values, vectors = torch.linalg.eigh(regularised(kernel, reg))
+    values = values.clamp_min(values[-1] * 1e-12)
+    return (vectors * values.rsqrt()) @ vectors.T
+
+
+def fit_platt_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_steps=50):
+    """Scale that minimises the cross entropy of ``softmax(scale * scores)`` (Guo et al. 2017), by Newton steps in its logarithm.
+
+    Parameters
+    ----------
+    scores : tensor of shape (n, n_classes)
+    labels : int tensor of shape (n,)
+    start : float
+    floor, ceiling : float
+        Bounds of the result: no scores, however bad or good, give a flipped or an infinite scale.
+
+    Returns
+    -------
+    float
+    """
+    scores = scores.detach().double()
+    picked = scores.gather(1, labels[:, None]).squeeze(1)
+    bounds = torch.log(torch.tensor([floor, ceiling], dtype=torch.float64))
+    log_scale = torch.log(torch.tensor(float(start), dtype=torch.float64)).clamp(*bounds).item()
+    for _ in range(n_steps):
+        scale = torch.exp(torch.tensor(log_scale, dtype=torch.float64)).item()
+        probabilities = torch.softmax(scale * scores, dim=1)
+        mean = (probabilities * scores).sum(1)
+        variance = (probabilities * scores.square()).sum(1) - mean.square()
+        slope = scale * (mean - picked).mean().item()
+        # The second derivative in log(scale) can be negative far from the optimum; its Gauss-Newton part cannot.
+        curvature = scale**2 * variance.mean().item() + max(slope, 0.0)
+        step = -slope / max(curvature, 1e-12)
+        new = min(max(log_scale + min(max(step, -1.0), 1.0), bounds[0].item()), bounds[1].item())
+        if abs(new - log_scale) < 1e-8:
+            break
+        log_scale = new
+    return float(torch.exp(torch.tensor(new if n_steps else log_scale, dtype=torch.float64)))

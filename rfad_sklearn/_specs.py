@@ -1,0 +1,176 @@
+"""Descriptions of the networks: frozen values that know shapes but no arrays.
+
+One spec yields the random finite network (``random_features``) and the exact infinite-width kernel (``_exact_kernels``), so
+that the two cannot drift apart.
+"""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from numbers import Integral, Real
+
+__all__ = ["ConvNet", "MLP"]
+
+
+def _check_fields(spec):
+    name = type(spec).__name__
+    for field in ("depth", "width"):
+        value = getattr(spec, field)
+        if not isinstance(value, Integral) or isinstance(value, bool):
+            raise TypeError(f"{name}: {field} must be an int, got {value!r}.")
+        if value < 1:
+            raise ValueError(f"{name}: {field} must be at least 1, got {value!r}.")
+    for field, least, word in (("sigma_w", 0.0, "above 0"), ("sigma_b", -1.0, "at least 0")):
+        value = getattr(spec, field)
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(f"{name}: {field} must be a float, got {value!r}.")
+        if not (math.isfinite(value) and value > least and (field != "sigma_b" or value >= 0)):
+            raise ValueError(f"{name}: {field} must be finite and {word}, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Fully connected ReLU network for flat rows.
+
+    ``depth`` blocks of [dense -> ReLU] and a dense read-out. Weights are drawn from N(0, sigma_w^2 / fan_in), biases from
+    N(0, sigma_b^2).
+
+    Parameters
+    ----------
+    depth : int, default=3
+        Number of hidden layers.
+    width : int, default=1024
+        Units per hidden layer. The infinite-width kernel does not depend on it.
+    sigma_w : float, default=sqrt(2)
+        Standard deviation of the weights, before division by the square root of the fan-in.
+    sigma_b : float, default=0.1
+        Standard deviation of the biases.
+
+    Examples
+    --------
+    >>> from rfad_sklearn import MLP
+    >>> MLP(depth=2).n_features((64,))
+    1024
+    """
+
+    depth: int = 3
+    width: int = 1024
+    sigma_w: float = 2**0.5
+    sigma_b: float = 0.1
+
+    def __post_init__(self):
+        _check_fields(self)
+
+    def fits(self, shape):
+        """Whether inputs of this shape can be fed to the network: ``(n_columns,)`` can."""
+        return len(shape) == 1
+
+    def n_features(self, shape):
+        """Number of last hidden activations of one network."""
+        return self.width
+
+    def check_shape(self, shape):
+        """Raise ``ValueError`` when inputs of ``shape`` cannot be fed to the network."""
+        if not self.fits(shape):
+            raise ValueError(f"architecture={self!r} takes flat rows, got images of shape {tuple(shape)}; use a ConvNet.")
+
+
+@dataclass(frozen=True)
+class ConvNet:
+    """Convolutional ReLU network of the dataset-distillation literature.
+
+    ``depth`` blocks of [3x3 convolution, zero padding 1 -> ReLU -> 2x2 average pooling], a read-out and a dense layer. Weights
+    are drawn from N(0, sigma_w^2 / fan_in), biases from N(0, sigma_b^2). Pooling floors: a 7x7 map becomes 3x3.
+
+    Parameters
+    ----------
+    depth : int, default=3
+        Number of blocks. With pooling, image sides must be at least ``2**depth``.
+    width : int, default=256
+        Channels per block. The infinite-width kernel does not depend on it.
+    sigma_w : float, default=sqrt(2)
+        Standard deviation of the weights, before division by the square root of the fan-in.
+    sigma_b : float, default=0.1
+        Standard deviation of the biases.
+    pooling : {"avg", "none"}, default="avg"
+        Whether each block ends with 2x2 average pooling.
+    readout : {"flatten", "mean"}, default="flatten"
+        What the dense layer reads: all positions, or their mean (global average pooling).
+
+    Examples
+    --------
+    >>> from rfad_sklearn import ConvNet
+    >>> ConvNet(depth=3, width=128).n_features((28, 28, 1))
+    1152
+    """
+
+    depth: int = 3
+    width: int = 256
+    sigma_w: float = 2**0.5
+    sigma_b: float = 0.1
+    pooling: str = "avg"
+    readout: str = "flatten"
+
+    def __post_init__(self):
+        _check_fields(self)
+        for field, choices in (("pooling", ("avg", "none")), ("readout", ("flatten", "mean"))):
+            value = getattr(self, field)
+            if value not in choices:
+                raise ValueError(f"ConvNet: {field} must be one of {choices}, got {value!r}.")
+
+    def _final_side(self, side):
+        return side >> self.depth if self.pooling == "avg" else side
+
+    def fits(self, shape):
+        """Whether images of shape ``(H, W, channels)`` survive all the pooling stages."""
+        return len(shape) == 3 and min(self._final_side(side) for side in shape[:2]) >= 1
+
+    def n_features(self, shape):
+        """Number of last hidden activations of one network for images of shape ``(H, W, channels)``."""
+        positions = 1 if self.readout == "mean" else self._final_side(shape[0]) * self._final_side(shape[1])
+        return self.width * positions
+
+    def check_shape(self, shape):
+        """Raise ``ValueError`` when images of ``shape`` cannot be fed to the network."""
+        if len(shape) != 3:
+            raise ValueError(
+                f"architecture={self!r} takes images, got flat rows of {shape[0]} columns; "
+                "give image_shape=(H, W) or (H, W, channels), or use an MLP."
+            )
+        if not self.fits(shape):
+            deepest = int(math.log2(min(shape[:2])))
+            raise ValueError(
+                f"depth={self.depth} needs images of at least {2**self.depth}x{2**self.depth} pixels, got "
+                f"{shape[0]}x{shape[1]}; use depth <= {deepest} or ConvNet(pooling='none')."
+            )
+
+
+SPECS = {"ConvNet": ConvNet, "MLP": MLP}
+
+
+def spec_to_dict(spec):
+    """Plain dictionary of a spec, for a JSON string."""
+    return {"name": type(spec).__name__, **asdict(spec)}
+
+
+def spec_from_dict(values):
+    """Spec of a dictionary made by :func:`spec_to_dict`."""
+    values = dict(values)
+    name = values.pop("name", None)
+    if name not in SPECS:
+        raise ValueError(f"unknown network {name!r}; known: {sorted(SPECS)}.")
+    return SPECS[name](**values)
+
+
+def same_kernel(first, second):
+    """Whether two specs have the same infinite-width kernel: all fields but ``width`` are equal."""
+    return type(first) is type(second) and first == replace(second, width=first.width)
+
+
+def auto_spec(shape, conv_width, mlp_width):
+    """Default network for inputs of ``shape``: a ConvNet for images, with fewer pooling stages under 8x8; else an MLP."""
+    if len(shape) == 1:
+        return MLP(width=mlp_width)
+    smallest = min(shape[:2])
+    if smallest < 2:
+        return ConvNet(width=conv_width, pooling="none")
+    return ConvNet(width=conv_width, depth=min(3, int(math.log2(smallest))))
