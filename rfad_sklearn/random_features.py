@@ -8,6 +8,7 @@ import math
 
 import torch
 import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
 
 from ._specs import MLP
 
@@ -120,9 +121,7 @@ def network_features(spec, networks, x, *, recompute=False):
     inputs = x.to(dtype) if is_mlp else _convnet_inputs(spec, x.to(dtype))
     if recompute and torch.is_grad_enabled():
         return [
-            torch.utils.checkpoint.checkpoint(
-                forward, spec, network, inputs, use_reentrant=False, preserve_rng_state=False
-            )
+            checkpoint(forward, spec, network, inputs, use_reentrant=False, preserve_rng_state=False)
             for network in networks
         ]
     return [forward(spec, network, inputs) for network in networks]
@@ -134,14 +133,20 @@ def cached_features(spec, networks, x, *, out=None):
 
     Returns
     -------
-    tensor of shape (n_networks, n, n_features), float32
+    tensor of shape (n, n_networks, n_features), float32
         ``out`` when given.
     """
-    shape = (len(networks), x.shape[0], spec.n_features(tuple(x.shape[1:])))
     if out is None:
+        shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
         out = torch.empty(shape, dtype=torch.float32, device=x.device)
     for start in range(0, x.shape[0], _CHUNK):
         rows = slice(start, start + _CHUNK)
-        for slot, features in zip(out, network_features(spec, networks, x[rows]), strict=True):
-            slot[rows] = features
+        for slot, features in enumerate(network_features(spec, networks, x[rows])):
+            out[rows, slot] = features
     return out
+
+
+def kernel_product(spec, first, second):
+    """``sigma_w^2 <phi, phi'> + sigma_b^2``: the NNGP estimate for activations of shape ``(n, n_networks, n_features)``."""
+    first, second = first.flatten(1), second.flatten(1)
+    return spec.sigma_w**2 / first.shape[1] * (first @ second.T) + spec.sigma_b**2

@@ -1,0 +1,44 @@
+"""Devices and number types by name."""
+
+import torch
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
+
+
+def resolve_device(device):
+    """``torch.device`` of a user's ``device``: ``"auto"`` is CUDA when there is one, else the CPU."""
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device={device!r} is not available here ({str(error).splitlines()[0]}); use 'auto', 'cpu' or the name of a device "
+            "that torch can reach."
+        ) from error
+    if resolved.type == "meta":
+        raise ValueError("device='meta' cannot hold data; use 'auto', 'cpu' or 'cuda'.")
+    return resolved
+
+
+def has_fast_bfloat16(device):
+    """Whether the hardware multiplies bfloat16 matrices faster than float32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # Older versions of torch do not tell; float32 is right everywhere.
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def resolve_dtype(dtype, device, *, reduced=False):
+    """``torch.dtype`` of a user's ``dtype``.
+
+    ``"auto"`` is float32, or bfloat16 when ``reduced`` precision is welcome and the device is fast at it.
+    """
+    if dtype == "auto":
+        return torch.bfloat16 if reduced and has_fast_bfloat16(device) else torch.float32
+    name = str(dtype).removeprefix("torch.")
+    if name not in _DTYPES:
+        raise ValueError(f"dtype={dtype!r} is unknown; use 'auto', {', '.join(map(repr, _DTYPES))}.")
+    return _DTYPES[name]

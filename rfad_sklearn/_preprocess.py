@@ -1,0 +1,125 @@
+"""Preprocessing as one numeric value: standardisation, optional per-row norm, optional low-rank whitening.
+
+The value travels inside the coreset and its file. What fits it lives in ``preprocessing``.
+"""
+
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+_SMALLEST_NORM = 1e-12
+
+
+def low_rank_scaling(z, components, gains, tail, asarray=np.asarray):
+    """Scale by ``gains`` along the orthonormal rows of ``components`` and by ``tail`` along everything else."""
+    components = asarray(components)
+    return tail * z + ((z @ components.T) * (asarray(gains) - tail)) @ components
+
+
+def row_standardized(z):
+    """Each row minus its mean, divided by its standard deviation; works on numpy arrays and torch tensors alike."""
+    z = z - z.mean(axis=1, keepdims=True)
+    return z / ((z * z).mean(axis=1, keepdims=True) + _SMALLEST_NORM) ** 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """``z = W norm((x - offset) / scale)`` with ``W`` a truncated whitening; every part but the first may be absent.
+
+    Parameters
+    ----------
+    offset, scale : array of shape (d,)
+        In raw units.
+    row_norm : bool, default=False
+        Standardise every row (every image) by its own mean and deviation.
+    components : array of shape (k, d), optional
+        Orthonormal rows: the leading eigenvectors of the whitening.
+    gains : array of shape (k,), optional
+        Factors along the components.
+    tail : float, default=1.0
+        Factor along everything orthogonal to them.
+    """
+
+    offset: np.ndarray
+    scale: np.ndarray
+    row_norm: bool = False
+    components: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
+    gains: np.ndarray = field(default_factory=lambda: np.empty(0))
+    tail: float = 1.0
+
+    def __post_init__(self):
+        d, k = self.offset.shape[-1], len(self.gains)
+        if self.offset.shape != (d,) or self.scale.shape != (d,):
+            raise ValueError("Preprocessing: offset and scale must be vectors of the same length.")
+        if self.components.shape != ((k, d) if k else (0, 0)):
+            raise ValueError(f"Preprocessing: components must be of shape {(k, d)}, got {self.components.shape}.")
+        for name in ("offset", "scale", "components", "gains"):
+            if not np.isfinite(getattr(self, name)).all():
+                raise ValueError(f"Preprocessing: {name} holds NaN or infinity.")
+        if not ((self.scale > 0).all() and (self.gains > 0).all() and self.tail > 0 and np.isfinite(self.tail)):
+            raise ValueError("Preprocessing: scale, gains and tail must be positive and finite.")
+
+    @classmethod
+    def identity(cls, d):
+        """The value that changes nothing."""
+        return cls(np.zeros(d), np.ones(d))
+
+    @property
+    def n_features(self):
+        """Number of columns it takes."""
+        return len(self.offset)
+
+    def apply(self, X):
+        """Preprocessed rows ``(n, d)`` of raw rows; float64 stays float64, everything else becomes float32."""
+        dtype = np.float64 if X.dtype == np.float64 else np.float32
+        z = (X.astype(dtype) - self.offset.astype(dtype)) / self.scale.astype(dtype)
+        if self.row_norm:
+            z = row_standardized(z)
+        return self._whiten(z, np.asarray).astype(dtype, copy=False)
+
+    def invert(self, Z):
+        """Raw rows of preprocessed ones. With ``row_norm`` only ``apply(invert(Z)) == Z`` holds, for Z in the range of ``apply``."""
+        return (self._unwhiten(np.asarray(Z, dtype=np.float64), np.asarray) * self.scale + self.offset).astype(Z.dtype)
+
+    def project(self, z, asarray=np.asarray):
+        """``apply(invert(z))``, differentiable for torch tensors when ``asarray`` makes arrays of their kind."""
+        if not self.row_norm:
+            return z
+        return self._whiten(row_standardized(self._unwhiten(z, asarray)), asarray)
+
+    def _whiten(self, z, asarray):
+        return low_rank_scaling(z, self.components, self.gains, self.tail, asarray) if len(self.gains) else z
+
+    def _unwhiten(self, z, asarray):
+        if not len(self.gains):
+            return z
+        return low_rank_scaling(z, self.components, 1 / self.gains, 1 / self.tail, asarray)
+
+    def __eq__(self, other):
+        if not isinstance(other, Preprocessing):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    __hash__ = None
+
+
+class TransformerPreprocessing:
+    """A user's fitted scikit-learn transformer behind the same three verbs. It cannot be written to a coreset file."""
+
+    row_norm = False
+
+    def __init__(self, transformer, n_features):
+        self.transformer, self.n_features = transformer, n_features
+
+    def apply(self, X):
+        """Rows transformed by the user's transformer, as a float array."""
+        Z = np.asarray(self.transformer.transform(X))
+        return Z.astype(np.float64 if Z.dtype == np.float64 else np.float32, copy=False)
+
+    def invert(self, Z):
+        """Raw rows by the transformer's ``inverse_transform``."""
+        return np.asarray(self.transformer.inverse_transform(Z))
+
+    def project(self, z, asarray=np.asarray):
+        """Preprocessed rows are taken as they are: ``transform(inverse_transform(z)) == z`` is the transformer's promise."""
+        return z
