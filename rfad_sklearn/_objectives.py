@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from ._ridge import fit_platt_scale, solve_targets
-from .random_features import cached_features, draw_network, kernel_product, network_features
+from .random_features import cached_features, cpu_networks, draw_network, kernel_product, network_features
 
 # Bytes of activations kept for the backward pass; above it they are computed a second time.
 _ACTIVATION_BUDGET = 512 * 2**20
@@ -80,10 +80,10 @@ class RandomFeatureObjective:
     an honest estimate of the loss with fresh ones.
     """
 
-    def __init__(self, spec, data, config, *, generator, device, dtype, to_input=None):
+    def __init__(self, spec, data, config, *, generator, device, dtype, project=None):
         self.spec, self.data, self.config = spec, data, config
         self.generator, self.device, self.dtype = generator, device, dtype
-        self.to_input = to_input or (lambda x: x)
+        self.project = project
         self.whole = config.batch_size >= len(data.train)
         self.stream = _RowStream(data.train, generator)
         self.rows = data.train if self.whole else self.stream.take(config.batch_size)
@@ -106,9 +106,7 @@ class RandomFeatureObjective:
     def loss(self, variables):
         """Loss of the coreset on the pool, with gradients to the variables only."""
         scores = self.scores(variables)
-        return prediction_loss(
-            self.config.loss, scores, *self._labels(self.rows), variables["log_scale"]
-        )
+        return prediction_loss(self.config.loss, scores, *self._labels(self.rows), variables["log_scale"])
 
     def after_step(self):
         """Replace the rows and the networks whose time is up."""
@@ -130,15 +128,19 @@ class RandomFeatureObjective:
         """Accuracy, and cross entropy at its best scale, on held-out rows with networks of their own; None without any."""
         if not len(self.data.validation):
             return None
+        scores, labels = self.validation_scores(variables)
+        scale = fit_platt_scale(scores, labels, start=variables["log_scale"].exp().item())
+        accuracy = (scores.argmax(1) == labels).double().mean().item()
+        return accuracy, F.cross_entropy(scale * scores, labels).item()
+
+    def validation_scores(self, variables):
+        """Scores and labels of the held-out rows."""
         if self._validation is None:
             self._validation = self._draw_validation()
         networks, cache = self._validation
         with torch.no_grad():
             scores = self._scores(variables, networks, cache)
-        labels = self._labels(self.data.validation)[0]
-        scale = fit_platt_scale(scores, labels, start=variables["log_scale"].exp().item())
-        accuracy = (scores.argmax(1) == labels).double().mean().item()
-        return accuracy, F.cross_entropy(scale * scores, labels).item(), scale
+        return scores, self._labels(self.data.validation)[0]
 
     # Parts
 
@@ -146,18 +148,20 @@ class RandomFeatureObjective:
         """Scores of the pool's rows."""
         return self._scores(variables, self.networks, self.cache)
 
-    def initial_scale(self, variables):
-        """Best scale of the first batch."""
+    def fit_scale(self, variables, *, held_out=False):
+        """Best scale on the pool's rows, or on the held-out ones where there are any."""
         with torch.no_grad():
+            if held_out and len(self.data.validation):
+                return fit_platt_scale(*self.validation_scores(variables))
             return fit_platt_scale(self.scores(variables), self._labels(self.rows)[0])
 
     def _labels(self, rows):
         return self.data.labels[rows].to(self.device), self.data.targets[rows].to(self.device)
 
     def _scores(self, variables, networks, cache):
-        x = self.to_input(variables["X"])
+        x = variables["X"] if self.project is None else self.project(variables["X"])
         features = network_features(self.spec, networks, x, recompute=self._recompute(x.shape[0], len(networks)))
-        features = torch.stack([part.float() for part in features], dim=1)
+        features = torch.stack(features, dim=1).to(cache.dtype)
         kernel_ss = kernel_product(self.spec, features, features)
         kernel_bs = kernel_product(self.spec, cache, features)
         return kernel_ridge_scores(kernel_ss, kernel_bs, variables["targets"], self.config.reg)
@@ -183,8 +187,5 @@ class RandomFeatureObjective:
 
     def _draw_validation(self):
         seeds = torch.randint(_MAX_SEED, (self.config.n_eval_networks,), generator=self.generator)
-        networks = [
-            [(w.to(self.device), b.to(self.device)) for w, b in draw_network(self.spec, self.data.shape, seed)]
-            for seed in seeds.tolist()
-        ]
+        networks = cpu_networks(self.spec, self.data.shape, seeds.tolist(), self.device, self.dtype)
         return networks, cached_features(self.spec, networks, self._read(self.data.validation))

@@ -174,3 +174,18 @@ def auto_spec(shape, conv_width, mlp_width):
     if smallest < 2:
         return ConvNet(width=conv_width, pooling="none")
     return ConvNet(width=conv_width, depth=min(3, int(math.log2(smallest))))
+
+
+def resolve_spec(architecture, shape, width, depth, *, conv_width, mlp_width):
+    """Spec for inputs of ``shape`` from a user's ``architecture``, ``width`` and ``depth``.
+
+    Raises
+    ------
+    ValueError
+        When the network cannot take inputs of that shape.
+    """
+    spec = auto_spec(shape, conv_width, mlp_width) if architecture == "auto" else architecture
+    changes = {name: int(value) for name, value in (("width", width), ("depth", depth)) if value is not None}
+    spec = replace(spec, **changes)
+    spec.check_shape(shape)
+    return spec

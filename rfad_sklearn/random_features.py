@@ -52,6 +52,15 @@ def draw_network(spec, shape, seed, *, device="cpu", dtype=torch.float32):
     return layers
 
 
+def cpu_networks(spec, shape, seeds, device, dtype):
+    """Networks drawn on the CPU and moved: the same ones wherever they are used, and never in reduced precision."""
+    dtype = torch.promote_types(dtype, torch.float32)
+    return [
+        [(weight.to(device), bias.to(device)) for weight, bias in draw_network(spec, shape, seed, dtype=dtype)]
+        for seed in seeds
+    ]
+
+
 def _patches(x):
     """3x3 patches of ``(n, H, W, C)`` for each of the four places in a 2x2 pooling window: ``(4, n, H//2, W//2, 9 C)``."""
     height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
@@ -133,12 +142,12 @@ def cached_features(spec, networks, x, *, out=None):
 
     Returns
     -------
-    tensor of shape (n, n_networks, n_features), float32
-        ``out`` when given.
+    tensor of shape (n, n_networks, n_features)
+        ``out`` when given; float64 for float64 networks, else float32.
     """
     if out is None:
         shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
-        out = torch.empty(shape, dtype=torch.float32, device=x.device)
+        out = torch.empty(shape, dtype=wide_dtype(networks), device=x.device)
     for start in range(0, x.shape[0], _CHUNK):
         rows = slice(start, start + _CHUNK)
         for slot, features in enumerate(network_features(spec, networks, x[rows])):
@@ -146,7 +155,47 @@ def cached_features(spec, networks, x, *, out=None):
     return out
 
 
+def wide_dtype(networks):
+    """Type in which features are kept and multiplied: never below float32."""
+    return torch.promote_types(networks[0][0][0].dtype, torch.float32)
+
+
+@torch.no_grad()
+def linear_in_features(spec, networks, read, n, weights, *, block=64):
+    """``[phi(x), 1] @ weights`` row by row, in zero-padded blocks of fixed size.
+
+    All blocks have the same shape, so that the result of a row does not depend on the rows beside it; memory does not depend on n.
+
+    Parameters
+    ----------
+    spec : ConvNet or MLP
+    networks : list
+    read : callable
+        ``read(start, stop)`` gives preprocessed inputs.
+    n : int
+    weights : float64 tensor of shape (n_networks * n_features + 1, k)
+        Last row: the constant. The factors of :func:`kernel_product` are the caller's, see :func:`feature_scales`.
+
+    Returns
+    -------
+    float64 tensor of shape (n, k), on the CPU
+    """
+    out = torch.empty((n, weights.shape[1]), dtype=torch.float64)
+    for start in range(0, n, block):
+        x = read(start, min(start + block, n))
+        padding = x.new_zeros((block - x.shape[0], *x.shape[1:]))
+        features = torch.cat(network_features(spec, networks, torch.cat([x, padding])), dim=1).double()
+        out[start : start + block] = torch.addmm(weights[-1], features, weights[:-1]).cpu()[: n - start]
+    return out
+
+
+def feature_scales(spec, n_features):
+    """Factors of the activations and of the constant such that their scalar product is :func:`kernel_product`."""
+    return spec.sigma_w / math.sqrt(n_features), spec.sigma_b
+
+
 def kernel_product(spec, first, second):
     """``sigma_w^2 <phi, phi'> + sigma_b^2``: the NNGP estimate for activations of shape ``(n, n_networks, n_features)``."""
     first, second = first.flatten(1), second.flatten(1)
-    return spec.sigma_w**2 / first.shape[1] * (first @ second.T) + spec.sigma_b**2
+    scale, constant = feature_scales(spec, first.shape[1])
+    return scale**2 * (first @ second.T) + constant**2

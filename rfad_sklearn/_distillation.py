@@ -1,0 +1,209 @@
+"""The loop. It knows no kernel, no files and no printing: it takes an objective, steps, and keeps the best state."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """When to evaluate and when to stop.
+
+    ``deadline`` is a moment of ``time.monotonic()`` or None, ``max_iter`` a number of steps or None; one of them must be given.
+    """
+
+    rates: dict
+    max_iter: int | None
+    deadline: float | None
+    eval_every: int
+    n_iter_no_change: int
+    tol: float
+
+
+@dataclass(frozen=True)
+class DistillationState:
+    """What a callback is told at every evaluation.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    time : float
+        Seconds since ``fit`` was called.
+    loss : float
+        Mean training loss of the steps since the last evaluation.
+    validation_score, best_validation_score : float or None
+        Accuracy on held-out rows, now and in the best state so far; None without held-out rows.
+    validation_loss : float or None
+        Their cross entropy, by which the best state is chosen.
+    steps_per_second : float
+    coreset : Coreset
+        The current coreset, in raw units; made when asked for.
+    """
+
+    step: int
+    time: float
+    loss: float
+    validation_score: float | None
+    best_validation_score: float | None
+    validation_loss: float | None
+    steps_per_second: float
+    _make_coreset: object = field(repr=False, default=None)
+
+    @property
+    def coreset(self):
+        """The current coreset, in raw units."""
+        return self._make_coreset()
+
+    def __str__(self):
+        line = f"step {self.step:6d} | {self.time:8.1f} s | loss {self.loss:.4f}"
+        if self.validation_score is not None:
+            line += f" | validation accuracy {self.validation_score:.4f} (best {self.best_validation_score:.4f})"
+        return f"{line} | {self.steps_per_second:.1f} steps/s"
+
+
+@dataclass
+class LoopResult:
+    """The state that was kept, and how it came about; ``reason`` says why the loop ended."""
+
+    variables: dict
+    n_iter: int = 0
+    loss_curve: list = field(default_factory=list)
+    validation_scores: list = field(default_factory=list)
+    best_validation_score: float | None = None
+    best_validation_loss: float = math.inf
+    reason: str = "max_iter"
+
+
+def _snapshot(variables):
+    return {name: value.detach().clone() for name, value in variables.items()}
+
+
+class _Budget:
+    """How far along the run is, between 0 and 1: the larger share of steps and of time spent."""
+
+    def __init__(self, config):
+        self.config, self.start = config, time.monotonic()
+        self.evaluation_seconds = self.step_seconds = 0.0
+
+    def progress(self, step):
+        shares = [0.0]
+        if self.config.max_iter is not None:
+            shares.append(step / self.config.max_iter)
+        if self.config.deadline is not None:
+            # Leave time for one more step, the last evaluation and the final refit of the scale, which costs as much.
+            reserve = self.step_seconds + 2 * self.evaluation_seconds
+            total = self.config.deadline - reserve - self.start
+            shares.append((time.monotonic() - self.start) / total if total > 0 else 1.0)
+        return min(max(shares), 1.0)
+
+
+class _Run:
+    """One run of the loop: the variables, their optimiser, and the record."""
+
+    def __init__(self, objective, variables, config, report):
+        self.objective, self.variables, self.config, self.report = objective, variables, config, report
+        for name in config.rates:
+            variables[name].requires_grad_(True)
+        self.optimizer = torch.optim.Adam([{"params": [variables[n]], "base": rate} for n, rate in config.rates.items()])
+        self.budget = _Budget(config)
+        self.result = LoopResult(_snapshot(variables))
+        self.recent = []
+        self.last_mark = (0, time.monotonic())
+        self.stale = 0
+
+    def step(self, progress):
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * (1 - progress)
+        begin = time.monotonic()
+        self.optimizer.zero_grad()
+        loss = self.objective.loss(self.variables)
+        self.recent.append(loss.item())
+        if not math.isfinite(self.recent[-1]):
+            return False
+        loss.backward()
+        self.optimizer.step()
+        self.objective.after_step()
+        self.result.n_iter += 1
+        self.budget.step_seconds = time.monotonic() - begin
+        return True
+
+    def evaluate(self):
+        """Validate, record, keep the state if it is the best; the reason to stop, or None."""
+        begin, result = time.monotonic(), self.result
+        if not self.recent:
+            with torch.no_grad():
+                self.recent.append(self.objective.loss(self.variables).item())
+        result.loss_curve.append(sum(self.recent) / len(self.recent))
+        validation = self.objective.validate(self.variables)
+        score = loss = None
+        if validation is not None:
+            score, loss = validation
+            result.validation_scores.append(score)
+            self.stale = 0 if loss < result.best_validation_loss - self.config.tol else self.stale + 1
+        if validation is None or loss < result.best_validation_loss:
+            result.variables = _snapshot(self.variables)
+            if validation is not None:
+                result.best_validation_score, result.best_validation_loss = score, loss
+        self.recent = []
+        now = time.monotonic()
+        self.budget.evaluation_seconds = now - begin
+        steps, since = self.last_mark
+        speed = (result.n_iter - steps) / max(begin - since, 1e-9)
+        self.last_mark = (result.n_iter, now)
+        stop = self.report(
+            step=result.n_iter,
+            loss=result.loss_curve[-1],
+            validation_score=score,
+            best_validation_score=result.best_validation_score,
+            validation_loss=loss,
+            steps_per_second=speed,
+            variables=self.variables,
+        )
+        if stop:
+            return "callback"
+        return "no_change" if validation is not None and self.stale >= self.config.n_iter_no_change else None
+
+
+def distill(objective, variables, config, report):
+    """Minimise ``objective.loss(variables)`` by Adam with a step size that decays linearly to zero over the budget.
+
+    Parameters
+    ----------
+    objective : object
+        ``loss(variables)`` gives a scalar tensor; ``after_step()`` is told after each step; ``validate(variables)`` gives
+        (accuracy, loss) on held-out rows, or None.
+    variables : dict of str to tensor
+        Changed in place.
+    config : LoopConfig
+    report : callable
+        Called at every evaluation with keyword arguments; returns True to stop.
+
+    Returns
+    -------
+    LoopResult
+        Its ``variables`` are those of the best evaluation; without held-out rows, the last ones. This holds on every exit path:
+        budget, callback, no more improvement, divergence, and ``KeyboardInterrupt`` (``reason="interrupted"``).
+    """
+    run = _Run(objective, variables, config, report)
+    result = run.result
+    try:
+        reason = run.evaluate()
+        while reason is None:
+            progress = run.budget.progress(result.n_iter)
+            if progress >= 1:
+                reason = "max_time" if config.max_iter is None or result.n_iter < config.max_iter else "max_iter"
+            elif not run.step(progress):
+                reason = "diverged"
+            elif result.n_iter % config.eval_every == 0:
+                reason = run.evaluate()
+        if run.recent and reason != "diverged":
+            run.evaluate()
+        result.reason = reason
+    except KeyboardInterrupt:
+        result.reason = "interrupted"
+        if result.best_validation_score is None:
+            result.variables = _snapshot(variables)
+    return result

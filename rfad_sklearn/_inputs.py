@@ -1,0 +1,120 @@
+"""What every estimator does with its input: rows of numbers, the shape of an image, the user's layout."""
+
+import functools
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+
+def as_rows(X):
+    """Split images from rows without copying: a 2-d view (or whatever is not an array of images) and the image shape or None."""
+    if not hasattr(X, "shape") and isinstance(X, list | tuple):
+        X = np.asarray(X)
+    shape = getattr(X, "shape", ())
+    if len(shape) not in (3, 4):
+        return X, None
+    image_shape = (*shape[1:], 1) if len(shape) == 3 else tuple(shape[1:])
+    if 0 in image_shape:
+        raise ValueError(f"X holds images without pixels: its shape is {tuple(shape)}.")
+    return np.asarray(X).reshape(shape[0], -1), image_shape
+
+
+def normalise_image_shape(image_shape):
+    """``(H, W, channels)`` of a user's ``(H, W)`` or ``(H, W, channels)``."""
+    try:
+        sides = tuple(image_shape)
+    except TypeError:
+        sides = ()
+    if len(sides) not in (2, 3) or not all(
+        isinstance(side, int | np.integer) and not isinstance(side, bool) and side > 0 for side in sides
+    ):
+        raise ValueError(
+            f"image_shape={image_shape!r} is not a shape; give (H, W) or (H, W, channels) as positive ints, or None for tables."
+        )
+    return tuple(int(side) for side in sides) + ((1,) if len(sides) == 2 else ())
+
+
+def resolve_image_shape(image_shape, seen, n_features):
+    """Reconcile the parameter with the layout of X; None for tables."""
+    if image_shape is None:
+        return seen
+    wanted = normalise_image_shape(image_shape)
+    if seen is not None and seen != wanted:
+        raise ValueError(f"image_shape={image_shape!r} does not match X, whose images are {seen}; drop image_shape or reshape X.")
+    if int(np.prod(wanted)) != n_features:
+        raise ValueError(
+            f"image_shape={image_shape!r} needs {int(np.prod(wanted))} columns (H x W x channels), X has {n_features}; correct "
+            "image_shape, or pass images as (n, H, W) or (n, H, W, channels)."
+        )
+    return wanted
+
+
+def check_rows(estimator, X, *, reset, image_shape=None, **labels):
+    """Validate X, and y when given by keyword; gives ``(rows, image shape seen)`` and y.
+
+    ``rows`` is a view where X is already numeric. ``image_shape`` is the one learned in ``fit``: images of another shape are refused
+    even when their sizes agree.
+    """
+    rows, seen = as_rows(X)
+    if not reset and seen is not None and seen != image_shape:
+        expected = f"images of shape {image_shape}" if image_shape else "flat rows"
+        raise ValueError(
+            f"X holds images of shape {seen}, but this {type(estimator).__name__} was fitted on {expected} with "
+            f"{estimator.n_features_in_} features; reshape X."
+        )
+    validated = validate_data(estimator, rows, reset=reset, **labels)
+    return (*validated[:1], seen, *validated[1:]) if labels else (validated, seen)
+
+
+def float_dtype(X):
+    """Float type of outputs: that of X, else float32; float16 grows to float32."""
+    dtype = getattr(X, "dtype", None)
+    return np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
+
+
+def keep_state_on_error(fit):
+    """A failed ``fit`` leaves the estimator as it was: nothing half-fitted, nothing lost."""
+
+    @functools.wraps(fit)
+    def wrapped(self, *args, **kwargs):
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    return wrapped
+
+
+def check_labels(y, *, two_dimensional_hint=""):
+    """Classes and codes of labels.
+
+    Raises
+    ------
+    ValueError
+        When y is continuous, or holds a single class.
+    """
+    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        raise ValueError(f"y must be one label per row, got an array of shape {np.shape(y)}.{two_dimensional_hint}")
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y holds one class only, {classes[0]!r}; classification needs rows of at least 2 classes.")
+    return classes, codes
+
+
+class RowSubset:
+    """Some rows of an array, sliced without copying the rest: a memory map is never read at once."""
+
+    def __init__(self, rows, indices):
+        self.rows, self.indices = rows, indices
+        self.shape = (len(indices), rows.shape[1])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, where):
+        return self.rows[self.indices[where]]

@@ -1,0 +1,149 @@
+"""Everything that ``fit`` works out from its arguments before the first step."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .._device import resolve_device, resolve_dtype
+from .._inputs import RowSubset, as_rows, check_labels, check_rows, resolve_image_shape
+from .._objectives import TrainingData
+from .._selection import initial_rows, items_per_class, split_holdout
+from .._specs import ConvNet, resolve_spec
+from ..preprocessing import fit_preprocessing
+
+# Widths of architecture="auto" in training.
+CONV_WIDTH, MLP_WIDTH = 128, 1024
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data, labels, split, network and preprocessing of one ``fit``."""
+
+    rows: np.ndarray
+    layout: tuple
+    classes: np.ndarray
+    codes: np.ndarray
+    per_class: np.ndarray
+    image_shape: tuple | None
+    spec: object
+    preprocessing: object
+    train: np.ndarray
+    validation: np.ndarray
+    seed: int
+    rng: np.random.Generator
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def item_codes(self):
+        """Class number of each item."""
+        return np.repeat(np.arange(len(self.classes)), self.per_class)
+
+    @property
+    def shape(self):
+        """Shape of one network input."""
+        return self.image_shape or (self.read([0]).shape[1],)
+
+    def read(self, indices):
+        """Preprocessed rows ``(n, d)``: float32, or float64 when the arithmetic is."""
+        return self.as_read(self.preprocessing.apply(np.asarray(self.rows[np.asarray(indices)])))
+
+    def as_read(self, array):
+        """An array in the float type of the preprocessed rows."""
+        return array.astype(np.float64 if self.dtype == torch.float64 else np.float32, copy=False)
+
+    @property
+    def project(self):
+        """Differentiable ``transform(inverse_transform(x))`` of network inputs, or None where it changes nothing."""
+        if not self.preprocessing.row_norm:
+            return None
+
+        def project(x):
+            as_tensor = lambda array: torch.as_tensor(array, dtype=x.dtype, device=x.device)  # noqa: E731
+            return self.preprocessing.project(x.flatten(1), as_tensor).reshape(x.shape)
+
+        return project
+
+    def training_data(self):
+        """What an objective needs to draw its batches."""
+        codes = torch.from_numpy(self.codes.astype(np.int64))
+        shape = tuple(self.shape)
+        return TrainingData(
+            read=lambda indices: torch.from_numpy(self.read(indices)).reshape(-1, *shape),
+            labels=codes,
+            targets=centred_one_hot(codes, len(self.classes)),
+            train=torch.from_numpy(self.train),
+            validation=torch.from_numpy(self.validation),
+            shape=shape,
+        )
+
+    def initial_variables(self, init):
+        """Items, targets and scale at the start."""
+        if isinstance(init, str):
+            if init == "noise":
+                x = self.rng.standard_normal((self.per_class.sum(), *self.shape))
+            else:
+                chosen = initial_rows(self.codes, self.train, self.per_class, init, self.read, self.rng)
+                x = self.read(chosen).reshape(-1, *self.shape)
+        else:
+            x = self.preprocessing.apply(self._check_init(init)).reshape(-1, *self.shape)
+        targets = centred_one_hot(torch.from_numpy(self.item_codes), len(self.classes))
+        x = torch.tensor(self.as_read(x), device=self.device)
+        return {"X": x, "targets": targets.to(self.device), "log_scale": torch.zeros((), device=self.device)}
+
+    def _check_init(self, init):
+        rows, _ = as_rows(init)
+        rows = np.asarray(rows, dtype=float)
+        wanted = (int(self.per_class.sum()), self.rows.shape[1])
+        if rows.shape != wanted:
+            raise ValueError(
+                f"init must hold {wanted[0]} items (ipc of each class, class by class) of {wanted[1]} features, got an array of shape "
+                f"{np.shape(init)}."
+            )
+        if not np.isfinite(rows).all():
+            raise ValueError("init holds NaN or infinity; it must be finite numbers in the units of X.")
+        return rows
+
+
+def centred_one_hot(codes, n_classes):
+    """``onehot - 1 / n_classes`` as float32."""
+    return torch.nn.functional.one_hot(codes, n_classes).float() - 1 / n_classes
+
+
+def prepare(estimator, X, y, seed):
+    """Validate the arguments of ``fit`` against each other and against X and y."""
+    device = resolve_device(estimator.device)
+    rows, seen, y = check_rows(estimator, X, reset=True, y=y)
+    classes, codes = check_labels(y)
+    per_class = items_per_class(estimator.ipc, classes, np.bincount(codes))
+    image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
+    rng = np.random.default_rng(seed)
+    train, validation = np.arange(len(rows)), np.empty(0, dtype=int)
+    if estimator.early_stopping:
+        train, validation = split_holdout(codes, estimator.validation_fraction, per_class, rng)
+    spec = resolve_spec(
+        estimator.architecture,
+        image_shape or (rows.shape[1],),
+        estimator.width,
+        estimator.depth,
+        conv_width=CONV_WIDTH,
+        mlp_width=MLP_WIDTH,
+    )
+    preprocessing = fit_preprocessing(estimator.preprocessing, RowSubset(rows, train), image_shape)
+    return Problem(
+        rows=rows,
+        layout=np.shape(X)[1:] if seen is not None else (rows.shape[1],),
+        classes=classes,
+        codes=codes,
+        per_class=per_class,
+        image_shape=image_shape,
+        spec=spec,
+        preprocessing=preprocessing,
+        train=train,
+        validation=validation,
+        seed=seed,
+        rng=rng,
+        device=device,
+        dtype=resolve_dtype(estimator.dtype, device, reduced=isinstance(spec, ConvNet)),
+    )

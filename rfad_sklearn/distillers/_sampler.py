@@ -1,0 +1,91 @@
+"""The coreset as the output of an imbalanced-learn sampler."""
+
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils.validation import check_is_fitted
+
+__all__ = ["CoresetSampler"]
+
+
+def like_input(items, labels, X, y):
+    """Items and labels in the containers of X and y: data frames and series stay what they are."""
+    if hasattr(X, "iloc"):
+        items = type(X)(items, columns=X.columns)
+    if hasattr(y, "iloc"):
+        labels = type(y)(labels, name=getattr(y, "name", None))
+    return items, labels
+
+
+class CoresetSampler(BaseEstimator):
+    """Adapter that puts a distiller into an ``imblearn.pipeline.Pipeline``.
+
+    That pipeline refuses a step with both ``transform`` and ``fit_resample``; this one has only the latter. Made by
+    ``distiller.as_sampler()``.
+
+    Parameters
+    ----------
+    distiller : distiller
+        Cloned before it is fitted; its parameters are reached as ``distiller__ipc`` and so on.
+
+    Attributes
+    ----------
+    distiller_ : distiller
+        The fitted clone; ``distiller_.coreset_`` is the coreset.
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from rfad_sklearn import RFADDistiller
+    >>> X, y = load_iris(return_X_y=True)
+    >>> Xs, ys = RFADDistiller(ipc=2, max_iter=5, random_state=0).as_sampler().fit_resample(X, y)
+    >>> Xs.shape, ys.tolist()
+    ((6, 4), [0, 0, 1, 1, 2, 2])
+    """
+
+    def __init__(self, distiller):
+        self.distiller = distiller
+
+    def fit(self, X, y):
+        """Distil X and y.
+
+        Parameters
+        ----------
+        X : array or data frame
+        y : array of shape (n,)
+
+        Returns
+        -------
+        self
+        """
+        self.fit_resample(X, y)
+        return self
+
+    def fit_resample(self, X, y):
+        """Distil X and y and return the items and their labels.
+
+        Parameters
+        ----------
+        X : array or data frame
+        y : array of shape (n,)
+
+        Returns
+        -------
+        X_resampled : array or data frame
+        y_resampled : array or series
+        """
+        distiller = clone(self.distiller)
+        resampled = distiller.fit_resample(X, y)
+        self.distiller_ = distiller
+        return resampled
+
+    @property
+    def n_features_in_(self):
+        """Number of features seen in ``fit``."""
+        check_is_fitted(self)
+        return self.distiller_.n_features_in_
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.three_d_array = True
+        return tags

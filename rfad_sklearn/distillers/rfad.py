@@ -1,0 +1,209 @@
+"""RFAD: dataset distillation by random feature approximation."""
+
+from numbers import Integral
+
+from sklearn.utils._param_validation import Interval
+
+from .._objectives import ObjectiveConfig, RandomFeatureObjective
+from ._base import BaseDistiller
+
+__all__ = ["RFADDistiller"]
+
+# Networks that judge the coreset at every evaluation.
+_N_EVAL_NETWORKS = 8
+# Bounds of the number of steps that networks and rows stay in the pool. Too long, and the coreset fits its networks.
+_LIFE = (4.0, 32.0)
+
+
+class RFADDistiller(BaseDistiller):
+    """Distil a labelled data set into a few synthetic rows per class, by random feature approximation.
+
+    The coreset is optimised such that kernel ridge regression on it, with the kernel of an infinitely wide random network,
+    classifies the training rows. The kernel is estimated by random features of finite networks (RFAD, [1]_).
+
+    Parameters
+    ----------
+    ipc : int or dict, default=1
+        Items per class; a dict of label to int names every class.
+    architecture : {"auto"}, ConvNet or MLP, default="auto"
+        Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or ``image_shape`` given; fewer pooling
+        stages under 8x8 pixels), an :class:`MLP` for flat rows.
+    image_shape : tuple (H, W) or (H, W, channels), default=None
+        Shape of the images when X holds them as flat rows.
+    n_networks : int, default=8
+        Random networks per step.
+    width : int, default=None
+        Channels (ConvNet) or units (MLP) of each network, in place of the architecture's; 128 and 1024 for "auto".
+    depth : int, default=None
+        Number of blocks, in place of the architecture's.
+    reg : float, default=5e-3
+        Ridge, relative to the mean diagonal of the kernel matrix.
+    loss : {"platt", "mse"}, default="platt"
+        "platt": cross entropy of ``platt_scale * scores`` with a learned scale; "mse": squared distance to the centred one-hot targets.
+    learn_labels : bool, default=False
+        Optimise the targets too, not only the items.
+    init : {"random", "kmeans", "noise"} or array of shape (n_items, ...), default="random"
+        Where the items start: random rows of each class, the rows nearest to its k-means centres, white noise, or given items in the
+        units of X, class by class.
+    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
+        What is applied before the network, and taken back in the coreset. "auto" and "standardize": zero mean and unit variance per
+        channel of images, per column of tables. "zca": regularised whitening. A transformer needs ``inverse_transform``.
+    batch_size : int, default=1024
+        Training rows per step.
+    learning_rate : float, default=0.03
+        Step size of Adam in preprocessed units; decays linearly to zero over the budget.
+    max_iter : int, default=None
+        Number of steps; None: 1000, or unbounded when ``max_time`` is set.
+    max_time : float, default=None
+        Seconds for the whole of ``fit``.
+    early_stopping : bool, default=True
+        Hold out training rows, keep the state that predicts them best, and stop when it no longer changes. With False, or where a
+        class has too few rows, the last state is kept.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, at most 4096 rows.
+    n_iter_no_change : int, default=20
+        Evaluations without a better validation loss after which ``fit`` stops.
+    eval_every : int, default=50
+        Steps between evaluations.
+    tol : float, default=0.0
+        Improvement of the validation loss that counts as one.
+    callback : callable, default=None
+        Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns True to stop.
+    verbose : int, default=0
+        Print one line per evaluation.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything random. With the same seed, versions, machine and number of threads, and ``max_time=None``, the coreset has
+        the same bits.
+    device : str or torch.device, default="auto"
+        Where to compute; "auto" is CUDA if there is one, else the CPU.
+    dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        Arithmetic of the networks in training. "auto": bfloat16 for ConvNets on hardware that is fast at it, else float32.
+
+    Attributes
+    ----------
+    coreset_ : Coreset
+        The distilled items, in the units of X.
+    classes_ : array of shape (n_classes,)
+        Class labels.
+    labels_ : array of shape (n_items,)
+        Label of each item.
+    n_iter_ : int
+        Steps done.
+    loss_curve_ : list of float
+        Mean training loss up to each evaluation; the first is the initial one.
+    validation_scores_ : list of float, or None
+        Accuracy on the held-out rows at each evaluation.
+    best_validation_score_ : float or None
+        Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out rows.
+    stop_reason_ : str
+        "max_iter", "max_time", "no_change", "callback", "interrupted" or "diverged".
+    image_shape_ : tuple (H, W, channels) or None
+        Shape of one image.
+    n_features_in_ : int
+        H x W x channels, or the number of columns.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names, when X is a data frame with string names.
+
+    See Also
+    --------
+    NNGPKernelRidge : Classifier to use with the coreset, and to put into pipelines and grid searches.
+    CoresetDisplay : Picture of a coreset.
+
+    References
+    ----------
+    .. [1] N. Loo, R. Hasani, A. Amini and D. Rus, "Efficient Dataset Distillation using Random Feature Approximation",
+       NeurIPS 2022, Algorithm 1 and eq. 5.
+
+    Examples
+    --------
+    >>> from rfad_sklearn import RFADDistiller
+    >>> from rfad_sklearn.datasets import load_digits_images
+    >>> X, y = load_digits_images()
+    >>> distiller = RFADDistiller(ipc=1, max_iter=20, width=32, random_state=0).fit(X, y)
+    >>> distiller.coreset_.images.shape
+    (10, 8, 8)
+    >>> distiller.transform(X[:5]).shape
+    (5, 10)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseDistiller._parameter_constraints,
+        "n_networks": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        ipc=1,
+        *,
+        architecture="auto",
+        image_shape=None,
+        n_networks=8,
+        width=None,
+        depth=None,
+        reg=5e-3,
+        loss="platt",
+        learn_labels=False,
+        init="random",
+        preprocessing="auto",
+        batch_size=1024,
+        learning_rate=0.03,
+        max_iter=None,
+        max_time=None,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=20,
+        eval_every=50,
+        tol=0.0,
+        callback=None,
+        verbose=0,
+        random_state=None,
+        device="auto",
+        dtype="auto",
+    ):
+        self.ipc = ipc
+        self.architecture = architecture
+        self.image_shape = image_shape
+        self.n_networks = n_networks
+        self.width = width
+        self.depth = depth
+        self.reg = reg
+        self.loss = loss
+        self.learn_labels = learn_labels
+        self.init = init
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.max_iter = max_iter
+        self.max_time = max_time
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.eval_every = eval_every
+        self.tol = tol
+        self.callback = callback
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.dtype = dtype
+
+    def _make_objective(self, problem, generator):
+        # Refreshing the pool costs about batch_size / life per step and network, the coreset's own pass its number of items.
+        life = min(max(self.batch_size / problem.per_class.sum(), _LIFE[0]), _LIFE[1])
+        config = ObjectiveConfig(
+            n_networks=self.n_networks,
+            batch_size=self.batch_size,
+            reg=self.reg,
+            loss=self.loss,
+            network_life=life,
+            row_life=life,
+            n_eval_networks=_N_EVAL_NETWORKS,
+        )
+        return RandomFeatureObjective(
+            problem.spec,
+            problem.training_data(),
+            config,
+            generator=generator,
+            device=problem.device,
+            dtype=problem.dtype,
+            project=problem.project,
+        )
