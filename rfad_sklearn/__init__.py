@@ -1,0 +1,25 @@
+"""Dataset distillation behind the scikit-learn API: many rows in, a few synthetic ones per class out."""
+
+from ._distillation import DistillationState
+from ._specs import MLP, ConvNet
+from ._version import __version__
+from .coreset import Coreset
+from .distillers import CoresetSampler, RFADDistiller
+from .kernel_ridge import NNGPKernelRidge
+from .plotting import CoresetDisplay
+from .preprocessing import ChannelStandardizer, InstanceNormalizer, RegularizedZCA
+
+__all__ = [
+    "MLP",
+    "ChannelStandardizer",
+    "ConvNet",
+    "Coreset",
+    "CoresetDisplay",
+    "CoresetSampler",
+    "DistillationState",
+    "InstanceNormalizer",
+    "NNGPKernelRidge",
+    "RFADDistiller",
+    "RegularizedZCA",
+    "__version__",
+]

@@ -89,7 +89,7 @@ def keep_state_on_error(fit):
     return wrapped
 
 
-def check_labels(y, *, two_dimensional_hint=""):
+def check_labels(y):
     """Classes and codes of labels.
 
     Raises
@@ -97,8 +97,6 @@ def check_labels(y, *, two_dimensional_hint=""):
     ValueError
         When y is continuous, or holds a single class.
     """
-    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
-        raise ValueError(f"y must be one label per row, got an array of shape {np.shape(y)}.{two_dimensional_hint}")
     check_classification_targets(y)
     classes, codes = np.unique(y, return_inverse=True)
     if len(classes) < 2:

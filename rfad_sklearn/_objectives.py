@@ -54,6 +54,11 @@ def prediction_loss(loss, scores, labels, targets, log_scale):
     return 0.5 * (scores - targets).square().sum(1).mean()
 
 
+def centred_one_hot(codes, n_classes):
+    """``onehot - 1 / n_classes`` as float32."""
+    return F.one_hot(codes, n_classes).float() - 1 / n_classes
+
+
 class _RowStream:
     """Endless stream of training rows: a new shuffle of all of them each epoch."""
 

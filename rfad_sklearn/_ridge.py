@@ -10,10 +10,15 @@ class SingularKernelError(ValueError):
     """The regularised kernel matrix is not positive definite, or not finite."""
 
 
+def relative_shift(mean_diagonal, reg):
+    """What is added to the diagonal: ``reg`` is relative to the mean diagonal of the kernel matrix."""
+    return (reg + _JITTER) * mean_diagonal
+
+
 def regularised(kernel, reg):
-    """``K + (reg + jitter) * tr(K) / n * I`` in float64: ``reg`` is relative to the mean diagonal."""
+    """``K + (reg + jitter) * tr(K) / n * I`` in float64."""
     kernel = kernel.double()
-    shift = (reg + _JITTER) * kernel.diagonal().mean()
+    shift = relative_shift(kernel.diagonal().mean(), reg)
     return kernel + shift * torch.eye(kernel.shape[0], dtype=kernel.dtype, device=kernel.device)
 
 

@@ -86,4 +86,3 @@ def _nearest_to_centres(members, n_items, read, rng):
         free = np.setdiff1d(np.arange(len(rows)), picked)
         picked.append(free[np.argmin(distances[free, k])])
     return members[np.array(picked)]
-

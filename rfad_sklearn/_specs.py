@@ -8,7 +8,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from numbers import Integral, Real
 
-__all__ = ["ConvNet", "MLP"]
+__all__ = ["MLP", "ConvNet"]
 
 
 def _check_fields(spec):

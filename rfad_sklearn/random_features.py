@@ -56,8 +56,7 @@ def cpu_networks(spec, shape, seeds, device, dtype):
     """Networks drawn on the CPU and moved: the same ones wherever they are used, and never in reduced precision."""
     dtype = torch.promote_types(dtype, torch.float32)
     return [
-        [(weight.to(device), bias.to(device)) for weight, bias in draw_network(spec, shape, seed, dtype=dtype)]
-        for seed in seeds
+        [(weight.to(device), bias.to(device)) for weight, bias in draw_network(spec, shape, seed, dtype=dtype)] for seed in seeds
     ]
 
 
@@ -129,10 +128,7 @@ def network_features(spec, networks, x, *, recompute=False):
     forward = _mlp_forward if is_mlp else _convnet_forward
     inputs = x.to(dtype) if is_mlp else _convnet_inputs(spec, x.to(dtype))
     if recompute and torch.is_grad_enabled():
-        return [
-            checkpoint(forward, spec, network, inputs, use_reentrant=False, preserve_rng_state=False)
-            for network in networks
-        ]
+        return [checkpoint(forward, spec, network, inputs, use_reentrant=False, preserve_rng_state=False) for network in networks]
     return [forward(spec, network, inputs) for network in networks]
 
 

@@ -13,13 +13,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._device import resolve_dtype
 from .._distillation import DistillationState, LoopConfig, distill
 from .._inputs import check_rows, float_dtype, keep_state_on_error
 from .._ridge import inverse_square_root
+from .._solvers import FeatureModel, feature_weights
 from .._specs import MLP, ConvNet
 from .._version import __version__
 from ..coreset import Coreset
-from ..random_features import cached_features, cpu_networks, feature_scales, kernel_product, linear_in_features
+from ..random_features import cached_features, cpu_networks, kernel_product
 from ._problem import prepare
 from ._sampler import CoresetSampler, like_input
 
@@ -142,7 +144,9 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def _warn_of_ending(self, result):
         if result.reason == "interrupted":
             warnings.warn(
-                f"fit was interrupted after {result.n_iter} steps; the best coreset so far is kept in coreset_.", UserWarning, stacklevel=4
+                f"fit was interrupted after {result.n_iter} steps; the best coreset so far is kept in coreset_.",
+                UserWarning,
+                stacklevel=4,
             )
         elif result.reason == "diverged":
             warnings.warn(
@@ -207,15 +211,13 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
         coreset, spec = self.coreset_, self.coreset_.architecture
         shape = coreset.inputs.shape[1:]
-        dtype = torch.float64 if str(self.dtype).endswith("float64") else torch.float32
-        read = lambda start, stop: _tensor(coreset.preprocessing.apply(rows[start:stop]), shape, dtype)  # noqa: E731
+        dtype = torch.promote_types(resolve_dtype(self.dtype, torch.device("cpu")), torch.float32)
         networks = cpu_networks(spec, shape, self._seeds, "cpu", dtype)
         features = cached_features(spec, networks, _tensor(coreset.inputs, shape, dtype)).double()
         root = inverse_square_root(kernel_product(spec, features, features), coreset.reg)
-        features = features.flatten(1)
-        scale, constant = feature_scales(spec, features.shape[1])
-        weights = torch.cat([scale**2 * features.T @ root, constant**2 * root.sum(0, keepdim=True)])
-        return linear_in_features(spec, networks, read, len(rows), weights).numpy().astype(float_dtype(rows), copy=False)
+        model = FeatureModel(spec, shape, self._seeds, feature_weights(spec, features, root).numpy())
+        read = lambda start, stop: _tensor(coreset.preprocessing.apply(rows[start:stop]), shape, dtype)  # noqa: E731
+        return model.scores(read, len(rows), device="cpu", dtype=dtype).astype(float_dtype(rows), copy=False)
 
     def fit_resample(self, X, y):
         """Distil X and y and return the synthetic items and their labels: the verb of imbalanced-learn.
@@ -271,7 +273,9 @@ def _plain(settings):
 
     settings = {name: value for name, value in settings.items() if name not in ("callback", "verbose")}
     settings = {
-        name: [[getattr(key, "item", lambda key=key: key)(), int(n)] for key, n in value.items()] if isinstance(value, dict) else value
+        name: [[getattr(key, "item", lambda key=key: key)(), int(n)] for key, n in value.items()]
+        if isinstance(value, dict)
+        else value
         for name, value in settings.items()
     }
     return json.loads(json.dumps(settings, default=plain))

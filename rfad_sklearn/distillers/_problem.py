@@ -7,13 +7,13 @@ import torch
 
 from .._device import resolve_device, resolve_dtype
 from .._inputs import RowSubset, as_rows, check_labels, check_rows, resolve_image_shape
-from .._objectives import TrainingData
+from .._objectives import TrainingData, centred_one_hot
 from .._selection import initial_rows, items_per_class, split_holdout
 from .._specs import ConvNet, resolve_spec
 from ..preprocessing import fit_preprocessing
 
 # Widths of architecture="auto" in training.
-CONV_WIDTH, MLP_WIDTH = 128, 1024
+CONV_WIDTH, MLP_WIDTH = 128, 256
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,6 @@ class Problem:
         if not np.isfinite(rows).all():
             raise ValueError("init holds NaN or infinity; it must be finite numbers in the units of X.")
         return rows
-
-
-def centred_one_hot(codes, n_classes):
-    """``onehot - 1 / n_classes`` as float32."""
-    return torch.nn.functional.one_hot(codes, n_classes).float() - 1 / n_classes
 
 
 def prepare(estimator, X, y, seed):

@@ -33,7 +33,7 @@ class RFADDistiller(BaseDistiller):
     n_networks : int, default=8
         Random networks per step.
     width : int, default=None
-        Channels (ConvNet) or units (MLP) of each network, in place of the architecture's; 128 and 1024 for "auto".
+        Channels (ConvNet) or units (MLP) of each network, in place of the architecture's; 128 and 256 for "auto".
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     reg : float, default=5e-3

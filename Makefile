@@ -1,0 +1,43 @@
+# make demo   distil scikit-learn's digits: accuracies, a coreset file and a picture in demo_output/
+# make test   run all tests, doctests included
+# make lint   check style
+# make test-oldest   run the tests with the oldest supported scikit-learn, in a second environment
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = -q install -c constraints.txt
+
+.PHONY: demo test coverage lint test-oldest clean
+
+$(VENV)/.stamp-base: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# One stamp per extra: an edit of the metadata or of the pins installs again, nothing else does.
+$(VENV)/.stamp-%: $(VENV)/.stamp-base pyproject.toml constraints.txt
+	$(BIN)/pip $(INSTALL) -e '.[$*]'
+	touch $@
+
+demo: $(VENV)/.stamp-plot
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.stamp-test
+	$(BIN)/python -m pytest
+
+coverage: $(VENV)/.stamp-test
+	$(BIN)/python -m pytest --cov --cov-report=term-missing --cov-fail-under=95
+
+lint: $(VENV)/.stamp-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.venv-oldest/.stamp: constraints-oldest.txt pyproject.toml
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/pip -q install -c constraints-oldest.txt -e '.[test]'
+	touch $@
+
+test-oldest: .venv-oldest/.stamp
+	.venv-oldest/bin/python -m pytest
+
+clean:
+	rm -rf $(VENV) .venv-oldest demo_output

@@ -1,0 +1,154 @@
+"""Kernel ridge models of rows: by random features (primal or dual) and by the exact kernel."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ._exact_kernels import mlp_kernel
+from ._ridge import cholesky, leave_one_out_scores, relative_shift, solve_targets
+from .random_features import cached_features, cpu_networks, feature_scales, linear_in_features
+
+# Rows per pass when features are summed up; their Gram matrix is added up in float64.
+_CHUNK = 2048
+# Rows whose leave-one-out scores are computed in the primal: enough to fit one number.
+_N_LEAVE_ONE_OUT = 2048
+# Entries of a block of the exact kernel.
+_BLOCK_ENTRIES = 2**23
+
+
+@dataclass(frozen=True)
+class FeatureModel:
+    """Scores linear in random features: seeds and weights, no networks.
+
+    ``weights`` has shape (n_networks * n_features + 1, k); its last row belongs to the constant feature.
+    """
+
+    spec: object
+    shape: tuple
+    seeds: tuple
+    weights: np.ndarray
+
+    def scores(self, read, n, *, device, dtype):
+        """Scores ``(n, k)`` of preprocessed inputs ``read(start, stop)``, float64."""
+        networks = cpu_networks(self.spec, self.shape, self.seeds, device, dtype)
+        on_device = lambda start, stop: read(start, stop).to(device)  # noqa: E731
+        weights = torch.tensor(self.weights, device=device)
+        return linear_in_features(self.spec, networks, on_device, n, weights).numpy()
+
+
+@dataclass(frozen=True)
+class ExactModel:
+    """Scores ``K(x, X) @ dual`` by the exact kernel of the inputs that it holds."""
+
+    spec: object
+    kernel: str
+    inputs: np.ndarray
+    dual: np.ndarray
+
+    def scores(self, read, n, *, device, dtype):
+        """Scores ``(n, k)`` of preprocessed inputs ``read(start, stop)``, float64, in blocks of bounded memory."""
+        inputs, dual = (torch.tensor(array, device=device) for array in (self.inputs, self.dual))
+        block = max(1, _BLOCK_ENTRIES // len(inputs))
+        out = np.empty((n, dual.shape[1]))
+        for start in range(0, n, block):
+            x = read(start, min(start + block, n)).double().to(device)
+            out[start : start + block] = (mlp_kernel(self.spec, x, inputs, kernel=self.kernel) @ dual).cpu().numpy()
+        return out
+
+
+def fit_exact(spec, kernel, inputs, targets, reg):
+    """Kernel ridge with the exact kernel.
+
+    Returns
+    -------
+    model : ExactModel
+    leave_one_out : float64 tensor of shape (n, n_classes)
+    """
+    gram = mlp_kernel(spec, inputs.double(), kernel=kernel)
+    dual = solve_targets(gram, targets, reg)
+    model = ExactModel(spec, kernel, inputs.double().cpu().numpy(), dual.cpu().numpy())
+    return model, leave_one_out_scores(gram, targets, reg)
+
+
+def feature_weights(spec, features, coefficients):
+    """Weights of a :class:`FeatureModel` that gives ``K(x, S) @ coefficients``, from the activations ``(n, ...)`` of S."""
+    features = features.flatten(1).double()
+    scale, constant = feature_scales(spec, features.shape[1])
+    return torch.cat([scale**2 * features.T @ coefficients, constant**2 * coefficients.sum(0, keepdim=True)])
+
+
+def fit_features(spec, shape, seeds, read, n, targets, reg, rng, *, device, dtype):
+    """Kernel ridge by random features, in the smaller of primal (features) and dual (rows).
+
+    Parameters
+    ----------
+    read : callable
+        ``read(indices)`` gives preprocessed inputs; indices are an array or a slice.
+    targets : float64 tensor of shape (n, n_classes)
+
+    Returns
+    -------
+    model : FeatureModel
+    rows : array of int
+        Rows whose leave-one-out scores come with it.
+    leave_one_out : float64 tensor of shape (len(rows), n_classes)
+    """
+    networks = cpu_networks(spec, shape, seeds, device, dtype)
+    n_features = len(seeds) * spec.n_features(shape)
+    on_device = lambda rows: read(rows).to(device)  # noqa: E731
+    try:
+        if n <= n_features:
+            weights, rows, scores = _fit_dual(spec, networks, on_device, n, targets.to(device), reg)
+        else:
+            weights, rows, scores = _fit_primal(spec, networks, on_device, n, targets.to(device), reg, rng, n_features)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise MemoryError(
+                f"A kernel ridge on {n} rows and {n_features} random features does not fit in memory; lower n_networks or width, or "
+                "fit on fewer rows."
+            ) from error
+        raise
+    return FeatureModel(spec, tuple(shape), tuple(seeds), weights.cpu().numpy()), rows, scores
+
+
+def _fit_dual(spec, networks, read, n, targets, reg):
+    inputs = read(slice(0, n))
+    scale, constant = feature_scales(spec, len(networks) * spec.n_features(tuple(inputs.shape[1:])))
+    gram = torch.full((n, n), constant**2, dtype=torch.float64, device=inputs.device)
+    for network in networks:
+        features = cached_features(spec, [network], inputs).flatten(1)
+        gram += scale**2 * (features @ features.T)
+    dual = solve_targets(gram, targets, reg)
+    weights = [scale**2 * cached_features(spec, [network], inputs).flatten(1).double().T @ dual for network in networks]
+    weights.append(constant**2 * dual.sum(0, keepdim=True))
+    return torch.cat(weights), np.arange(n), leave_one_out_scores(gram, targets, reg).cpu()
+
+
+def _fit_primal(spec, networks, read, n, targets, reg, rng, n_features):
+    scales = feature_scales(spec, n_features)
+
+    def features(rows):
+        hidden = scales[0] * cached_features(spec, networks, read(rows)).flatten(1)
+        return torch.cat([hidden, torch.full_like(hidden[:, :1], scales[1])], dim=1)
+
+    device = targets.device
+    gram = torch.zeros((n_features + 1, n_features + 1), dtype=torch.float64, device=device)
+    moments = torch.zeros((n_features + 1, targets.shape[1]), dtype=torch.float64, device=device)
+    for start in range(0, n, _CHUNK):
+        rows = slice(start, min(start + _CHUNK, n))
+        part = features(rows)
+        gram += part.T @ part
+        moments += part.double().T @ targets[rows]
+    gram.diagonal().add_(relative_shift(gram.diagonal().sum() / n, reg))
+    factor = cholesky(gram, reg)
+    weights = torch.cholesky_solve(moments, factor)
+    rows = np.sort(rng.choice(n, min(n, _N_LEAVE_ONE_OUT), replace=False))
+    part = features(rows).double()
+    leverage = torch.linalg.solve_triangular(factor, part.T, upper=False).square().sum(0)[:, None]
+    own = targets[torch.from_numpy(rows).to(device)]
+    scores = (part @ weights - leverage * own) / (1 - leverage)
+    # From features with their factors to bare activations.
+    factors = torch.full((n_features + 1, 1), scales[0], dtype=torch.float64, device=device)
+    factors[-1] = scales[1]
+    return weights * factors, rows, scores.cpu()

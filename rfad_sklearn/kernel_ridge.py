@@ -1,0 +1,430 @@
+"""Kernel ridge classifier with the kernel of an infinitely wide network."""
+
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, check_memory
+
+from ._device import resolve_device, resolve_dtype
+from ._exact_kernels import supports
+from ._inputs import check_labels, check_rows, float_dtype, keep_state_on_error, resolve_image_shape
+from ._objectives import centred_one_hot
+from ._preprocess import Preprocessing
+from ._ridge import fit_platt_scale
+from ._solvers import fit_exact, fit_features
+from ._specs import MLP, ConvNet, resolve_spec, same_kernel
+from .coreset import Coreset
+from .preprocessing import fit_preprocessing
+
+__all__ = ["NNGPKernelRidge"]
+
+# Widths of architecture="auto".
+_CONV_WIDTH, _MLP_WIDTH = 128, 1024
+# Ridge without a coreset.
+_DEFAULT_REG = 5e-3
+# The exact kernel matrix of more rows would not fit in the memory of a laptop, twice.
+_MAX_EXACT = 5000
+# Rows that a scale is fitted on.
+_MAX_SCALE_ROWS = 4096
+
+
+def _fit_distiller(distiller, X, y):
+    return distiller.fit(X, y)
+
+
+class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
+    """Kernel ridge classifier with the kernel of an infinitely wide random network (NNGP), or of its training (NTK).
+
+    ``scores = K(x, S) (K(S, S) + reg tr(K)/|S| I)^-1 targets``; the predicted class has the largest score, and its probability is
+    ``softmax(platt_scale * scores)``. Fitted on rows, or on a coreset, or through a distiller.
+
+    Parameters
+    ----------
+    kernel : {"nngp", "ntk"}, default="nngp"
+        "ntk" needs an exact kernel.
+    method : {"auto", "exact", "random_features"}, default="auto"
+        How the kernel is computed. "random_features" estimates it by finite networks. "auto" is decided in ``fit``: exact for an MLP
+        and at most 5,000 rows, and for "ntk"; else random features.
+    reg : float, default=None
+        Ridge, relative to the mean diagonal of the kernel matrix. None: the coreset's own, or 5e-3 without one.
+    distiller : distiller, default=None
+        ``fit`` distils the rows with a clone of it, then solves the ridge on the coreset.
+    architecture : {"auto"}, ConvNet or MLP, default="auto"
+        "auto": the coreset's own; without one a ConvNet for images and an MLP for flat rows.
+    image_shape : tuple (H, W) or (H, W, channels), default=None
+        Shape of the images when X holds them as flat rows. None: the coreset's own, or that of X.
+    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
+        "auto": the coreset's own; without one zero mean and unit variance per channel or column.
+    n_networks : int, default=16
+        Random networks, with random features.
+    width : int, default=None
+        Channels or units of each network, in place of the architecture's.
+    depth : int, default=None
+        Number of blocks, in place of the architecture's.
+    memory : None, str or joblib.Memory, default=None
+        Caches the fitted distiller, so that a grid search over ``reg`` distils once.
+    verbose : int, default=0
+        Print what is being done.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the random networks. They are drawn on the CPU, so that predictions are the same anywhere.
+    device : str or torch.device, default="auto"
+        Where to compute; "auto" is CUDA if there is one, else the CPU.
+    dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        Arithmetic of the random networks; "auto" and "bfloat16" are float32. The ridge is always solved in float64.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+    method_ : str
+        "exact" or "random_features".
+    reg_ : float
+    platt_scale_ : float
+    coreset_ : Coreset
+        The coreset it was fitted on, if any.
+    distiller_ : distiller
+        The fitted clone, with ``distiller=``.
+    architecture_ : ConvNet or MLP
+    image_shape_ : tuple (H, W, channels) or None
+    n_features_in_ : int
+    feature_names_in_ : array of shape (n_features_in_,)
+        When fitted on a data frame, or on the coreset of one.
+
+    See Also
+    --------
+    RFADDistiller : Makes coresets.
+
+    References
+    ----------
+    Lee et al. 2018, "Deep Neural Networks as Gaussian Processes"; Loo et al. 2022, section 3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from rfad_sklearn import NNGPKernelRidge, RFADDistiller
+    >>> X, y = load_iris(return_X_y=True)
+    >>> bool(NNGPKernelRidge().fit(X, y).score(X, y) > 0.9)
+    True
+    >>> coreset = RFADDistiller(ipc=2, max_iter=50, random_state=0).fit(X, y).coreset_
+    >>> NNGPKernelRidge().fit_coreset(coreset).predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    _parameter_constraints: dict = {
+        "kernel": [StrOptions({"nngp", "ntk"})],
+        "method": [StrOptions({"auto", "exact", "random_features"})],
+        "reg": [None, Interval(Real, 0, None, closed="neither")],
+        "distiller": [None, HasMethods(["fit", "fit_resample"])],
+        "architecture": [StrOptions({"auto"}), ConvNet, MLP],
+        "image_shape": [None, "array-like"],
+        "preprocessing": [None, StrOptions({"auto", "standardize", "zca"}), HasMethods(["fit", "transform"])],
+        "n_networks": [Interval(Integral, 1, None, closed="left")],
+        "width": [None, Interval(Integral, 1, None, closed="left")],
+        "depth": [None, Interval(Integral, 1, None, closed="left")],
+        "memory": [None, str, HasMethods(["cache"])],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "device": [str, torch.device],
+        "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"}), torch.dtype],
+    }
+
+    def __init__(
+        self,
+        *,
+        kernel="nngp",
+        method="auto",
+        reg=None,
+        distiller=None,
+        architecture="auto",
+        image_shape=None,
+        preprocessing="auto",
+        n_networks=16,
+        width=None,
+        depth=None,
+        memory=None,
+        verbose=0,
+        random_state=None,
+        device="auto",
+        dtype="auto",
+    ):
+        self.kernel = kernel
+        self.method = method
+        self.reg = reg
+        self.distiller = distiller
+        self.architecture = architecture
+        self.image_shape = image_shape
+        self.preprocessing = preprocessing
+        self.n_networks = n_networks
+        self.width = width
+        self.depth = depth
+        self.memory = memory
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.dtype = dtype
+
+    @keep_state_on_error
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y):
+        """Fit on rows, or distil them first when there is a ``distiller``.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+        y : array of shape (n,)
+            Labels.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For 2-d y: learned (soft) targets come in with :meth:`fit_coreset`.
+        MemoryError
+            When neither the primal nor the dual problem fits; the message says what to lower.
+        """
+        rows, seen, y = check_rows(self, X, reset=True, y=_refuse_soft_targets(y))
+        classes, codes = check_labels(y)
+        if self.distiller is None:
+            return self._fit_rows(rows, seen, classes, codes)
+        distiller = clone(self.distiller)
+        self._say(f"distilling {len(rows)} rows with {type(distiller).__name__}")
+        self.distiller_ = check_memory(self.memory).cache(_fit_distiller)(distiller, X, y)
+        return self._fit_coreset(self.distiller_.coreset_, classes, rows, codes)
+
+    @keep_state_on_error
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit_coreset(self, coreset, X=None, y=None):
+        """Fit on a coreset, with its (perhaps learned) targets.
+
+        Parameters
+        ----------
+        coreset : Coreset
+        X, y : arrays, default=None
+            Real rows and labels to refit the scale of the probabilities on. Wanted when ``kernel`` or ``reg`` is not the coreset's own.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            When an explicit architecture, image shape or preprocessing contradicts the coreset's.
+
+        Warns
+        -----
+        UserWarning
+            When the scale is stale, because ``kernel`` or ``reg`` differs, and no rows are given.
+        """
+        if not isinstance(coreset, Coreset):
+            raise TypeError(
+                f"coreset must be a Coreset, got {type(coreset).__name__}; use fit(X, y) for rows, Coreset.load for a file."
+            )
+        if (X is None) != (y is None):
+            raise ValueError("X and y must be given together, or neither.")
+        self.n_features_in_ = coreset.X.shape[1]
+        vars(self).pop("feature_names_in_", None)
+        if coreset.feature_names is not None:
+            self.feature_names_in_ = np.array(coreset.feature_names, dtype=object)
+        rows = codes = None
+        if X is not None:
+            rows, _, y = check_rows(self, X, reset=False, image_shape=coreset.image_shape, y=_refuse_soft_targets(y))
+            unknown = np.setdiff1d(y, coreset.classes)
+            if len(unknown):
+                raise ValueError(
+                    f"y holds labels that the coreset does not know: {unknown.tolist()}; its classes are {coreset.classes}."
+                )
+            codes = np.searchsorted(coreset.classes, y)
+        vars(self).pop("distiller_", None)
+        return self._fit_coreset(coreset, coreset.classes.copy(), rows, codes)
+
+    def _fit_rows(self, rows, seen, classes, codes):
+        image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
+        shape = image_shape or (rows.shape[1],)
+        spec = resolve_spec(self.architecture, shape, self.width, self.depth, conv_width=_CONV_WIDTH, mlp_width=_MLP_WIDTH)
+        preprocessing = (
+            "standardize" if isinstance(self.preprocessing, str) and self.preprocessing == "auto" else self.preprocessing
+        )
+        vars(self).pop("distiller_", None)
+        vars(self).pop("coreset_", None)
+        self._prepare(spec, image_shape, fit_preprocessing(preprocessing, rows, image_shape), len(rows))
+        self.classes_ = classes
+        self.reg_ = _DEFAULT_REG if self.reg is None else float(self.reg)
+        codes = torch.from_numpy(codes.astype(np.int64))
+        chosen, left_out = self._solve(rows, centred_one_hot(codes, len(classes)).double())
+        self.platt_scale_ = 1.0
+        if torch.bincount(codes).min() >= 2:
+            self.platt_scale_ = fit_platt_scale(left_out, codes[chosen])
+        return self
+
+    def _fit_coreset(self, coreset, classes, rows, codes):
+        spec = self._check_against(coreset)
+        self._prepare(spec, coreset.image_shape, coreset.preprocessing, coreset.n_items)
+        self.classes_ = classes
+        self.reg_ = coreset.reg if self.reg is None else float(self.reg)
+        self.coreset_ = coreset
+        self._solve(coreset.X, torch.tensor(coreset.targets, dtype=torch.float64))
+        self.platt_scale_ = coreset.platt_scale
+        if rows is not None:
+            rng = np.random.default_rng(self._seeds)
+            chosen = np.sort(rng.choice(len(rows), min(len(rows), _MAX_SCALE_ROWS), replace=False))
+            scores = torch.from_numpy(self._scores(np.asarray(rows[chosen])))
+            self.platt_scale_ = fit_platt_scale(scores, torch.from_numpy(codes[chosen].astype(np.int64)))
+        elif self.kernel != coreset.kernel or self.reg_ != coreset.reg:
+            warnings.warn(
+                f"The coreset's platt_scale belongs to kernel={coreset.kernel!r} and reg={coreset.reg!r}, not to kernel={self.kernel!r} and "
+                f"reg={self.reg_!r}: predict_proba is not calibrated. Give real rows, fit_coreset(coreset, X, y), to refit it.",
+                UserWarning,
+                stacklevel=4,
+            )
+        return self
+
+    def _check_against(self, coreset):
+        """The coreset's network, refined by this classifier's parameters, or an error that names the contradiction."""
+        way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
+        spec = coreset.architecture if self.architecture == "auto" else self.architecture
+        spec = resolve_spec(spec, coreset.image_shape or (-1,), self.width, self.depth, conv_width=None, mlp_width=None)
+        if not same_kernel(spec, coreset.architecture):
+            raise ValueError(f"architecture={spec} contradicts the coreset's {coreset.architecture}; {way_out}.")
+        if self.image_shape is not None:
+            shape = resolve_image_shape(self.image_shape, None, coreset.X.shape[1])
+            if shape != coreset.image_shape:
+                raise ValueError(f"image_shape={self.image_shape!r} contradicts the coreset's {coreset.image_shape}; {way_out}.")
+        identity = isinstance(coreset.preprocessing, Preprocessing) and coreset.preprocessing == Preprocessing.identity(
+            coreset.X.shape[1]
+        )
+        if self.preprocessing is None and identity:
+            return spec
+        if not (isinstance(self.preprocessing, str) and self.preprocessing == "auto"):
+            raise ValueError(f"preprocessing={self.preprocessing!r} contradicts the coreset, which brings its own; {way_out}.")
+        return spec
+
+    def _prepare(self, spec, image_shape, preprocessing, n):
+        """Decide how to compute, and draw the seeds; sets what prediction needs besides the model."""
+        resolve_device(self.device)
+        exact = (isinstance(spec, MLP) and n <= _MAX_EXACT) or self.kernel == "ntk"
+        self.method_ = self.method if self.method != "auto" else ("exact" if exact else "random_features")
+        if self.method_ == "exact" and not supports(spec):
+            raise ValueError(
+                f"method='exact' and kernel='ntk' are available for MLP architectures so far, got {spec} for images; use "
+                "method='random_features' with kernel='nngp'."
+            )
+        if self.method_ == "random_features" and self.kernel == "ntk":
+            raise ValueError("kernel='ntk' has no random features here; use method='exact', or kernel='nngp'.")
+        self.architecture_, self.image_shape_, self._preprocessing = spec, image_shape, preprocessing
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        self._seeds = np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks).tolist()
+
+    @property
+    def _arithmetic(self):
+        device = resolve_device(self.device)
+        return device, torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
+
+    def _inputs(self, rows):
+        dtype = self._arithmetic[1] if self.method_ == "random_features" else torch.float64
+        inputs = torch.tensor(self._preprocessing.apply(np.asarray(rows)), dtype=dtype)
+        return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
+
+    def _solve(self, rows, targets):
+        """Solve the ridge; gives the numbers and the leave-one-out scores of rows to fit a scale on."""
+        device, dtype = self._arithmetic
+        n = len(rows)
+        self._say(f"solving the ridge on {n} rows, method={self.method_!r}")
+        if self.method_ == "exact":
+            self._model, scores = fit_exact(
+                self.architecture_, self.kernel, self._inputs(rows).to(device), targets.to(device), self.reg_
+            )
+            return np.arange(n), scores.cpu()
+        shape = tuple(self._inputs(rows[:1]).shape[1:])
+        self._model, chosen, scores = fit_features(
+            self.architecture_,
+            shape,
+            self._seeds,
+            lambda where: self._inputs(rows[where]),
+            n,
+            targets,
+            self.reg_,
+            np.random.default_rng(self._seeds),
+            device=device,
+            dtype=dtype,
+        )
+        return chosen, scores
+
+    def _scores(self, rows):
+        device, dtype = self._arithmetic
+        return self._model.scores(lambda start, stop: self._inputs(rows[start:stop]), len(rows), device=device, dtype=dtype)
+
+    def _checked_scores(self, X):
+        check_is_fitted(self)
+        rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
+        return self._scores(rows), float_dtype(rows)
+
+    def decision_function(self, X):
+        """Scores of the rows of X.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+
+        Returns
+        -------
+        array of shape (n, n_classes), or (n,) for two classes
+            With two classes the difference of their scores: positive for ``classes_[1]``.
+        """
+        scores, dtype = self._checked_scores(X)
+        scores = scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+        return scores.astype(dtype, copy=False)
+
+    def predict(self, X):
+        """Class labels of the rows of X.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+
+        Returns
+        -------
+        array of shape (n,)
+        """
+        scores, _ = self._checked_scores(X)
+        return self.classes_[scores.argmax(1)]
+
+    def predict_proba(self, X):
+        """Class probabilities ``softmax(platt_scale_ * scores)``.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+
+        Returns
+        -------
+        array of shape (n, n_classes)
+        """
+        scores, dtype = self._checked_scores(X)
+        return softmax(self.platt_scale_ * scores, axis=1).astype(dtype, copy=False)
+
+    def _say(self, line):
+        if self.verbose:
+            print(f"NNGPKernelRidge: {line}")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _refuse_soft_targets(y):
+    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+        raise ValueError(
+            f"y must hold one label per row, got an array of shape {np.shape(y)}; soft (learned) targets come in with "
+            "fit_coreset(coreset)."
+        )
+    return y
