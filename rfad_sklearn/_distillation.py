@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 import torch
 
 
+# Weight of the newest state in the running average: the average reaches back over about one ninth of the steps done.
+_AVERAGING = 8.0
+
+
 @dataclass(frozen=True)
 class LoopConfig:
     """When to evaluate and when to stop.
@@ -91,7 +95,7 @@ class _Budget:
     def progress(self, step):
         shares = [0.0]
         if self.config.max_iter is not None:
-            shares.append(step / self.config.max_iter)
+            shares.append(step / self.config.max_iter if self.config.max_iter else 1.0)
         if self.config.deadline is not None:
             # Leave time for one more step, the last evaluation and the final refit of the scale, which costs as much.
             reserve = self.step_seconds + 2 * self.evaluation_seconds
@@ -109,7 +113,8 @@ class _Run:
             variables[name].requires_grad_(True)
         self.optimizer = torch.optim.Adam([{"params": [variables[n]], "base": rate} for n, rate in config.rates.items()])
         self.budget = _Budget(config)
-        self.result = LoopResult(_snapshot(variables))
+        self.average = _snapshot(variables)
+        self.result = LoopResult(self.average)
         self.recent = []
         self.last_mark = (0, time.monotonic())
         self.stale = 0
@@ -127,8 +132,16 @@ class _Run:
         self.optimizer.step()
         self.objective.after_step()
         self.result.n_iter += 1
+        self._update_average()
         self.budget.step_seconds = time.monotonic() - begin
         return True
+
+    def _update_average(self):
+        """Polynomial-decay averaging (Shamir and Zhang 2013): the noise of the pool averages out, old states fade."""
+        weight = min((_AVERAGING + 1) / (self.result.n_iter + _AVERAGING), 1.0)
+        with torch.no_grad():
+            for name in self.config.rates:
+                self.average[name].lerp_(self.variables[name], weight)
 
     def evaluate(self):
         """Validate, record, keep the state if it is the best; the reason to stop, or None."""
@@ -137,14 +150,14 @@ class _Run:
             with torch.no_grad():
                 self.recent.append(self.objective.loss(self.variables).item())
         result.loss_curve.append(sum(self.recent) / len(self.recent))
-        validation = self.objective.validate(self.variables)
+        validation = self.objective.validate(self.average)
         score = loss = None
         if validation is not None:
             score, loss = validation
             result.validation_scores.append(score)
             self.stale = 0 if loss < result.best_validation_loss - self.config.tol else self.stale + 1
         if validation is None or loss < result.best_validation_loss:
-            result.variables = _snapshot(self.variables)
+            result.variables = _snapshot(self.average)
             if validation is not None:
                 result.best_validation_score, result.best_validation_loss = score, loss
         self.recent = []
@@ -160,7 +173,7 @@ class _Run:
             best_validation_score=result.best_validation_score,
             validation_loss=loss,
             steps_per_second=speed,
-            variables=self.variables,
+            variables=self.average,
         )
         if stop:
             return "callback"
@@ -184,8 +197,8 @@ def distill(objective, variables, config, report):
     Returns
     -------
     LoopResult
-        Its ``variables`` are those of the best evaluation; without held-out rows, the last ones. This holds on every exit path:
-        budget, callback, no more improvement, divergence, and ``KeyboardInterrupt`` (``reason="interrupted"``).
+        Its ``variables`` are the running average of the states at the best evaluation; without held-out rows, at the last one. This
+        holds on every exit path: budget, callback, no more improvement, divergence, and ``KeyboardInterrupt`` (``reason="interrupted"``).
     """
     run = _Run(objective, variables, config, report)
     result = run.result
@@ -205,5 +218,5 @@ def distill(objective, variables, config, report):
     except KeyboardInterrupt:
         result.reason = "interrupted"
         if result.best_validation_score is None:
-            result.variables = _snapshot(variables)
+            result.variables = _snapshot(run.average)
     return result
