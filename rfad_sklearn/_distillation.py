@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ._ridge import SingularKernelError
 
 # Weight of the newest state in the running average: the average reaches back over about one ninth of the steps done.
 _AVERAGING = 8.0
@@ -124,7 +125,10 @@ class _Run:
             group["lr"] = group["base"] * (1 - progress)
         begin = time.monotonic()
         self.optimizer.zero_grad()
-        loss = self.objective.loss(self.variables)
+        try:
+            loss = self.objective.loss(self.variables)
+        except SingularKernelError:
+            return False
         self.recent.append(loss.item())
         if not math.isfinite(self.recent[-1]):
             return False

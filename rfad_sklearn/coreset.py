@@ -339,10 +339,11 @@ class Coreset:
 
 
 def _read_arrays(path):
-    loaded = np.load(path, allow_pickle=False)
-    if not isinstance(loaded, np.lib.npyio.NpzFile):
-        raise ValueError("it is not an .npz archive")
-    with loaded:
+    # Opened here, so that a damaged archive does not leave the file open.
+    with open(path, "rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("it is not an .npz archive")
         missing = [name for name in _REQUIRED if name not in loaded.files]
         if missing:
             raise ValueError(f"it lacks the arrays {missing}")

@@ -1,0 +1,42 @@
+import matplotlib
+import numpy as np
+import pytest
+from sklearn.model_selection import train_test_split
+
+from rfad_sklearn import RFADDistiller
+from rfad_sklearn.datasets import load_digits_images
+
+matplotlib.use("agg")
+
+# Small networks: every test that fits something shares these.
+FAST = {"width": 16, "n_networks": 2, "max_iter": 6, "eval_every": 3, "batch_size": 128, "random_state": 0}
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """Train and test images of three kinds of digits, as ``(n, 8, 8)``."""
+    X, y = load_digits_images()
+    keep = y < 3
+    return train_test_split(X[keep], y[keep], stratify=y[keep], random_state=0)
+
+
+@pytest.fixture(scope="session")
+def all_digits():
+    X, y = load_digits_images()
+    return train_test_split(X, y, stratify=y, random_state=0)
+
+
+@pytest.fixture(scope="session")
+def fitted(digits):
+    X, _, y, _ = digits
+    return RFADDistiller(ipc=2, **FAST).fit(X, y)
+
+
+@pytest.fixture(scope="session")
+def coreset(fitted):
+    return fitted.coreset_
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)

@@ -1,0 +1,180 @@
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from rfad_sklearn import ChannelStandardizer, InstanceNormalizer, RegularizedZCA, RFADDistiller
+from rfad_sklearn._preprocess import Preprocessing
+from rfad_sklearn.preprocessing import fit_preprocessing, standardizing_value, whitening_value
+
+
+@pytest.fixture
+def colour(rng):
+    """Smooth colour images: their pixels are correlated, as those of photographs are."""
+    noise = rng.normal(size=(300, 6, 6, 3))
+    return np.cumsum(np.cumsum(noise, axis=1), axis=2) * [1.0, 10.0, 100.0] + [5.0, 0.0, -7.0]
+
+
+def test_channels_are_standardised_each_by_itself(colour):
+    Z = ChannelStandardizer().fit_transform(colour)
+    assert Z.shape == colour.shape
+    assert_allclose(Z.mean((0, 1, 2)), 0, atol=1e-12)
+    assert_allclose(Z.std((0, 1, 2)), 1)
+
+
+def test_tables_are_standardised_by_column(rng):
+    X = rng.normal(size=(50, 4)) * [1, 10, 100, 0] + [0, 5, 0, 3]
+    Z = ChannelStandardizer().fit_transform(X)
+    assert_allclose(Z[:, :3], StandardScaler().fit_transform(X)[:, :3])
+    assert_allclose(Z[:, 3], 0)
+
+
+def test_flat_images_with_a_shape_equal_images(colour):
+    flat = ChannelStandardizer(image_shape=(6, 6, 3)).fit_transform(colour.reshape(300, -1))
+    assert_allclose(flat, ChannelStandardizer().fit_transform(colour).reshape(300, -1))
+
+
+def test_untruncated_zca_is_the_textbook_formula(colour):
+    Z = ChannelStandardizer().fit_transform(colour).reshape(300, -1)
+    moment = Z.T @ Z / 300
+    values, vectors = np.linalg.eigh(moment + 0.1 * np.trace(moment) / 108 * np.eye(108))
+    expected = Z @ (vectors / np.sqrt(values)) @ vectors.T
+    got = RegularizedZCA(n_components=108).fit_transform(colour).reshape(300, -1)
+    assert_allclose(got, expected, atol=1e-4 * abs(expected).max())
+
+
+def test_automatic_truncation_changes_little_and_saves_much(colour):
+    full = RegularizedZCA(n_components=108).fit_transform(colour)
+    zca = RegularizedZCA().fit(colour)
+    assert zca.n_components_ < 100
+    assert_allclose(zca.transform(colour), full, atol=0.02 * abs(full).max())
+
+
+@pytest.mark.parametrize("n_components", [5, None])
+def test_truncated_zca_is_inverted_exactly(colour, n_components):
+    zca = RegularizedZCA(n_components=n_components).fit(colour)
+    assert_allclose(zca.inverse_transform(zca.transform(colour)), colour, atol=1e-4 * abs(colour).max())
+
+
+def test_whitening_makes_the_spectrum_flatter(colour):
+    before = np.linalg.eigvalsh(np.cov(ChannelStandardizer().fit_transform(colour).reshape(300, -1).T))
+    after = np.linalg.eigvalsh(np.cov(RegularizedZCA().fit_transform(colour).reshape(300, -1).T))
+    assert after[-1] / after.mean() < 0.2 * before[-1] / before.mean()
+
+
+def test_instances_lose_their_own_brightness_and_contrast(colour):
+    normalizer = InstanceNormalizer().fit(colour)
+    Z = normalizer.transform(colour)
+    assert_allclose(Z.mean((1, 2, 3)), 0, atol=1e-9)
+    assert_allclose(Z.std((1, 2, 3)), 1, rtol=1e-6)
+    assert not hasattr(normalizer, "inverse_transform")
+
+
+@pytest.mark.parametrize("zca_reg", [None, 0.1])
+def test_transform_of_the_inverse_is_the_identity_also_with_a_row_norm(colour, zca_reg):
+    value = InstanceNormalizer(zca_reg=zca_reg).fit(colour).value_
+    Z = value.apply(colour.reshape(300, -1))
+    assert_allclose(value.apply(value.invert(Z)), Z, atol=1e-4)
+    assert_allclose(value.project(Z), Z, atol=1e-4)
+
+
+def test_projection_is_transform_of_inverse_for_any_row_and_has_a_gradient(colour, rng):
+    value = InstanceNormalizer(zca_reg=0.1).fit(colour).value_
+    z = rng.normal(size=(3, 108))
+    assert_allclose(value.project(z), value.apply(value.invert(z)), atol=1e-4)
+    as_tensor = lambda array: torch.as_tensor(array, dtype=torch.float64)  # noqa: E731
+    assert torch.autograd.gradcheck(lambda t: value.project(t, as_tensor), torch.tensor(z[:1]).requires_grad_())
+
+
+def test_float_types_are_kept(colour):
+    for dtype, expected in ((np.float32, np.float32), (np.float64, np.float64), (np.uint8, np.float32)):
+        X = abs(colour[:, :, :, 0]).astype(dtype)
+        assert ChannelStandardizer().fit(X).transform(X).dtype == expected
+
+
+def test_a_value_is_fitted_in_chunks(monkeypatch, colour):
+    rows = colour.reshape(300, -1)
+    whole = whitening_value(rows, (6, 6, 3), 0.1, None)
+    monkeypatch.setattr("rfad_sklearn.preprocessing._CHUNK", 70)
+    parts = whitening_value(rows, (6, 6, 3), 0.1, None)
+    assert_allclose(parts.apply(rows), whole.apply(rows), atol=1e-3)
+
+
+def test_whitening_without_shrinkage_of_deficient_data_is_refused(rng):
+    X = rng.normal(size=(5, 20))
+    with pytest.raises(ValueError, match=r"reg=0 cannot whiten data of deficient rank; use reg > 0"):
+        RegularizedZCA(reg=0).fit(X)
+
+
+def test_more_components_than_columns_are_refused(rng):
+    with pytest.raises(ValueError, match="n_components=9 is more than the 4 columns of X"):
+        RegularizedZCA(n_components=9).fit(rng.normal(size=(20, 4)))
+
+
+def test_inverse_of_another_number_of_columns_is_refused(rng):
+    scaler = ChannelStandardizer().fit(rng.normal(size=(20, 4)))
+    with pytest.raises(ValueError, match=r"X must have 4 columns, got shape \(2, 5\)"):
+        scaler.inverse_transform(np.zeros((2, 5)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scale": np.zeros(3)}, "must be positive"),
+        ({"scale": np.ones(2)}, "same length"),
+        ({"offset": np.array([0, np.nan, 0])}, "offset holds NaN"),
+        ({"gains": np.ones(2)}, "components must be of shape"),
+        ({"tail": -1.0}, "must be positive"),
+    ],
+)
+def test_a_value_checks_itself(change, message):
+    with pytest.raises(ValueError, match=message):
+        Preprocessing(**{"offset": np.zeros(3), "scale": np.ones(3), **change})
+
+
+def test_values_compare_by_content():
+    first, second = Preprocessing.identity(3), Preprocessing.identity(3)
+    assert first == second
+    assert first != Preprocessing.identity(4)
+    assert first != "identity"
+
+
+@pytest.mark.parametrize("choice", [None, "auto", "standardize", "zca", RegularizedZCA(n_components=7), StandardScaler()])
+def test_every_choice_gives_a_coreset_in_raw_units(digits, choice):
+    """Without a step the coreset is real rows: in raw units they are found among the rows of X."""
+    X, _, y, _ = digits
+    distiller = RFADDistiller(ipc=2, max_iter=0, width=8, n_networks=1, preprocessing=choice, random_state=0).fit(X, y)
+    rows = X.reshape(len(X), -1)
+    for item in distiller.coreset_.X:
+        assert abs(rows - item).max(1).min() < 1e-3
+
+
+def test_parameters_of_a_preprocessor_are_not_changed(digits):
+    X, _, y, _ = digits
+    zca = RegularizedZCA()
+    RFADDistiller(max_iter=0, width=8, n_networks=1, preprocessing=zca).fit(X, y)
+    assert zca.image_shape is None
+    assert not hasattr(zca, "value_")
+
+
+def test_a_transformer_may_change_the_number_of_columns(rng):
+    X = rng.normal(size=(60, 6))
+    y = (X[:, 0] > 0).astype(int)
+    distiller = RFADDistiller(ipc=2, max_iter=2, width=8, preprocessing=PCA(3), random_state=0).fit(X, y)
+    assert distiller.coreset_.X.shape == (4, 6)
+    assert distiller.transform(X).shape == (60, 4)
+
+
+def test_a_transformer_without_inverse_is_refused(rng):
+    from sklearn.preprocessing import Normalizer
+
+    with pytest.raises(ValueError, match=r"Normalizer\(\) has no inverse_transform.*Pipeline"):
+        fit_preprocessing(clone(Normalizer()), rng.normal(size=(9, 3)), None)
+
+
+def test_constant_data_is_left_finite():
+    value = standardizing_value(np.full((5, 3), 1e6), None)
+    assert_allclose(value.apply(np.full((2, 3), 1e6)), 0)

@@ -1,0 +1,176 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rfad_sklearn import MLP, ConvNet
+from rfad_sklearn._exact_kernels import mlp_kernel
+from rfad_sklearn.random_features import (
+    _patches,
+    cached_features,
+    cpu_networks,
+    draw_network,
+    feature_scales,
+    kernel_product,
+    linear_in_features,
+    network_features,
+)
+
+SPECS = [
+    (ConvNet(depth=3, width=8), (8, 8, 1)),
+    (ConvNet(depth=2, width=8), (9, 7, 3)),
+    (ConvNet(depth=2, width=8), (9, 6, 12)),
+    (ConvNet(depth=2, width=8, pooling="none"), (5, 4, 2)),
+    (ConvNet(depth=2, width=8, readout="mean"), (9, 8, 1)),
+    (MLP(depth=2, width=16), (11,)),
+]
+
+
+def naive_features(spec, network, x):
+    """The network as a beginner would write it."""
+    if isinstance(spec, MLP):
+        for weight, bias in network:
+            x = torch.relu(x @ weight.T + bias)
+        return x
+    x = x.permute(0, 3, 1, 2)
+    for weight, bias in network:
+        x = torch.relu(F.conv2d(x, weight, bias, padding=1))
+        if spec.pooling == "avg":
+            x = F.avg_pool2d(x, 2)
+    return x.mean((2, 3)) if spec.readout == "mean" else x.permute(0, 2, 3, 1).flatten(1)
+
+
+def inputs(shape, n=5, seed=0):
+    return torch.randn((n, *shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(("spec", "shape"), SPECS)
+def test_fast_path_equals_the_naive_network(spec, shape):
+    network = draw_network(spec, shape, 0, dtype=torch.float64)
+    x = inputs(shape)
+    fast = network_features(spec, [network], x)[0]
+    assert fast.shape == (5, spec.n_features(shape))
+    torch.testing.assert_close(fast, naive_features(spec, network, x))
+
+
+@pytest.mark.parametrize(("spec", "shape"), SPECS)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_gradient_of_the_fast_path(spec, shape, recompute):
+    network = draw_network(spec, shape, 0, dtype=torch.float64)
+    x = inputs(shape).requires_grad_()
+    upstream = torch.randn(5, spec.n_features(shape), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    (fast,) = torch.autograd.grad((network_features(spec, [network], x, recompute=recompute)[0] * upstream).sum(), x)
+    (naive,) = torch.autograd.grad((naive_features(spec, network, x) * upstream).sum(), x)
+    torch.testing.assert_close(fast, naive)
+
+
+def test_gradcheck_through_the_kernel():
+    spec, shape = ConvNet(depth=1, width=4), (4, 4, 1)
+    network = draw_network(spec, shape, 0, dtype=torch.float64)
+
+    def kernel(x):
+        features = torch.stack(network_features(spec, [network], x), 1)
+        return kernel_product(spec, features, features)
+
+    assert torch.autograd.gradcheck(kernel, inputs(shape, 3).requires_grad_())
+
+
+def test_weights_have_the_stated_variance():
+    spec = ConvNet(depth=2, width=200, sigma_w=1.5, sigma_b=0.3)
+    (first, bias), (second, _) = draw_network(spec, (8, 8, 3), 0)
+    assert first.std().item() == pytest.approx(1.5 / math.sqrt(27), rel=0.05)
+    assert second.std().item() == pytest.approx(1.5 / math.sqrt(9 * 200), rel=0.02)
+    assert bias.std().item() == pytest.approx(0.3, rel=0.15)
+
+
+def test_same_seed_same_network_whatever_the_dtype():
+    spec, shape = MLP(width=8), (3,)
+    single, double = draw_network(spec, shape, 5), draw_network(spec, shape, 5, dtype=torch.float64)
+    assert torch.equal(single[0][0].double(), double[0][0])
+    assert not torch.equal(single[0][0], draw_network(spec, shape, 6)[0][0])
+
+
+def test_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    draw_network(MLP(width=8), (3,), 5)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def kernel_errors(spec, x, exact, n_networks, width, n_repeats):
+    from dataclasses import replace
+
+    spec = replace(spec, width=width)
+    estimates = []
+    for repeat in range(n_repeats):
+        seeds = range(repeat * n_networks, (repeat + 1) * n_networks)
+        features = cached_features(spec, cpu_networks(spec, tuple(x.shape[1:]), seeds, "cpu", torch.float64), x)
+        estimates.append(kernel_product(spec, features, features))
+    estimates = torch.stack(estimates)
+    return (estimates - exact).square().mean().sqrt().item(), (estimates.mean(0) - exact).square().mean().sqrt().item()
+
+
+def test_monte_carlo_error_falls_with_the_root_of_the_number_of_networks():
+    spec, x = MLP(depth=2), inputs((6,), 8)
+    exact = mlp_kernel(spec, x)
+    errors = [kernel_errors(spec, x, exact, n, 512, 12)[0] for n in (1, 4, 16)]
+    slope = np.polyfit(np.log([1, 4, 16]), np.log(errors), 1)[0]
+    assert slope == pytest.approx(-0.5, abs=0.12)
+
+
+def test_random_features_converge_to_the_exact_kernel_with_width():
+    spec, x = MLP(depth=2), inputs((6,), 8)
+    exact = mlp_kernel(spec, x)
+    errors = [kernel_errors(spec, x, exact, 4, width, 12)[0] for width in (16, 64, 256)]
+    slope = np.polyfit(np.log([16, 64, 256]), np.log(errors), 1)[0]
+    assert slope == pytest.approx(-0.5, abs=0.15)
+    assert errors[-1] < 0.15 * exact.abs().mean()
+
+
+def test_bfloat16_error_is_below_the_monte_carlo_error():
+    spec, shape = ConvNet(depth=3, width=64), (16, 16, 1)
+    x = inputs(shape, 8).float()
+
+    def kernel(seeds, dtype):
+        networks = [draw_network(spec, shape, seed, dtype=dtype) for seed in seeds]
+        features = cached_features(spec, networks, x)
+        return kernel_product(spec, features, features)
+
+    reference = kernel(range(8), torch.float32)
+    rounding = (kernel(range(8), torch.bfloat16) - reference).square().mean().sqrt()
+    monte_carlo = (kernel(range(8, 16), torch.float32) - reference).square().mean().sqrt()
+    assert rounding < 0.2 * monte_carlo
+
+
+@pytest.mark.parametrize(("spec", "shape"), SPECS)
+def test_blocks_do_not_let_rows_see_each_other(spec, shape):
+    networks = cpu_networks(spec, shape, [0, 1], "cpu", torch.float32)
+    x = inputs(shape, 9).float()
+    weights = torch.randn(2 * spec.n_features(shape) + 1, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    whole = linear_in_features(spec, networks, lambda a, b: x[a:b], 9, weights, block=4)
+    order = torch.tensor([5, 2, 8, 0])
+    some = linear_in_features(spec, networks, lambda a, b: x[order][a:b], 4, weights, block=4)
+    torch.testing.assert_close(some, whole[order], rtol=0, atol=1e-5)
+    alone = linear_in_features(spec, networks, lambda a, b: x[5:6], 1, weights, block=4)
+    torch.testing.assert_close(alone, whole[5:6], rtol=0, atol=1e-5)
+
+
+def test_feature_scales_agree_with_the_kernel():
+    spec, shape = ConvNet(depth=1, width=4), (4, 4, 1)
+    features = cached_features(spec, cpu_networks(spec, shape, [0, 1], "cpu", torch.float64), inputs(shape, 3))
+    scale, constant = feature_scales(spec, 2 * spec.n_features(shape))
+    flat = torch.cat([scale * features.flatten(1), torch.full((3, 1), constant, dtype=torch.float64)], 1)
+    torch.testing.assert_close(flat @ flat.T, kernel_product(spec, features, features))
+
+
+def test_patches_drop_the_odd_row_and_column():
+    assert _patches(inputs((7, 5, 2), 3)).shape == (4, 3, 3, 2, 18)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize(("spec", "shape"), SPECS)
+def test_cuda_gives_the_features_of_the_cpu(spec, shape):
+    x = inputs(shape).float()
+    here, there = (cached_features(spec, cpu_networks(spec, shape, [0], d, torch.float32), x.to(d)) for d in ("cpu", "cuda"))
+    torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-3)

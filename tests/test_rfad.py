@@ -1,0 +1,398 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+import rfad_sklearn
+from rfad_sklearn import MLP, ConvNet, DistillationState, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn._distillation import _Run
+from tests.conftest import FAST
+
+
+def make(**changes):
+    return RFADDistiller(**{"ipc": 2, **FAST, **changes})
+
+
+def test_distilled_rows_beat_the_random_rows_they_started_from(all_digits):
+    X, X_test, y, y_test = all_digits
+    settings = {"ipc": 1, "width": 32, "random_state": 0}
+    start = NNGPKernelRidge(random_state=0).fit(*RFADDistiller(max_iter=0, **settings).fit_resample(X, y))
+    distiller = RFADDistiller(max_iter=120, **settings).fit(X, y)
+    end = NNGPKernelRidge(random_state=0).fit_coreset(distiller.coreset_)
+    assert end.score(X_test, y_test) > start.score(X_test, y_test) + 0.15
+    assert distiller.loss_curve_[-1] < 0.7 * distiller.loss_curve_[0]
+
+
+def test_fitted_attributes(fitted, digits):
+    assert fitted.classes_.tolist() == [0, 1, 2]
+    assert fitted.labels_.tolist() == [0, 0, 1, 1, 2, 2]
+    assert fitted.n_iter_ == 6
+    assert len(fitted.loss_curve_) == len(fitted.validation_scores_) == 3
+    assert fitted.stop_reason_ == "max_iter"
+    assert fitted.image_shape_ == (8, 8, 1)
+    assert fitted.n_features_in_ == 64
+    assert 0 < fitted.best_validation_score_ <= 1
+    provenance = fitted.coreset_.provenance
+    assert provenance["method"] == "RFADDistiller"
+    assert provenance["version"] == rfad_sklearn.__version__
+    assert provenance["settings"]["ipc"] == 2
+    assert provenance["n_iter"] == 6
+
+
+def test_coreset_is_in_raw_units(all_digits):
+    """Grey levels of the digits go from 0 to 16; standardised values would not."""
+    X, _, y, _ = all_digits
+    coreset = make(ipc=5).fit(X, y).coreset_
+    assert coreset.X.mean() == pytest.approx(X.mean(), abs=0.5)
+    assert coreset.X.max() > 10
+
+
+def test_only_items_and_scale_are_learned_unless_labels_are(digits):
+    X, _, y, _ = digits
+    fixed = make().fit(X, y).coreset_
+    np.testing.assert_allclose(fixed.targets, np.repeat(np.eye(3), 2, axis=0) - 1 / 3, atol=1e-6)
+    learned = make(learn_labels=True).fit(X, y).coreset_
+    assert abs(learned.targets - fixed.targets).max() > 1e-3
+
+
+@pytest.mark.parametrize("changes", [{}, {"loss": "mse"}, {"learn_labels": True}, {"init": "noise", "preprocessing": "zca"}])
+def test_same_seed_same_bits(digits, changes):
+    X, _, y, _ = digits
+    first, second = (make(**changes).fit(X, y) for _ in range(2))
+    assert first.coreset_ == second.coreset_
+    assert first.loss_curve_ == second.loss_curve_
+    np.testing.assert_array_equal(first.transform(X), second.transform(X))
+    assert first.coreset_ != make(**changes, random_state=1).fit(X, y).coreset_ if "random_state" not in changes else True
+
+
+def test_random_state_instance_advances(digits):
+    X, _, y, _ = digits
+    state = np.random.RandomState(0)
+    assert make(random_state=state).fit(X, y).coreset_ != make(random_state=state).fit(X, y).coreset_
+
+
+def test_global_state_is_left_alone(digits):
+    X, _, y, _ = digits
+    torch_state, numpy_state, threads = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()  # noqa: NPY002
+    make().fit(X, y).transform(X)
+    assert torch.equal(torch_state, torch.get_rng_state())
+    np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
+    assert threads == torch.get_num_threads()
+
+
+def test_layouts_agree(digits):
+    X, X_test, y, _ = digits
+    images, flat, channel = (
+        make(image_shape=shape).fit(rows, y) for rows, shape in ((X, None), (X.reshape(len(X), -1), (8, 8)), (X[..., None], None))
+    )
+    assert images.coreset_.X.tolist() == flat.coreset_.X.tolist() == channel.coreset_.X.tolist()
+    Z = images.transform(X_test)
+    np.testing.assert_array_equal(Z, images.transform(X_test.reshape(len(X_test), -1)))
+    assert images.fit_resample(X, y)[0].shape == (6, 8, 8)
+    assert flat.fit_resample(X.reshape(len(X), -1), y)[0].shape == (6, 64)
+    assert channel.fit_resample(X[..., None], y)[0].shape == (6, 8, 8, 1)
+
+
+def test_colour_images(rng):
+    X = rng.integers(0, 256, size=(60, 8, 8, 3), dtype=np.uint8)
+    y = np.repeat(["red", "blue"], 30)
+    X[:30, ..., 0] = 250
+    distiller = make().fit(X, y)
+    assert distiller.coreset_.images.shape == (4, 8, 8, 3)
+    assert distiller.coreset_.X.dtype == np.float32
+    assert distiller.coreset_.classes.tolist() == ["blue", "red"]
+    assert NNGPKernelRidge(n_networks=2).fit_coreset(distiller.coreset_).score(X, y) == 1.0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64, np.float16, bool])
+def test_numeric_types(digits, dtype):
+    X, _, y, _ = digits
+    distiller = make(max_iter=1).fit(X.astype(dtype), y)
+    expected = np.float64 if dtype is np.float64 else np.float32
+    assert distiller.coreset_.X.dtype == distiller.transform(X.astype(dtype)).dtype == expected
+
+
+def test_float64_arithmetic_on_request(digits):
+    X, _, y, _ = digits
+    single, double = make(dtype="float32", max_iter=2).fit(X, y), make(dtype="float64", max_iter=2).fit(X, y)
+    np.testing.assert_allclose(single.coreset_.X, double.coreset_.X, atol=0.01)
+    assert not np.array_equal(single.coreset_.X, double.coreset_.X)
+
+
+def test_reduced_precision_distils_about_as_well(digits):
+    X, _, y, _ = digits
+    losses = [make(dtype=dtype, max_iter=30).fit(X, y).loss_curve_[-1] for dtype in ("float32", "bfloat16")]
+    assert losses[1] == pytest.approx(losses[0], rel=0.1)
+
+
+def test_a_memory_map_gives_the_same_coreset(digits, tmp_path):
+    X, _, y, _ = digits
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    assert make().fit(mapped, y).coreset_ == make().fit(X, y).coreset_
+
+
+def test_a_memory_map_is_not_read_at_once(rng, tmp_path, monkeypatch):
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.uint8, (3000, 8, 8))
+    X[:] = rng.integers(0, 255, X.shape)
+    y = np.arange(3000) % 3
+    largest = 0
+    from rfad_sklearn._preprocess import Preprocessing
+
+    apply = Preprocessing.apply
+
+    def spy(self, rows):
+        nonlocal largest
+        largest = max(largest, len(rows))
+        return apply(self, rows)
+
+    monkeypatch.setattr(Preprocessing, "apply", spy)
+    monkeypatch.setattr("rfad_sklearn.preprocessing._CHUNK", 500)
+    make(validation_fraction=0.02).fit(X, y).transform(X)
+    assert largest <= 500
+
+
+def test_held_out_rows_are_never_trained_on(digits):
+    X, _, y, _ = digits
+    seen, original = set(), rfad_sklearn.distillers.rfad.RandomFeatureObjective
+
+    class Spy(original):
+        def _read(self, rows):
+            seen.update(rows.tolist())
+            return super()._read(rows)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("rfad_sklearn.distillers.rfad.RandomFeatureObjective", Spy)
+        patch.setattr(Spy, "validate", lambda self, variables: (0.0, 0.0))
+        patch.setattr(Spy, "fit_scale", lambda self, variables, held_out=False: 1.0)
+        make(validation_fraction=0.25, max_iter=30, batch_size=50, n_iter_no_change=100).fit(X, y)
+    n_held_out = round(0.25 * len(X))
+    assert len(seen) <= len(X) - n_held_out + 1
+    assert len(seen) > 0.5 * len(X)
+
+
+def test_without_early_stopping_all_rows_are_used_and_the_last_state_kept(digits):
+    X, _, y, _ = digits
+    distiller = make(early_stopping=False).fit(X, y)
+    assert distiller.validation_scores_ is None
+    assert distiller.best_validation_score_ is None
+    assert len(distiller.loss_curve_) == 3
+    assert distiller.coreset_.platt_scale > 0
+
+
+def test_a_class_with_a_single_row(rng):
+    X = rng.normal(size=(21, 4))
+    y = np.repeat([0, 1, 2], [10, 10, 1])
+    distiller = make(ipc=1).fit(X, y)
+    assert distiller.validation_scores_ is None
+    assert distiller.coreset_.y.tolist() == [0, 1, 2]
+
+
+def test_items_per_class_from_a_dict(digits):
+    X, _, y, _ = digits
+    coreset = make(ipc={2: 3, 0: 1, 1: 2}).fit(X, y).coreset_
+    assert coreset.y.tolist() == [0, 1, 1, 2, 2, 2]
+    assert coreset.provenance["settings"]["ipc"] == [[2, 3], [0, 1], [1, 2]]
+
+
+def test_init_with_given_items_in_raw_units(digits):
+    X, _, y, _ = digits
+    start = np.stack([X[y == c][k] for c in range(3) for k in range(2)])
+    for layout in (start, start.reshape(6, 64)):
+        np.testing.assert_allclose(make(init=layout, max_iter=0).fit(X, y).coreset_.images, start, atol=1e-4)
+
+
+def test_initial_rows(digits):
+    X, _, y, _ = digits
+    random, kmeans, noise = (make(init=init, max_iter=0).fit(X, y).coreset_ for init in ("random", "kmeans", "noise"))
+    for coreset in (random, kmeans):
+        for item, label in zip(coreset.X, coreset.y, strict=True):
+            distances = abs(X[y == label].reshape(-1, 64) - item).max(1)
+            assert distances.min() < 1e-3
+    assert abs(X.reshape(-1, 64) - noise.X[0]).max(1).min() > 1
+
+
+def test_networks_can_be_chosen(digits):
+    X, _, y, _ = digits
+    assert make(width=None, architecture=ConvNet(depth=2, width=12)).fit(X, y).coreset_.architecture == ConvNet(depth=2, width=12)
+    assert make(width=9, depth=1).fit(X, y).coreset_.architecture == ConvNet(depth=1, width=9)
+    flat = make(width=9, architecture=MLP(depth=1)).fit(X.reshape(len(X), -1), y)
+    assert flat.coreset_.architecture == MLP(depth=1, width=9)
+    assert flat.coreset_.image_shape is None
+
+
+def test_instance_norm_is_part_of_the_loss(digits):
+    """Brightness and contrast of an item change nothing: the items drift in no such direction."""
+    X, _, y, _ = digits
+    distiller = make(preprocessing=rfad_sklearn.InstanceNormalizer(), max_iter=10).fit(X, y)
+    inputs = distiller.coreset_.inputs.reshape(6, -1)
+    np.testing.assert_allclose(inputs.mean(1), 0, atol=1e-5)
+    np.testing.assert_allclose(inputs.std(1), 1, rtol=1e-3)
+
+
+def test_the_pool_is_refreshed(digits):
+    X, _, y, _ = digits
+    from rfad_sklearn._objectives import ObjectiveConfig, RandomFeatureObjective
+    from rfad_sklearn.distillers._problem import prepare
+    from rfad_sklearn.random_features import cached_features
+
+    problem = prepare(make(), X, y, 0)
+    config = ObjectiveConfig(4, 32, 5e-3, "platt", network_life=8, row_life=4, n_eval_networks=2)
+    objective = RandomFeatureObjective(
+        problem.spec, problem.training_data(), config, generator=torch.Generator(), device="cpu", dtype=torch.float32
+    )
+    networks, rows = list(objective.networks), objective.rows.clone()
+    for _ in range(2):
+        objective.after_step()
+    assert sum(a is b for a, b in zip(objective.networks, networks, strict=True)) == 3
+    assert (objective.rows == rows).sum() == 16
+    for _ in range(6):
+        objective.after_step()
+    assert not any(a is b for a, b in zip(objective.networks, networks, strict=True))
+    fresh = cached_features(problem.spec, objective.networks, objective._read(objective.rows))
+    torch.testing.assert_close(objective.cache, fresh)
+
+
+def test_recomputing_activations_changes_nothing_but_memory(digits, monkeypatch):
+    X, _, y, _ = digits
+    kept = make().fit(X, y).coreset_
+    monkeypatch.setattr("rfad_sklearn._objectives._ACTIVATION_BUDGET", 0)
+    np.testing.assert_allclose(make().fit(X, y).coreset_.X, kept.X, atol=1e-3)
+
+
+def test_interrupted_fit_returns_the_best_state(digits, monkeypatch):
+    X, _, y, _ = digits
+    step, best = _Run.step, {}
+
+    def interrupting(self, progress):
+        best.update(self.result.variables)
+        if self.result.n_iter == 10:
+            raise KeyboardInterrupt
+        return step(self, progress)
+
+    monkeypatch.setattr(_Run, "step", interrupting)
+    distiller = make(max_iter=50, learning_rate=0.1)
+    with pytest.warns(UserWarning, match="interrupted after 10 steps; the best coreset so far is kept"):
+        assert distiller.fit(X, y) is distiller
+    assert distiller.stop_reason_ == "interrupted"
+    assert distiller.n_iter_ == 10
+    standard = distiller.coreset_.inputs
+    np.testing.assert_allclose(standard, best["X"].numpy(), atol=1e-5)
+    assert NNGPKernelRidge(n_networks=2).fit_coreset(distiller.coreset_).score(X, y) > 0.8
+
+
+def test_divergence_warns_and_keeps_a_finite_coreset(digits):
+    X, _, y, _ = digits
+    with pytest.warns(ConvergenceWarning, match=r"stopped being finite.*Lower learning_rate=1e\+25"):
+        distiller = make(learning_rate=1e25, max_iter=30, dtype="float32").fit(X, y)
+    assert np.isfinite(distiller.coreset_.X).all()
+
+
+def test_failed_fit_leaves_what_was_there(fitted, digits):
+    from sklearn.base import clone
+
+    X, _, y, _ = digits
+    again = clone(fitted)
+    again.fit(X, y)
+    before = again.coreset_
+    with pytest.raises(ValueError, match="NaN"):
+        again.fit(np.full_like(X, np.nan), y)
+    assert again.coreset_ is before
+    assert again.n_features_in_ == 64
+
+
+def test_callback_sees_the_state_and_can_stop(digits):
+    X, _, y, _ = digits
+    states = []
+
+    def callback(state):
+        states.append(state)
+        return state.step >= 3
+
+    distiller = make(max_iter=100, callback=callback).fit(X, y)
+    assert distiller.n_iter_ == 3
+    assert distiller.stop_reason_ == "callback"
+    assert [state.step for state in states] == [0, 3]
+    assert all(isinstance(state, DistillationState) for state in states)
+    assert states[1].coreset.X.shape == (6, 64)
+    assert states[1].validation_score == distiller.validation_scores_[1]
+    assert states[1].time > states[0].time >= 0
+    assert states[1].steps_per_second > 0
+
+
+def test_verbose_prints_a_line_per_evaluation(digits, capsys):
+    X, _, y, _ = digits
+    make(verbose=1).fit(X, y)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        for word in ("step", " s |", "loss", "validation accuracy", "steps/s"):
+            assert word in line
+    make().fit(X, y)
+    assert capsys.readouterr().out == ""
+    make(verbose=1, early_stopping=False).fit(X, y)
+    assert "validation" not in capsys.readouterr().out
+
+
+def test_time_budget_is_normal_and_bounds_the_whole_fit(digits):
+    import time
+
+    X, _, y, _ = digits
+    begin = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        distiller = make(max_iter=None, max_time=1.0).fit(X, y)
+    assert time.monotonic() - begin < 5
+    assert distiller.stop_reason_ == "max_time"
+
+
+def test_default_number_of_steps(digits):
+    assert make(max_iter=None)._loop_config(0.0).max_iter >= 100
+    assert make(max_iter=None, max_time=5)._loop_config(0.0).max_iter is None
+
+
+def test_transform_is_a_feature_map_of_the_kernel(fitted, digits):
+    """Scalar products of the features are the Nystroem approximation: exact, up to the ridge, between items."""
+    _, X_test, _, _ = digits
+    Z = fitted.transform(fitted.coreset_.images)
+    Z_test = fitted.transform(X_test)
+    assert Z_test.shape == (len(X_test), 6)
+    gram = Z @ Z.T
+    assert np.linalg.eigvalsh(gram).min() > -1e-6
+    assert (np.diag(gram) > 0).all()
+    np.testing.assert_allclose(fitted.transform(X_test[:3]), Z_test[:3], atol=1e-5)
+
+
+def test_feature_names_and_output_containers(fitted, digits):
+    pd = pytest.importorskip("pandas")
+    X, _, y, _ = digits
+    names = [f"rfaddistiller{k}" for k in range(6)]
+    assert fitted.get_feature_names_out().tolist() == names
+    frame = make().set_output(transform="pandas").fit(X, y).transform(X.reshape(len(X), -1))
+    assert isinstance(frame, pd.DataFrame)
+    assert frame.columns.tolist() == names
+
+
+def test_data_frames_come_back_as_data_frames(rng):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"], index=np.arange(60) * 7)
+    labels = pd.Series(np.where(frame["a"] > 0, "yes", "no"), index=frame.index, name="answer")
+    items, answers = make().fit_resample(frame, labels)
+    assert isinstance(items, pd.DataFrame)
+    assert items.columns.tolist() == ["a", "b", "c"]
+    assert answers.name == "answer"
+    assert answers.tolist() == ["no", "no", "yes", "yes"]
+
+
+def test_not_fitted(digits):
+    with pytest.raises(NotFittedError):
+        make().transform(digits[0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda_distils_as_the_cpu_does(digits):
+    X, _, y, _ = digits
+    for device in ("cpu", "cuda"):
+        assert make(device=device, max_iter=60, width=32).fit(X, y).best_validation_score_ > 0.8

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from rfad_sklearn import _selection
+from rfad_sklearn._selection import initial_rows, items_per_class, split_holdout
+
+
+def test_holdout_is_stratified_disjoint_and_complete(rng):
+    codes = np.repeat([0, 1, 2], [100, 50, 10])
+    train, validation = split_holdout(codes, 0.1, np.array([5, 5, 5]), rng)
+    assert np.bincount(codes[validation]).tolist() == [10, 5, 1]
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, validation])), np.arange(160))
+
+
+def test_every_class_keeps_its_items(rng):
+    codes = np.repeat([0, 1], [100, 6])
+    train, validation = split_holdout(codes, 0.5, np.array([5, 5]), rng)
+    assert np.bincount(codes[train])[1] == 5
+    assert np.bincount(codes[validation])[1] == 1
+
+
+def test_nothing_is_held_out_where_a_class_cannot_spare_a_row(rng):
+    codes = np.repeat([0, 1], [100, 5])
+    train, validation = split_holdout(codes, 0.5, np.array([5, 5]), rng)
+    assert len(train) == 105
+    assert len(validation) == 0
+
+
+def test_holdout_is_bounded(rng, monkeypatch):
+    monkeypatch.setattr(_selection, "_MAX_HELD_OUT", 20)
+    _, validation = split_holdout(np.repeat([0, 1], 500), 0.5, np.array([1, 1]), rng)
+    assert len(validation) == 20
+
+
+def test_numbers_per_class_from_a_dict_of_numpy_labels():
+    classes = np.array([1, 5, 9])
+    assert items_per_class({np.int64(9): 3, 1: 1, 5: np.int64(2)}, classes, [9, 9, 9]).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("strategy", ["random", "kmeans"])
+def test_initial_rows_are_distinct_and_of_their_class(rng, strategy):
+    codes = np.repeat([0, 1], [30, 20])
+    X = rng.normal(size=(50, 2))
+    X[:10] = 0  # many equal rows: their centres coincide
+    rows = initial_rows(codes, np.arange(50), np.array([6, 3]), strategy, lambda i: X[i], rng)
+    assert codes[rows].tolist() == [0] * 6 + [1] * 3
+    assert len(set(rows)) == 9
+
+
+def test_kmeans_rows_are_near_the_centres_of_clusters(rng):
+    centres = np.array([[0, 0], [10, 0], [0, 10]])
+    X = np.concatenate([centre + rng.normal(size=(40, 2)) for centre in centres])
+    rows = initial_rows(np.zeros(120, dtype=int), np.arange(120), np.array([3]), "kmeans", lambda i: X[i], rng)
+    distances = np.linalg.norm(X[rows][:, None] - centres, axis=2)
+    assert sorted(distances.argmin(1)) == [0, 1, 2]
+    assert distances.min(1).max() < 0.7
+
+
+def test_kmeans_looks_at_a_bounded_number_of_rows(rng, monkeypatch):
+    monkeypatch.setattr(_selection, "_MAX_CLUSTERED", 10)
+    asked = []
+
+    def read(rows):
+        asked.append(len(rows))
+        return np.asarray(rows, dtype=float)[:, None]
+
+    initial_rows(np.zeros(100, dtype=int), np.arange(100), np.array([3]), "kmeans", read, rng)
+    assert asked == [10]

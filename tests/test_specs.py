@@ -1,0 +1,73 @@
+import pytest
+
+from rfad_sklearn import MLP, ConvNet
+from rfad_sklearn._specs import auto_spec, resolve_spec, same_kernel, spec_from_dict, spec_to_dict
+
+
+@pytest.mark.parametrize("spec", [MLP(depth=2, width=7, sigma_b=0.3), ConvNet(depth=1, pooling="none", readout="mean")])
+def test_dictionary_round_trip(spec):
+    assert spec_from_dict(spec_to_dict(spec)) == spec
+
+
+def test_unknown_network_in_a_dictionary():
+    with pytest.raises(ValueError, match=r"unknown network 'LSTM'; known: \['ConvNet', 'MLP'\]"):
+        spec_from_dict({"name": "LSTM"})
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: ConvNet(depth=0), ValueError, "depth must be at least 1, got 0"),
+        (lambda: ConvNet(width=2.5), TypeError, "width must be an int, got 2.5"),
+        (lambda: MLP(sigma_w=0), ValueError, "sigma_w must be finite and above 0, got 0"),
+        (lambda: MLP(sigma_w="a"), TypeError, "sigma_w must be a float, got 'a'"),
+        (lambda: MLP(sigma_b=-0.1), ValueError, "sigma_b must be finite and at least 0, got -0.1"),
+        (lambda: MLP(sigma_b=float("nan")), ValueError, "sigma_b must be finite"),
+        (lambda: ConvNet(pooling="max"), ValueError, r"pooling must be one of \('avg', 'none'\), got 'max'"),
+        (lambda: ConvNet(readout="sum"), ValueError, "readout must be one of"),
+    ],
+)
+def test_bad_fields(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((28, 28, 1), ConvNet(depth=3, width=4)),
+        ((8, 8, 3), ConvNet(depth=3, width=4)),
+        ((7, 9, 1), ConvNet(depth=2, width=4)),
+        ((2, 30, 1), ConvNet(depth=1, width=4)),
+        ((1, 30, 1), ConvNet(depth=3, width=4, pooling="none")),
+        ((13,), MLP(width=5)),
+    ],
+)
+def test_auto_uses_fewer_stages_for_small_images(shape, expected):
+    spec = auto_spec(shape, 4, 5)
+    assert spec == expected
+    spec.check_shape(shape)
+
+
+def test_features_are_counted_after_flooring():
+    assert ConvNet(depth=3, width=10).n_features((28, 28, 1)) == 3 * 3 * 10
+    assert ConvNet(depth=3, width=10, pooling="none").n_features((28, 28, 1)) == 28 * 28 * 10
+    assert ConvNet(depth=3, width=10, readout="mean").n_features((28, 28, 1)) == 10
+
+
+def test_explicit_depth_that_does_not_fit():
+    with pytest.raises(ValueError, match=r"depth=4 needs images of at least 16x16 pixels, got 8x9; use depth <= 3"):
+        resolve_spec("auto", (8, 9, 1), None, 4, conv_width=4, mlp_width=4)
+
+
+def test_networks_take_their_own_kind_of_input():
+    with pytest.raises(ValueError, match="takes images, got flat rows of 5 columns; give image_shape"):
+        ConvNet().check_shape((5,))
+    with pytest.raises(ValueError, match="takes flat rows, got images"):
+        MLP().check_shape((8, 8, 1))
+
+
+def test_width_does_not_change_the_kernel_but_depth_does():
+    assert same_kernel(ConvNet(width=3), ConvNet(width=4))
+    assert not same_kernel(ConvNet(depth=2), ConvNet(depth=3))
+    assert not same_kernel(ConvNet(), MLP())
