@@ -104,8 +104,9 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         variables["log_scale"].fill_(np.log(objective.fit_scale(variables)))
         result = distill(objective, variables, self._loop_config(begin), self._reporter(problem, begin))
         self._warn_of_ending(result)
+        learned_scale = result.variables["log_scale"].exp().item()
         result.variables["log_scale"].fill_(np.log(objective.fit_scale(result.variables, held_out=True)))
-        self._store(problem, result)
+        self._store(problem, result, learned_scale)
         return self
 
     def _loop_config(self, begin):
@@ -156,7 +157,7 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 stacklevel=4,
             )
 
-    def _store(self, problem, result):
+    def _store(self, problem, result, learned_scale):
         self.classes_ = problem.classes
         self.image_shape_ = problem.image_shape
         self.n_iter_ = result.n_iter
@@ -164,12 +165,12 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.validation_scores_ = result.validation_scores or None
         self.best_validation_score_ = result.best_validation_score
         self.stop_reason_ = result.reason
-        self.coreset_ = self._make_coreset(problem, result.variables, result.n_iter, result.best_validation_score)
+        self.coreset_ = self._make_coreset(problem, result.variables, result.n_iter, result.best_validation_score, learned_scale)
         self.labels_ = problem.classes[problem.item_codes]
         self._layout = problem.layout
         self._seeds = problem.rng.integers(2**31, size=_N_TRANSFORM_NETWORKS).tolist()
 
-    def _make_coreset(self, problem, variables, n_iter, score):
+    def _make_coreset(self, problem, variables, n_iter, score, learned_scale=None):
         items = variables["X"].detach().cpu().numpy().reshape(len(problem.item_codes), -1)
         return Coreset(
             X=problem.preprocessing.invert(items).astype(float_dtype(problem.rows), copy=False),
@@ -190,6 +191,7 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
                 "seed": problem.seed,
                 "n_iter": n_iter,
                 "validation_score": score,
+                "platt_scale_before_refit": learned_scale,
             },
         )
 

@@ -1,0 +1,64 @@
+"""Data and machine for the benchmarks."""
+
+import io
+import os
+import platform
+import resource
+from pathlib import Path
+
+import numpy as np
+import torch
+
+
+def find(name, path=None):
+    """A data file: the given one, else ``data/<name>`` here, else in a ``data`` folder of a neighbour of this checkout."""
+    root = Path(__file__).resolve().parents[1]
+    candidates = [Path(path)] if path else [Path("data") / name, root / "data" / name, *root.parent.glob(f"*/data/{name}")]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def load_fashion_mnist(path=None):
+    """Fashion-MNIST as a dict of X_train (60000, 28, 28), y_train, X_test, y_test; downloaded from OpenML when no file is found."""
+    found = find("fashion_mnist.npz", path)
+    if found:
+        with np.load(found) as data:
+            return {name: data[name] for name in ("X_train", "y_train", "X_test", "y_test")}
+    from sklearn.datasets import fetch_openml
+
+    X, y = fetch_openml("Fashion-MNIST", version=1, return_X_y=True, as_frame=False)
+    X, y = X.reshape(-1, 28, 28).astype(np.uint8), y.astype(np.uint8)
+    return {"X_train": X[:60000], "y_train": y[:60000], "X_test": X[60000:], "y_test": y[60000:]}
+
+
+def load_cifar10_jpeg(path):
+    """CIFAR-10 stored as JPEG files in one .npz; needs Pillow."""
+    from PIL import Image
+
+    data, out = np.load(find("cifar10_jpeg.npz", path)), {}
+    for part in ("train", "test"):
+        content, offsets = data[f"{part}_jpeg"].tobytes(), data[f"{part}_offsets"]
+        images = [np.asarray(Image.open(io.BytesIO(content[a:b]))) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        out[f"X_{part}"], out[f"y_{part}"] = np.stack(images), data[f"y_{part}"]
+    return out
+
+
+FASHION_NAMES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]
+
+
+def machine():
+    """One line on where the figures come from."""
+    from rfad_sklearn._device import has_fast_bfloat16
+
+    bf16 = "fast" if has_fast_bfloat16(torch.device("cpu")) else "no fast"
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {bf16} bfloat16, "
+        f"torch {torch.__version__}, Python {platform.python_version()}"
+    )
+
+
+def peak_memory_gb():
+    """Largest resident memory of this process so far, in GB (10^9 bytes)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

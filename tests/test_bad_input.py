@@ -1,0 +1,121 @@
+"""Every bad input gets an error that says what to change, and leaves nothing fitted behind."""
+
+import numpy as np
+import pytest
+import scipy.sparse
+import torch
+
+from rfad_sklearn import NNGPKernelRidge, RFADDistiller
+from tests.conftest import FAST
+
+N = 30
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(N, 64))
+Y = np.repeat([0, 1, 2], 10)
+
+
+def with_entry(value):
+    bad = X.copy()
+    bad[3, 4] = value
+    return bad
+
+
+CASES = [
+    ("nan", {}, with_entry(np.nan), Y, ValueError, "Input X contains NaN"),
+    ("inf", {}, with_entry(np.inf), Y, ValueError, "Input X contains infinity"),
+    ("sparse", {}, scipy.sparse.csr_array(X), Y, TypeError, "Sparse data was passed"),
+    ("complex", {}, X.astype(complex), Y, ValueError, "Complex data not supported"),
+    ("object", {}, np.full((N, 3), {"a": 1}, dtype=object), Y, TypeError, "argument must be a string"),
+    ("string", {}, np.full((N, 3), "a"), Y, ValueError, "not compatible with arrays of bytes/strings"),
+    ("one-dimensional", {}, X[:, 0], Y, ValueError, "Expected 2D array, got 1D array instead"),
+    ("five-dimensional", {}, X.reshape(N, 2, 2, 4, 4), Y, ValueError, "dim 5"),
+    ("no pixels", {}, np.zeros((N, 0, 8)), Y, ValueError, "images without pixels"),
+    ("lengths", {}, X, Y[:-1], ValueError, r"inconsistent numbers of samples: \[30, 29\]"),
+    ("no y", {}, X, None, ValueError, "requires y to be passed"),
+    ("continuous y", {}, X, np.linspace(0, 1, N), ValueError, "Unknown label type: continuous"),
+    ("two-dimensional y", {}, X, np.eye(3)[Y], ValueError, "y should be a 1d array"),
+    ("one class", {}, X, np.full(N, 7), ValueError, "y holds one class only, .*7.*; classification needs rows of at least 2"),
+    ("ipc zero", {"ipc": 0}, X, Y, ValueError, r"'ipc' parameter of RFADDistiller must be an int in the range \[1, inf\).*Got 0"),
+    ("ipc float", {"ipc": 1.5}, X, Y, ValueError, r"'ipc' parameter of RFADDistiller must be an int.*Got 1.5"),
+    ("ipc too large", {"ipc": 11}, X, Y, ValueError, r"ipc=11 asks for more items than class 0 has rows \(10\); lower ipc"),
+    ("ipc unknown", {"ipc": {0: 1, 1: 1, 2: 1, 9: 1}}, X, Y, ValueError, r"unknown classes \[9\], missing classes \[\]"),
+    ("ipc missing", {"ipc": {0: 1, 1: 1}}, X, Y, ValueError, r"unknown classes \[\], missing classes \[2\]"),
+    ("ipc dict zero", {"ipc": {0: 1, 1: 1, 2: 0}}, X, Y, ValueError, "ipc for class 2 must be an int of at least 1, got 0"),
+    ("ipc dict large", {"ipc": {0: 1, 1: 1, 2: 12}}, X, Y, ValueError, "ipc=12 asks for more items than class 2"),
+    ("image_shape product", {"image_shape": (8, 9)}, X, Y, ValueError, r"image_shape=\(8, 9\) needs 72 columns .* X has 64"),
+    (
+        "image_shape layout",
+        {"image_shape": (4, 16)},
+        X.reshape(N, 8, 8),
+        Y,
+        ValueError,
+        r"does not match X, whose images are \(8, 8, 1\)",
+    ),
+    ("image_shape word", {"image_shape": [8, -8]}, X, Y, ValueError, r"is not a shape; give \(H, W\) or \(H, W, channels\)"),
+    ("too small", {"depth": 4, "image_shape": (8, 8)}, X, Y, ValueError, "depth=4 needs images of at least 16x16 pixels, got 8x8"),
+    ("device", {"device": "abacus"}, X, Y, ValueError, "device='abacus' is not available here.*use 'auto', 'cpu'"),
+    ("meta device", {"device": "meta"}, X, Y, ValueError, "device='meta' cannot hold data"),
+    ("dtype", {"dtype": "float8"}, X, Y, ValueError, "'dtype' parameter of RFADDistiller must be"),
+    ("torch dtype", {"dtype": torch.int32}, X, Y, ValueError, "dtype=torch.int32 is unknown; use 'auto', 'float32'"),
+    (
+        "init shape",
+        {"init": np.zeros((2, 64))},
+        X,
+        Y,
+        ValueError,
+        r"init must hold 3 items .* of 64 features, got an array of shape \(2, 64\)",
+    ),
+    ("init nan", {"init": np.full((3, 64), np.nan)}, X, Y, ValueError, "init holds NaN or infinity"),
+    ("init word", {"init": "best"}, X, Y, ValueError, "'init' parameter of RFADDistiller must be"),
+    ("loss", {"loss": "hinge"}, X, Y, ValueError, "'loss' parameter of RFADDistiller must be"),
+    ("learning_rate", {"learning_rate": 0}, X, Y, ValueError, "'learning_rate' parameter of RFADDistiller must be"),
+    ("max_time", {"max_time": -1}, X, Y, ValueError, "'max_time' parameter of RFADDistiller must be"),
+    ("architecture", {"architecture": "resnet"}, X, Y, ValueError, "'architecture' parameter of RFADDistiller must be"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "rows", "labels", "error", "message"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_distiller(parameters, rows, labels, error, message):
+    distiller = RFADDistiller(**{**FAST, **parameters})
+    with pytest.raises(error, match=message):
+        distiller.fit(rows, labels)
+    assert not [name for name in vars(distiller) if name.endswith("_")]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rows", "labels", "error", "message"),
+    [c[1:] for c in CASES if not c[1] and c[0] not in ("two-dimensional y",)],
+    ids=[c[0] for c in CASES if not c[1] and c[0] not in ("two-dimensional y",)],
+)
+def test_classifier(parameters, rows, labels, error, message):
+    clf = NNGPKernelRidge()
+    with pytest.raises(error, match=message):
+        clf.fit(rows, labels)
+    assert not [name for name in vars(clf) if name.endswith("_")]
+
+
+@pytest.fixture(scope="module")
+def both():
+    distiller = RFADDistiller(**FAST, image_shape=(8, 8)).fit(X, Y)
+    return distiller.transform, NNGPKernelRidge(n_networks=1).fit_coreset(distiller.coreset_).predict
+
+
+@pytest.mark.parametrize("k", [0, 1], ids=["transform", "predict"])
+def test_another_number_of_features(both, k):
+    with pytest.raises(ValueError, match=r"X has 63 features, but .* is expecting 64 features"):
+        both[k](X[:, 1:])
+    with pytest.raises(ValueError, match=r"images of shape \(4, 16, 1\), but this .* was fitted on images of shape \(8, 8, 1\)"):
+        both[k](X.reshape(N, 4, 16))
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        both[k](with_entry(np.nan))
+
+
+def test_images_for_a_table():
+    distiller = RFADDistiller(**FAST).fit(X, Y)
+    with pytest.raises(ValueError, match="was fitted on flat rows with 64 features"):
+        distiller.transform(X.reshape(N, 8, 8))
+
+
+def test_images_as_nested_lists_are_images():
+    images = X.reshape(N, 8, 8).tolist()
+    assert RFADDistiller(**FAST).fit(images, Y).image_shape_ == (8, 8, 1)

@@ -1,0 +1,275 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_iris, make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+
+from rfad_sklearn import MLP, ConvNet, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn._exact_kernels import mlp_kernel
+from rfad_sklearn._ridge import solve_targets
+from tests.conftest import FAST
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = load_iris(return_X_y=True)
+    return train_test_split(X, y, stratify=y, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def table_coreset(iris):
+    X, _, y, _ = iris
+    return RFADDistiller(ipc=2, max_iter=60, random_state=0).fit(X, y).coreset_
+
+
+def test_exact_scores_are_the_formula(iris):
+    X, X_test, y, _ = iris
+    clf = NNGPKernelRidge(reg=0.02, preprocessing=None).fit(X, y)
+    assert clf.method_ == "exact"
+    first, second = torch.tensor(X), torch.tensor(X_test)
+    spec = MLP()
+    targets = torch.tensor(np.eye(3)[y] - 1 / 3)
+    scores = mlp_kernel(spec, second, first) @ solve_targets(mlp_kernel(spec, first), targets, 0.02)
+    np.testing.assert_allclose(clf.decision_function(X_test), scores, atol=1e-6)
+    assert clf.score(X_test, second.numpy()[:, 0] * 0 + clf.predict(X_test)) == 1.0
+
+
+@pytest.mark.parametrize("kernel", ["nngp", "ntk"])
+def test_it_classifies_real_tables(kernel):
+    X, y = load_breast_cancer(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    assert NNGPKernelRidge(kernel=kernel).fit(X, y).score(X_test, y_test) > 0.93
+
+
+def test_it_classifies_real_images(all_digits):
+    X, X_test, y, y_test = all_digits
+    clf = NNGPKernelRidge(n_networks=8, width=64, random_state=0).fit(X, y)
+    assert clf.method_ == "random_features"
+    assert clf.score(X_test, y_test) > 0.97
+
+
+def test_random_features_approach_the_exact_kernel(iris):
+    X, X_test, y, _ = iris
+    exact = NNGPKernelRidge(method="exact").fit(X, y).decision_function(X_test)
+
+    def error(n_networks):
+        clf = NNGPKernelRidge(method="random_features", n_networks=n_networks, width=256, random_state=0)
+        return abs(clf.fit(X, y).decision_function(X_test) - exact).mean()
+
+    assert error(64) < 0.6 * error(4)
+    assert error(64) < 0.1
+
+
+def test_coreset_brings_everything(coreset, digits):
+    _, X_test, _, y_test = digits
+    clf = NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(coreset)
+    assert clf.coreset_ is coreset
+    assert clf.architecture_ == coreset.architecture
+    assert clf.reg_ == coreset.reg
+    assert clf.platt_scale_ == coreset.platt_scale
+    assert clf.image_shape_ == (8, 8, 1)
+    assert clf.n_features_in_ == 64
+    assert clf.score(X_test, y_test) > 0.6
+    np.testing.assert_array_equal(clf.predict(X_test), clf.predict(X_test.reshape(len(X_test), -1)))
+
+
+def test_learned_targets_are_what_is_regressed_on(coreset, digits):
+    from dataclasses import replace
+
+    _, X_test, _, _ = digits
+    permuted = replace(coreset, targets=coreset.targets[:, [1, 2, 0]])
+    first, second = (NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(c).predict(X_test) for c in (coreset, permuted))
+    np.testing.assert_array_equal((first + 1) % 3, (second + 2) % 3)
+
+
+def test_binary_decision_function_is_one_dimensional():
+    X, y = load_breast_cancer(return_X_y=True)
+    labels = np.array(["malignant", "benign"])[y]
+    clf = NNGPKernelRidge().fit(X, labels)
+    scores = clf.decision_function(X)
+    assert scores.shape == (len(X),)
+    np.testing.assert_array_equal(clf.classes_[(scores > 0).astype(int)], clf.predict(X))
+    probabilities = clf.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    np.testing.assert_array_equal(probabilities.argmax(1), scores > 0)
+
+
+def test_probabilities_of_a_ridge_on_rows_are_calibrated_by_leave_one_out():
+    X, y = make_blobs(400, centers=3, cluster_std=4.0, random_state=0)
+    X, X_test, y, y_test = train_test_split(X, y, random_state=0)
+    clf = NNGPKernelRidge(reg=1e-4).fit(X, y)
+    loss = log_loss(y_test, clf.predict_proba(X_test))
+    for factor in (0.3, 3.0):
+        other = clone(clf).fit(X, y)
+        other.platt_scale_ = factor * clf.platt_scale_
+        assert loss < log_loss(y_test, other.predict_proba(X_test))
+
+
+def test_scale_is_one_where_a_class_has_a_single_row():
+    X, y = np.arange(6.0).reshape(3, 2), [0, 0, 1]
+    assert NNGPKernelRidge().fit(X, y).platt_scale_ == 1.0
+
+
+def test_stale_scale_is_said_or_refitted(table_coreset, iris):
+    X, X_test, y, y_test = iris
+    with pytest.warns(UserWarning, match=r"platt_scale belongs to kernel='nngp' and reg=0.005.*Give real rows"):
+        stale = NNGPKernelRidge(reg=0.5).fit_coreset(table_coreset)
+    refitted = NNGPKernelRidge(reg=0.5).fit_coreset(table_coreset, X, y)
+    assert refitted.platt_scale_ != stale.platt_scale_
+    assert log_loss(y_test, refitted.predict_proba(X_test)) < log_loss(y_test, stale.predict_proba(X_test))
+    with pytest.warns(UserWarning, match="not to kernel='ntk'"):
+        NNGPKernelRidge(kernel="ntk").fit_coreset(table_coreset)
+
+
+def test_method_is_decided_in_fit_and_stored(iris, digits, coreset, monkeypatch):
+    X, _, y, _ = iris
+    assert NNGPKernelRidge().fit(X, y).method_ == "exact"
+    assert NNGPKernelRidge(n_networks=2).fit_coreset(coreset).method_ == "random_features"
+    monkeypatch.setattr("rfad_sklearn.kernel_ridge._MAX_EXACT", 100)
+    assert NNGPKernelRidge(n_networks=2, width=16).fit(X, y).method_ == "random_features"
+
+
+def test_exact_images_say_what_is_available(digits):
+    X, _, y, _ = digits
+    for parameters in ({"method": "exact"}, {"kernel": "ntk"}):
+        with pytest.raises(ValueError, match=r"available for MLP architectures so far.*use method='random_features'"):
+            NNGPKernelRidge(**parameters).fit(X, y)
+
+
+def test_ntk_has_no_random_features(iris):
+    X, _, y, _ = iris
+    with pytest.raises(ValueError, match="kernel='ntk' has no random features"):
+        NNGPKernelRidge(kernel="ntk", method="random_features").fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"architecture": ConvNet(depth=2)}, r"architecture=ConvNet\(depth=2.*contradicts the coreset's ConvNet\(depth=3"),
+        ({"architecture": MLP()}, "takes flat rows, got images of shape"),
+        ({"depth": 2}, "contradicts the coreset's"),
+        ({"image_shape": (4, 16)}, r"image_shape=\(4, 16\) contradicts the coreset's \(8, 8, 1\)"),
+        ({"image_shape": (4, 4)}, "needs 16 columns"),
+        ({"preprocessing": "zca"}, "preprocessing='zca' contradicts the coreset"),
+        ({"preprocessing": None}, "preprocessing=None contradicts the coreset"),
+    ],
+)
+def test_what_contradicts_the_coreset_is_refused(coreset, parameters, message):
+    clf = NNGPKernelRidge(**parameters)
+    with pytest.raises(ValueError, match=message):
+        clf.fit_coreset(coreset)
+    assert not [name for name in vars(clf) if name.endswith("_")]
+
+
+def test_what_agrees_with_the_coreset_is_accepted(coreset, digits):
+    X, _, y, _ = digits
+    NNGPKernelRidge(architecture=ConvNet(), width=8, image_shape=(8, 8), n_networks=1).fit_coreset(coreset)
+    plain = RFADDistiller(**FAST, preprocessing=None).fit(X, y).coreset_
+    NNGPKernelRidge(preprocessing=None, n_networks=1).fit_coreset(plain)
+
+
+def test_only_coresets_are_coresets(iris):
+    with pytest.raises(TypeError, match=r"must be a Coreset, got ndarray; use fit\(X, y\) for rows"):
+        NNGPKernelRidge().fit_coreset(iris[0])
+
+
+def test_rows_for_the_scale_are_checked(table_coreset, iris):
+    X, _, y, _ = iris
+    with pytest.raises(ValueError, match="X and y must be given together"):
+        NNGPKernelRidge().fit_coreset(table_coreset, X)
+    with pytest.raises(ValueError, match=r"labels that the coreset does not know: \[7\]"):
+        NNGPKernelRidge().fit_coreset(table_coreset, X, np.full(len(X), 7))
+
+
+def test_soft_targets_come_in_by_fit_coreset(iris):
+    X, _, y, _ = iris
+    with pytest.raises(ValueError, match=r"array of shape \(112, 3\); soft \(learned\) targets come in with fit_coreset"):
+        NNGPKernelRidge().fit(X, np.eye(3)[y])
+
+
+def test_distiller_inside(digits):
+    X, X_test, y, y_test = digits
+    labels = np.array(["zero", "one", "two"], dtype=object)[y]
+    distiller = RFADDistiller(ipc=2, **FAST)
+    clf = NNGPKernelRidge(distiller=distiller, n_networks=2, random_state=0).fit(X, labels)
+    assert not hasattr(distiller, "coreset_")
+    assert clf.coreset_ is clf.distiller_.coreset_
+    assert clf.classes_.tolist() == ["one", "two", "zero"]
+    assert clf.score(X_test, np.array(["zero", "one", "two"], dtype=object)[y_test]) > 0.6
+
+
+def test_memory_distils_once(digits, tmp_path):
+    X, _, y, _ = digits
+    calls = tmp_path / "calls"
+
+    class Counting(RFADDistiller):
+        def fit(self, X, y):
+            calls.mkdir(exist_ok=True)
+            (calls / str(len(list(calls.iterdir())))).touch()
+            return super().fit(X, y)
+
+    for reg in (1e-3, 1e-2):
+        for memory in (str(tmp_path / "cache"), None):
+            distiller = RFADDistiller(ipc=1, **FAST)
+            NNGPKernelRidge(distiller=distiller, memory=memory, reg=reg, n_networks=1).fit(X, y)
+    cached = list((tmp_path / "cache").rglob("output.pkl"))
+    assert len(cached) == 1
+
+
+def test_refit_forgets_the_coreset(coreset, iris):
+    X, _, y, _ = iris
+    clf = NNGPKernelRidge(n_networks=1).fit_coreset(coreset)
+    clf.fit(X, y)
+    assert not hasattr(clf, "coreset_")
+    assert clf.n_features_in_ == 4
+
+
+def test_predictions_do_not_depend_on_the_batch(coreset, digits):
+    _, X_test, _, _ = digits
+    clf = NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(coreset)
+    whole = clf.decision_function(X_test)
+    np.testing.assert_allclose(np.concatenate([clf.decision_function(X_test[k : k + 1]) for k in range(9)]), whole[:9], atol=1e-6)
+
+
+def test_same_seed_same_predictions_and_another_seed_others(coreset, digits):
+    _, X_test, _, _ = digits
+    scores = [NNGPKernelRidge(n_networks=2, random_state=seed).fit_coreset(coreset).decision_function(X_test) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+
+
+def test_fitted_classifier_holds_no_tensors(coreset):
+    clf = NNGPKernelRidge(n_networks=2).fit_coreset(coreset)
+
+    def values(thing):
+        yield thing
+        for part in getattr(thing, "__dict__", {}).values():
+            yield from values(part)
+
+    assert not any(isinstance(value, torch.Tensor | torch.device) for value in values(clf._model))
+
+
+def test_data_frame_names_are_kept_and_checked():
+    pd = pytest.importorskip("pandas")
+    frame, y = load_iris(return_X_y=True, as_frame=True)
+    coreset = RFADDistiller(**FAST).fit(frame, y).coreset_
+    clf = NNGPKernelRidge().fit_coreset(coreset)
+    assert clf.feature_names_in_.tolist() == frame.columns.tolist()
+    clf.predict(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        clf.predict(frame.rename(columns={frame.columns[0]: "other"}))
+    assert isinstance(frame, pd.DataFrame)
+
+
+def test_verbose_says_what_is_done(iris, capsys):
+    X, _, y, _ = iris
+    NNGPKernelRidge(verbose=1).fit(X, y)
+    assert "solving the ridge on 112 rows" in capsys.readouterr().out
+
+
+def test_not_fitted(iris):
+    with pytest.raises(NotFittedError):
+        NNGPKernelRidge().predict(iris[0])
