@@ -4,6 +4,7 @@ import io
 import os
 import platform
 import resource
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def load_cifar10_jpeg(path):
     data, out = np.load(find("cifar10_jpeg.npz", path)), {}
     for part in ("train", "test"):
         content, offsets = data[f"{part}_jpeg"].tobytes(), data[f"{part}_offsets"]
-        images = [np.asarray(Image.open(io.BytesIO(content[a:b]))) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+        images = [np.asarray(Image.open(io.BytesIO(content[a:b]))) for a, b in pairwise(offsets)]
         out[f"X_{part}"], out[f"y_{part}"] = np.stack(images), data[f"y_{part}"]
     return out
 

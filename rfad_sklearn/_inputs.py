@@ -73,6 +73,11 @@ def float_dtype(X):
     return np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
 
 
+def in_layout(rows, X, seen):
+    """Rows in the layout of X: images where :func:`as_rows` saw images."""
+    return rows if seen is None else rows.reshape(np.shape(X))
+
+
 def keep_state_on_error(fit):
     """A failed ``fit`` leaves the estimator as it was: nothing half-fitted, nothing lost."""
 

@@ -72,7 +72,8 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
     verbose : int, default=0
         Print what is being done.
     random_state : int, RandomState instance or None, default=None
-        Seed of the random networks. They are drawn on the CPU, so that predictions are the same anywhere.
+        Seed of the random networks, and of the distiller when that has none. The networks are drawn on the CPU, so that predictions are
+        the same anywhere.
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
@@ -195,6 +196,8 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         if self.distiller is None:
             return self._fit_rows(rows, seen, classes, codes)
         distiller = clone(self.distiller)
+        if self.random_state is not None and distiller.get_params(deep=False).get("random_state", 0) is None:
+            distiller.set_params(random_state=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
         self._say(f"distilling {len(rows)} rows with {type(distiller).__name__}")
         self.distiller_ = check_memory(self.memory).cache(_fit_distiller)(distiller, X, y)
         return self._fit_coreset(self.distiller_.coreset_, classes, rows, codes)
@@ -422,9 +425,10 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
 
 
 def _refuse_soft_targets(y):
-    if np.ndim(y) == 2 and np.shape(y)[1] > 1:
+    shape = np.asarray(y).shape
+    if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
-            f"y must hold one label per row, got an array of shape {np.shape(y)}; soft (learned) targets come in with "
+            f"y must hold one label per row, got an array of shape {shape}; soft (learned) targets come in with "
             "fit_coreset(coreset)."
         )
     return y

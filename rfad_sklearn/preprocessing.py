@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, 
 from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import check_is_fitted
 
-from ._inputs import as_rows, check_rows, float_dtype, keep_state_on_error, resolve_image_shape
+from ._inputs import as_rows, check_rows, float_dtype, in_layout, keep_state_on_error, resolve_image_shape
 from ._preprocess import Preprocessing, TransformerPreprocessing, row_standardized
 
 __all__ = ["ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"]
@@ -58,7 +58,8 @@ def whitening_value(rows, image_shape, reg, n_components, *, row_norm=False):
     moment /= len(rows)
     values, vectors = eigh(moment)
     values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
-    shift = reg * values.mean()
+    # Constant data has nothing to whiten.
+    shift = reg * values.mean() if values[0] > 0 else 1.0
     if shift == 0 and values[-1] <= 1e-12 * values[0]:
         raise ValueError(f"reg={reg!r} cannot whiten data of deficient rank; use reg > 0, the default is 0.1.")
     if n_components is None:
@@ -151,8 +152,8 @@ class _NumericPreprocessor(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         array of the same shape
         """
         check_is_fitted(self)
-        rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
-        return self.value_.apply(rows).astype(float_dtype(rows), copy=False).reshape(np.shape(X))
+        rows, seen = check_rows(self, X, reset=False, image_shape=self.image_shape_)
+        return in_layout(self.value_.apply(rows).astype(float_dtype(rows), copy=False), X, seen)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -174,11 +175,11 @@ class _InvertiblePreprocessor(_NumericPreprocessor):
         array of the same shape
         """
         check_is_fitted(self)
-        rows, _ = as_rows(X)
+        rows, seen = as_rows(X)
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:
             raise ValueError(f"X must have {self.n_features_in_} columns, got shape {np.shape(X)}.")
-        return self.value_.invert(rows.astype(float_dtype(rows), copy=False)).reshape(np.shape(X))
+        return in_layout(self.value_.invert(rows.astype(float_dtype(rows), copy=False)), X, seen)
 
 
 class ChannelStandardizer(_InvertiblePreprocessor):

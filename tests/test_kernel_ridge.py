@@ -124,7 +124,7 @@ def test_stale_scale_is_said_or_refitted(table_coreset, iris):
         NNGPKernelRidge(kernel="ntk").fit_coreset(table_coreset)
 
 
-def test_method_is_decided_in_fit_and_stored(iris, digits, coreset, monkeypatch):
+def test_method_is_decided_in_fit_and_stored(iris, coreset, monkeypatch):
     X, _, y, _ = iris
     assert NNGPKernelRidge().fit(X, y).method_ == "exact"
     assert NNGPKernelRidge(n_networks=2).fit_coreset(coreset).method_ == "random_features"
@@ -217,6 +217,14 @@ def test_memory_distils_once(digits, tmp_path):
             NNGPKernelRidge(distiller=distiller, memory=memory, reg=reg, n_networks=1).fit(X, y)
     cached = list((tmp_path / "cache").rglob("output.pkl"))
     assert len(cached) == 1
+
+
+def test_the_classifier_seeds_a_distiller_without_a_seed(digits):
+    X, _, y, _ = digits
+    distiller = RFADDistiller(**{**FAST, "random_state": None})
+    first, second = (NNGPKernelRidge(distiller=distiller, n_networks=1, random_state=3).fit(X, y).coreset_ for _ in range(2))
+    assert first == second
+    assert distiller.random_state is None
 
 
 def test_refit_forgets_the_coreset(coreset, iris):

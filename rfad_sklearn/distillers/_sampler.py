@@ -1,6 +1,7 @@
 """The coreset as the output of an imbalanced-learn sampler."""
 
 from sklearn.base import BaseEstimator, clone
+from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["CoresetSampler"]
@@ -31,6 +32,8 @@ class CoresetSampler(BaseEstimator):
     distiller_ : distiller
         The fitted clone; ``distiller_.coreset_`` is the coreset.
     n_features_in_ : int
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names, when X is a data frame with string names.
 
     Examples
     --------
@@ -41,6 +44,8 @@ class CoresetSampler(BaseEstimator):
     >>> Xs.shape, ys.tolist()
     ((6, 4), [0, 0, 1, 1, 2, 2])
     """
+
+    _parameter_constraints: dict = {"distiller": [HasMethods(["fit", "fit_resample"])]}
 
     def __init__(self, distiller):
         self.distiller = distiller
@@ -73,6 +78,7 @@ class CoresetSampler(BaseEstimator):
         X_resampled : array or data frame
         y_resampled : array or series
         """
+        self._validate_params()
         distiller = clone(self.distiller)
         resampled = distiller.fit_resample(X, y)
         self.distiller_ = distiller
@@ -83,6 +89,12 @@ class CoresetSampler(BaseEstimator):
         """Number of features seen in ``fit``."""
         check_is_fitted(self)
         return self.distiller_.n_features_in_
+
+    @property
+    def feature_names_in_(self):
+        """Column names seen in ``fit``."""
+        check_is_fitted(self)
+        return self.distiller_.feature_names_in_
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

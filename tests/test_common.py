@@ -1,0 +1,62 @@
+"""scikit-learn's own checks of every public estimator."""
+
+import inspect
+
+import pytest
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import rfad_sklearn
+from rfad_sklearn import ChannelStandardizer, CoresetSampler, InstanceNormalizer, NNGPKernelRidge, RegularizedZCA, RFADDistiller
+
+SMALL = {"max_iter": 3, "eval_every": 2, "n_networks": 2, "width": 8}
+ESTIMATORS = [
+    RFADDistiller(**SMALL),
+    RFADDistiller(**SMALL, init="kmeans", preprocessing="zca", learn_labels=True, loss="mse", early_stopping=False),
+    NNGPKernelRidge(),
+    NNGPKernelRidge(method="random_features", n_networks=2, width=64),
+    NNGPKernelRidge(distiller=RFADDistiller(ipc=1, **{**SMALL, "max_iter": 60, "eval_every": 30, "width": 64})),
+    CoresetSampler(RFADDistiller(**SMALL)),
+    ChannelStandardizer(),
+    RegularizedZCA(),
+    InstanceNormalizer(),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+def test_every_public_estimator_is_checked():
+    public = {
+        thing
+        for name in rfad_sklearn.__all__
+        if inspect.isclass(thing := getattr(rfad_sklearn, name)) and issubclass(thing, BaseEstimator)
+    }
+    assert public == {type(estimator) for estimator in ESTIMATORS}
+
+
+# Checks that the collection leaves out.
+TRANSFORMERS = [e for e in ESTIMATORS if hasattr(e, "get_feature_names_out")]
+LEFT_OUT = [
+    ("check_param_validation", [e for e in ESTIMATORS if not isinstance(e, CoresetSampler)]),
+    ("check_dataframe_column_names_consistency", ESTIMATORS),
+    ("check_n_features_in_after_fitting", ESTIMATORS),
+    ("check_set_output_transform", TRANSFORMERS),
+    ("check_set_output_transform_pandas", TRANSFORMERS),
+    ("check_global_output_transform_pandas", TRANSFORMERS),
+    ("check_transformer_get_feature_names_out", TRANSFORMERS),
+    ("check_transformer_get_feature_names_out_pandas", TRANSFORMERS),
+]
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names", "ignore:X has feature names")
+@pytest.mark.parametrize(
+    ("check", "estimator"),
+    [(name, estimator) for name, estimators in LEFT_OUT for estimator in estimators],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_checks_that_the_collection_leaves_out(check, estimator):
+    getattr(estimator_checks, check)(type(estimator).__name__, clone(estimator))
