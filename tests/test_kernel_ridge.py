@@ -177,7 +177,7 @@ def test_only_coresets_are_coresets(iris):
 
 
 def test_rows_for_the_scale_are_checked(table_coreset, iris):
-    X, _, y, _ = iris
+    X = iris[0]
     with pytest.raises(ValueError, match="X and y must be given together"):
         NNGPKernelRidge().fit_coreset(table_coreset, X)
     with pytest.raises(ValueError, match=r"labels that the coreset does not know: \[7\]"):

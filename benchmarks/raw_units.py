@@ -1,0 +1,53 @@
+"""Give saved coresets, in raw units, to ordinary classifiers; beside random rows of the same number per class.
+
+    python benchmarks/raw_units.py fashion_mnist_ipc1.npz fashion_mnist_ipc10.npz --final
+
+Without ``--final`` the accuracies are those on 10,000 training rows that the random rows are not drawn from.
+"""
+
+import argparse
+
+import numpy as np
+from _common import load_fashion_mnist, machine
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
+
+from rfad_sklearn import Coreset
+
+MODELS = {
+    "LogisticRegression": lambda: LogisticRegression(max_iter=5000),
+    "SVC": lambda: SVC(),
+    "KNeighborsClassifier(1)": lambda: KNeighborsClassifier(1),
+}
+
+
+def main():
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("coresets", nargs="+")
+    parser.add_argument("--data")
+    parser.add_argument("--seeds", type=int, default=5, help="draws of random rows")
+    parser.add_argument("--final", action="store_true", help="touch the test rows")
+    args = parser.parse_args()
+    print(machine())
+    data = load_fashion_mnist(args.data)
+    X, y = data["X_train"].reshape(60000, -1), data["y_train"]
+    pool = np.arange(50000)
+    X_eval, y_eval = (data["X_test"].reshape(10000, -1), data["y_test"]) if args.final else (X[50000:], y[50000:])
+    for path in args.coresets:
+        coreset = Coreset.load(path)
+        per_class = {label: int((coreset.y == label).sum()) for label in coreset.classes}
+        print(f"{coreset}")
+        for name, make in MODELS.items():
+            distilled = make().fit(coreset.X, coreset.y).score(X_eval, y_eval)
+            scores = []
+            for seed in range(args.seeds):
+                rng = np.random.default_rng(seed)
+                rows = np.concatenate([rng.choice(pool[y[pool] == c], n, replace=False) for c, n in per_class.items()])
+                scores.append(make().fit(X[rows].astype(np.float32), y[rows]).score(X_eval, y_eval))
+            print(f"  {name:<24} coreset {distilled:.3f}   random rows {np.mean(scores):.3f} +- {np.std(scores):.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
