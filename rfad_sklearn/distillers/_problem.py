@@ -13,7 +13,7 @@ from .._specs import ConvNet, resolve_spec
 from ..preprocessing import fit_preprocessing
 
 # Widths of architecture="auto" in training.
-CONV_WIDTH, MLP_WIDTH = 128, 256
+CONV_WIDTH, MLP_WIDTH = 64, 256
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class RFADDistiller(BaseDistiller):
     n_networks : int, default=8
         Random networks per step.
     width : int, default=None
-        Channels (ConvNet) or units (MLP) of each network, in place of the architecture's; 128 and 256 for "auto".
+        Channels (ConvNet) or units (MLP) of each network, in place of the architecture's; 64 and 256 for "auto".
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
@@ -61,11 +61,11 @@ class RFADDistiller(BaseDistiller):
         class has too few rows, the last state is kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 4096 rows.
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=50
         Evaluations without a better validation loss after which ``fit`` stops.
     eval_every : int, default=50
         Steps between evaluations.
-    tol : float, default=0.0
+    tol : float, default=1e-4
         Improvement of the validation loss that counts as one.
     callback : callable, default=None
         Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns True to stop.
@@ -151,9 +151,9 @@ class RFADDistiller(BaseDistiller):
         max_time=None,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change=50,
         eval_every=50,
-        tol=0.0,
+        tol=1e-4,
         callback=None,
         verbose=0,
         random_state=None,
