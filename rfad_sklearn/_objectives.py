@@ -85,8 +85,9 @@ class RandomFeatureObjective:
     an honest estimate of the loss with fresh ones.
     """
 
-    def __init__(self, spec, data, config, *, generator, device, dtype, project=None):
+    def __init__(self, spec, data, config, *, generator, device, dtype, project=None, eval_spec=None):
         self.spec, self.data, self.config = spec, data, config
+        self.eval_spec = eval_spec or spec
         self.generator, self.device, self.dtype = generator, device, dtype
         self.project = project
         self.whole = config.batch_size >= len(data.train)
@@ -144,14 +145,14 @@ class RandomFeatureObjective:
             self._validation = self._draw_validation()
         networks, cache = self._validation
         with torch.no_grad():
-            scores = self._scores(variables, networks, cache)
+            scores = self._scores(variables, self.eval_spec, networks, cache)
         return scores, self._labels(self.data.validation)[0]
 
     # Parts
 
     def scores(self, variables):
         """Scores of the pool's rows."""
-        return self._scores(variables, self.networks, self.cache)
+        return self._scores(variables, self.spec, self.networks, self.cache)
 
     def fit_scale(self, variables, *, held_out=False):
         """Best scale on the pool's rows, or on the held-out ones where there are any."""
@@ -163,12 +164,12 @@ class RandomFeatureObjective:
     def _labels(self, rows):
         return self.data.labels[rows].to(self.device), self.data.targets[rows].to(self.device)
 
-    def _scores(self, variables, networks, cache):
+    def _scores(self, variables, spec, networks, cache):
         x = variables["X"] if self.project is None else self.project(variables["X"])
-        features = network_features(self.spec, networks, x, recompute=self._recompute(x.shape[0], len(networks)))
+        features = network_features(spec, networks, x, recompute=self._recompute(x.shape[0], len(networks)))
         features = torch.stack(features, dim=1).to(cache.dtype)
-        kernel_ss = kernel_product(self.spec, features, features)
-        kernel_bs = kernel_product(self.spec, cache, features)
+        kernel_ss = kernel_product(spec, features, features)
+        kernel_bs = kernel_product(spec, cache, features)
         return kernel_ridge_scores(kernel_ss, kernel_bs, variables["targets"], self.config.reg)
 
     def _recompute(self, n_points, n_networks):
@@ -192,5 +193,5 @@ class RandomFeatureObjective:
 
     def _draw_validation(self):
         seeds = torch.randint(_MAX_SEED, (self.config.n_eval_networks,), generator=self.generator)
-        networks = cpu_networks(self.spec, self.data.shape, seeds.tolist(), self.device, self.dtype)
-        return networks, cached_features(self.spec, networks, self._read(self.data.validation))
+        networks = cpu_networks(self.eval_spec, self.data.shape, seeds.tolist(), self.device, self.dtype)
+        return networks, cached_features(self.eval_spec, networks, self._read(self.data.validation))

@@ -42,15 +42,15 @@ def items_per_class(ipc, classes, counts):
     return np.array(numbers)
 
 
-def split_holdout(codes, fraction, per_class, rng):
+def split_holdout(codes, fraction, per_class, rng, limit=_MAX_HELD_OUT):
     """Stratified split into training and held-out row numbers.
 
     Every class keeps at least as many training rows as it gets items and gives at least one row; where some class cannot, nothing
-    is held out.
+    is held out. At most ``limit`` rows are, and never more than 4096.
     """
     n_classes = len(per_class)
     counts = np.bincount(codes, minlength=n_classes)
-    shrink = min(1.0, _MAX_HELD_OUT / max(fraction * len(codes), 1))
+    shrink = min(1.0, min(limit, _MAX_HELD_OUT) / max(fraction * len(codes), 1))
     wanted = np.maximum(np.round(fraction * shrink * counts).astype(int), 1)
     held = np.minimum(wanted, counts - per_class)
     if (held < 1).any():

@@ -166,17 +166,17 @@ def same_kernel(first, second):
     return type(first) is type(second) and first == replace(second, width=first.width)
 
 
-def auto_spec(shape, conv_width, mlp_width):
+def auto_spec(shape):
     """Default network for inputs of ``shape``: a ConvNet for images, with fewer pooling stages under 8x8; else an MLP."""
     if len(shape) == 1:
-        return MLP(width=mlp_width)
+        return MLP(width=256)
     smallest = min(shape[:2])
     if smallest < 2:
-        return ConvNet(width=conv_width, pooling="none")
-    return ConvNet(width=conv_width, depth=min(3, int(math.log2(smallest))))
+        return ConvNet(width=128, pooling="none")
+    return ConvNet(width=128, depth=min(3, int(math.log2(smallest))))
 
 
-def resolve_spec(architecture, shape, width, depth, *, conv_width, mlp_width):
+def resolve_spec(architecture, shape, width, depth):
     """Spec for inputs of ``shape`` from a user's ``architecture``, ``width`` and ``depth``.
 
     Raises
@@ -184,7 +184,7 @@ def resolve_spec(architecture, shape, width, depth, *, conv_width, mlp_width):
     ValueError
         When the network cannot take inputs of that shape.
     """
-    spec = auto_spec(shape, conv_width, mlp_width) if architecture == "auto" else architecture
+    spec = auto_spec(shape) if architecture == "auto" else architecture
     changes = {name: int(value) for name, value in (("width", width), ("depth", depth)) if value is not None}
     spec = replace(spec, **changes)
     spec.check_shape(shape)

@@ -24,8 +24,6 @@ from .preprocessing import fit_preprocessing
 
 __all__ = ["NNGPKernelRidge"]
 
-# Widths of architecture="auto".
-_CONV_WIDTH, _MLP_WIDTH = 128, 1024
 # Ridge without a coreset.
 _DEFAULT_REG = 5e-3
 # The exact kernel matrix of more rows would not fit in the memory of a laptop, twice.
@@ -200,7 +198,10 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
             distiller.set_params(random_state=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
         self._say(f"distilling {len(rows)} rows with {type(distiller).__name__}")
         self.distiller_ = check_memory(self.memory).cache(_fit_distiller)(distiller, X, y)
-        return self._fit_coreset(self.distiller_.coreset_, classes, rows, codes)
+        coreset = self.distiller_.coreset_
+        # The coreset's own scale was fitted on held-out rows; these rows replace it only where it is stale.
+        stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
+        return self._fit_coreset(coreset, classes, *((rows, codes) if stale else (None, None)))
 
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
@@ -252,7 +253,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
     def _fit_rows(self, rows, seen, classes, codes):
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
         shape = image_shape or (rows.shape[1],)
-        spec = resolve_spec(self.architecture, shape, self.width, self.depth, conv_width=_CONV_WIDTH, mlp_width=_MLP_WIDTH)
+        spec = resolve_spec(self.architecture, shape, self.width, self.depth)
         preprocessing = (
             "standardize" if isinstance(self.preprocessing, str) and self.preprocessing == "auto" else self.preprocessing
         )
@@ -294,7 +295,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         """The coreset's network, refined by this classifier's parameters, or an error that names the contradiction."""
         way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
         spec = coreset.architecture if self.architecture == "auto" else self.architecture
-        spec = resolve_spec(spec, coreset.image_shape or (-1,), self.width, self.depth, conv_width=None, mlp_width=None)
+        spec = resolve_spec(spec, coreset.image_shape or (-1,), self.width, self.depth)
         if not same_kernel(spec, coreset.architecture):
             raise ValueError(f"architecture={spec} contradicts the coreset's {coreset.architecture}; {way_out}.")
         if self.image_shape is not None:

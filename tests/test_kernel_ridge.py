@@ -201,6 +201,15 @@ def test_distiller_inside(digits):
     assert clf.score(X_test, np.array(["zero", "one", "two"], dtype=object)[y_test]) > 0.6
 
 
+def test_scale_of_a_distiller_inside_is_refitted_only_when_stale(digits):
+    X, _, y, _ = digits
+    parameters = {"distiller": RFADDistiller(ipc=2, **FAST), "n_networks": 2, "random_state": 0}
+    own = NNGPKernelRidge(**parameters).fit(X, y)
+    assert own.platt_scale_ == own.coreset_.platt_scale
+    other = NNGPKernelRidge(**parameters, reg=0.5).fit(X, y)
+    assert other.platt_scale_ != other.coreset_.platt_scale
+
+
 def test_memory_distils_once(digits, tmp_path):
     X, _, y, _ = digits
     calls = tmp_path / "calls"

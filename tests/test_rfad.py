@@ -223,6 +223,20 @@ def test_networks_can_be_chosen(digits):
     assert flat.coreset_.image_shape is None
 
 
+def test_auto_trains_on_narrow_networks_and_judges_by_wider_ones(digits, monkeypatch):
+    X, _, y, _ = digits
+    widths = []
+    from rfad_sklearn import _objectives
+
+    draw = _objectives.draw_network
+    monkeypatch.setattr(
+        _objectives, "draw_network", lambda spec, *args, **kwargs: widths.append(spec.width) or draw(spec, *args, **kwargs)
+    )
+    distiller = make(width=None, max_iter=1).fit(X, y)
+    assert set(widths) == {64}
+    assert distiller.coreset_.architecture == ConvNet(width=128)
+
+
 def test_instance_norm_is_part_of_the_loss(digits):
     """Brightness and contrast of an item change nothing: the items drift in no such direction."""
     X, _, y, _ = digits

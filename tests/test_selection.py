@@ -32,6 +32,11 @@ def test_holdout_is_bounded(rng, monkeypatch):
     assert len(validation) == 20
 
 
+def test_holdout_of_large_images_is_smaller(rng):
+    _, validation = split_holdout(np.repeat([0, 1], 500), 0.5, np.array([1, 1]), rng, limit=30)
+    assert len(validation) == 30
+
+
 def test_numbers_per_class_from_a_dict_of_numpy_labels():
     classes = np.array([1, 5, 9])
     assert items_per_class({np.int64(9): 3, 1: 1, 5: np.int64(2)}, classes, [9, 9, 9]).tolist() == [1, 2, 3]

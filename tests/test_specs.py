@@ -35,16 +35,16 @@ def test_bad_fields(make, error, message):
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [
-        ((28, 28, 1), ConvNet(depth=3, width=4)),
-        ((8, 8, 3), ConvNet(depth=3, width=4)),
-        ((7, 9, 1), ConvNet(depth=2, width=4)),
-        ((2, 30, 1), ConvNet(depth=1, width=4)),
-        ((1, 30, 1), ConvNet(depth=3, width=4, pooling="none")),
-        ((13,), MLP(width=5)),
+        ((28, 28, 1), ConvNet(depth=3, width=128)),
+        ((8, 8, 3), ConvNet(depth=3, width=128)),
+        ((7, 9, 1), ConvNet(depth=2, width=128)),
+        ((2, 30, 1), ConvNet(depth=1, width=128)),
+        ((1, 30, 1), ConvNet(depth=3, width=128, pooling="none")),
+        ((13,), MLP(width=256)),
     ],
 )
 def test_auto_uses_fewer_stages_for_small_images(shape, expected):
-    spec = auto_spec(shape, 4, 5)
+    spec = auto_spec(shape)
     assert spec == expected
     spec.check_shape(shape)
 
@@ -57,7 +57,7 @@ def test_features_are_counted_after_flooring():
 
 def test_explicit_depth_that_does_not_fit():
     with pytest.raises(ValueError, match=r"depth=4 needs images of at least 16x16 pixels, got 8x9; use depth <= 3"):
-        resolve_spec("auto", (8, 9, 1), None, 4, conv_width=4, mlp_width=4)
+        resolve_spec("auto", (8, 9, 1), None, 4)
 
 
 def test_networks_take_their_own_kind_of_input():

@@ -103,9 +103,12 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         objective = self._make_objective(problem, generator)
         variables["log_scale"].fill_(np.log(objective.fit_scale(variables)))
         result = distill(objective, variables, self._loop_config(begin), self._reporter(problem, begin))
-        self._warn_of_ending(result)
         learned_scale = result.variables["log_scale"].exp().item()
-        result.variables["log_scale"].fill_(np.log(objective.fit_scale(result.variables, held_out=True)))
+        try:
+            result.variables["log_scale"].fill_(np.log(objective.fit_scale(result.variables, held_out=True)))
+        except KeyboardInterrupt:
+            result.reason = "interrupted"
+        self._warn_of_ending(result)
         self._store(problem, result, learned_scale)
         return self
 
@@ -236,7 +239,7 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         y_resampled : array of shape (n_items,) or series
         """
         self.fit(X, y)
-        return like_input(self.coreset_.X.reshape(-1, *self._layout), self.labels_, X, y)
+        return like_input(self.coreset_.X.reshape(-1, *self._layout).copy(), self.labels_.copy(), X, y)
 
     def as_sampler(self):
         """This distiller as a step of an imbalanced-learn pipeline.

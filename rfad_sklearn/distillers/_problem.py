@@ -12,8 +12,10 @@ from .._selection import initial_rows, items_per_class, split_holdout
 from .._specs import ConvNet, resolve_spec
 from ..preprocessing import fit_preprocessing
 
-# Widths of architecture="auto" in training.
-CONV_WIDTH, MLP_WIDTH = 64, 256
+# Entries of the cached features of the held-out rows: 256 MB in float32.
+_HELD_OUT_ENTRIES = 2**26
+# Networks that judge the coreset at every evaluation.
+N_EVAL_NETWORKS = 8
 
 
 @dataclass(frozen=True)
@@ -113,18 +115,13 @@ def prepare(estimator, X, y, seed):
     classes, codes = check_labels(y)
     per_class = items_per_class(estimator.ipc, classes, np.bincount(codes))
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
+    shape = image_shape or (rows.shape[1],)
+    spec = resolve_spec(estimator.architecture, shape, estimator.width, estimator.depth)
     rng = np.random.default_rng(seed)
     train, validation = np.arange(len(rows)), np.empty(0, dtype=int)
     if estimator.early_stopping:
-        train, validation = split_holdout(codes, estimator.validation_fraction, per_class, rng)
-    spec = resolve_spec(
-        estimator.architecture,
-        image_shape or (rows.shape[1],),
-        estimator.width,
-        estimator.depth,
-        conv_width=CONV_WIDTH,
-        mlp_width=MLP_WIDTH,
-    )
+        limit = max(_HELD_OUT_ENTRIES // (N_EVAL_NETWORKS * spec.n_features(shape)), 256)
+        train, validation = split_holdout(codes, estimator.validation_fraction, per_class, rng, limit)
     preprocessing = fit_preprocessing(estimator.preprocessing, RowSubset(rows, train), image_shape)
     return Problem(
         rows=rows,

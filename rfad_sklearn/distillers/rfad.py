@@ -1,16 +1,19 @@
 """RFAD: dataset distillation by random feature approximation."""
 
+from dataclasses import replace
 from numbers import Integral
 
 from sklearn.utils._param_validation import Interval
 
 from .._objectives import ObjectiveConfig, RandomFeatureObjective
+from .._specs import ConvNet
 from ._base import BaseDistiller
+from ._problem import N_EVAL_NETWORKS
 
 __all__ = ["RFADDistiller"]
 
-# Networks that judge the coreset at every evaluation.
-_N_EVAL_NETWORKS = 8
+# Channels of the training networks with architecture="auto": in the same time, more steps are worth more than wider networks.
+_TRAINING_WIDTH = 64
 # Bounds of the number of steps that networks and rows stay in the pool. Too long, and the coreset fits its networks.
 _LIFE = (4.0, 32.0)
 
@@ -33,7 +36,8 @@ class RFADDistiller(BaseDistiller):
     n_networks : int, default=8
         Random networks per step.
     width : int, default=None
-        Channels (ConvNet) or units (MLP) of each network, in place of the architecture's; 64 and 256 for "auto".
+        Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With "auto", None means an MLP of 256
+        units, or a ConvNet trained on 64 channels and judged by 128.
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
@@ -60,8 +64,8 @@ class RFADDistiller(BaseDistiller):
         Hold out training rows, keep the state that predicts them best, and stop when it no longer changes. With False, or where a
         class has too few rows, the last state is kept.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, at most 4096 rows.
-    n_iter_no_change : int, default=50
+        Share of the rows to hold out, at most 4096 rows (fewer for images above 45x45 pixels).
+    n_iter_no_change : int, default=100
         Evaluations without a better validation loss after which ``fit`` stops.
     eval_every : int, default=50
         Steps between evaluations.
@@ -151,7 +155,7 @@ class RFADDistiller(BaseDistiller):
         max_time=None,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=50,
+        n_iter_no_change=100,
         eval_every=50,
         tol=1e-4,
         callback=None,
@@ -196,14 +200,18 @@ class RFADDistiller(BaseDistiller):
             loss=self.loss,
             network_life=life,
             row_life=life,
-            n_eval_networks=_N_EVAL_NETWORKS,
+            n_eval_networks=N_EVAL_NETWORKS,
         )
+        spec = problem.spec
+        if self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet):
+            spec = replace(spec, width=_TRAINING_WIDTH)
         return RandomFeatureObjective(
-            problem.spec,
+            spec,
             problem.training_data(),
             config,
             generator=generator,
             device=problem.device,
             dtype=problem.dtype,
             project=problem.project,
+            eval_spec=problem.spec,
         )
