@@ -177,7 +177,7 @@ class _Run:
             best_validation_score=result.best_validation_score,
             validation_loss=loss,
             steps_per_second=speed,
-            variables=self.average,
+            variables=_snapshot(self.average),
         )
         if stop:
             return "callback"

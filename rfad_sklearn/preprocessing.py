@@ -289,7 +289,7 @@ class InstanceNormalizer(_NumericPreprocessor):
     --------
     >>> import numpy as np
     >>> from rfad_sklearn.preprocessing import InstanceNormalizer
-    >>> Z = InstanceNormalizer().fit_transform(np.array([[0.0, 1.0, 2.0], [5.0, 5.0, 11.0]]))
+    >>> Z = InstanceNormalizer().fit_transform(np.array([[0.0, 1.0, 2.0], [5.0, 5.0, 11.0], [3.0, 0.0, 1.0]]))
     >>> bool(np.allclose(Z.mean(axis=1), 0)), bool(np.allclose(Z.std(axis=1), 1))
     (True, True)
     """

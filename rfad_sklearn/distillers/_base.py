@@ -141,7 +141,7 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             )
             if self.verbose:
                 print(state)
-            return self.callback is not None and self.callback(state) is True
+            return self.callback is not None and bool(self.callback(state))
 
         return report
 
