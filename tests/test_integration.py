@@ -45,7 +45,7 @@ def test_grid_search_over_the_distiller_in_two_processes(wine):
     classifier = NNGPKernelRidge(distiller=RFADDistiller(max_iter=100, width=64, random_state=0))
     search = GridSearchCV(classifier, grid, cv=2, n_jobs=2).fit(X, y)
     assert set(search.best_params_) == set(grid)
-    assert search.score(X_test, y_test) > 0.85
+    assert search.score(X_test, y_test) > 0.8
 
 
 def test_cross_validation(wine):
