@@ -1,5 +1,7 @@
 """Devices and number types by name."""
 
+from contextlib import contextmanager
+
 import torch
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
@@ -20,6 +22,17 @@ def resolve_device(device):
     if resolved.type == "meta":
         raise ValueError("device='meta' cannot hold data; use 'auto', 'cpu' or 'cuda'.")
     return resolved
+
+
+@contextmanager
+def explained_memory(what, lower):
+    """Say what to lower when ``what`` does not fit in memory; torch says only how much it asked for."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise MemoryError(f"Not enough memory for {what}; lower {lower}.") from error
+        raise
 
 
 def has_fast_bfloat16(device):

@@ -91,7 +91,7 @@ class _Budget:
 
     def __init__(self, config):
         self.config, self.start = config, time.monotonic()
-        self.evaluation_seconds = self.step_seconds = 0.0
+        self.evaluation_seconds = self.step_seconds = self.spent = 0.0
 
     def progress(self, step):
         shares = [0.0]
@@ -102,7 +102,9 @@ class _Budget:
             reserve = self.step_seconds + 2 * self.evaluation_seconds
             total = self.config.deadline - reserve - self.start
             shares.append((time.monotonic() - self.start) / total if total > 0 else 1.0)
-        return min(max(shares), 1.0)
+        # A slow evaluation must not make the step size grow again.
+        self.spent = max(self.spent, min(max(shares), 1.0))
+        return self.spent
 
 
 class _Run:
@@ -115,7 +117,7 @@ class _Run:
         self.optimizer = torch.optim.Adam([{"params": [variables[n]], "base": rate} for n, rate in config.rates.items()])
         self.budget = _Budget(config)
         self.average = _snapshot(variables)
-        self.result = LoopResult(self.average)
+        self.result = LoopResult(_snapshot(variables))
         self.recent = []
         self.last_mark = (0, time.monotonic())
         self.stale = 0
@@ -125,15 +127,14 @@ class _Run:
             group["lr"] = group["base"] * (1 - progress)
         begin = time.monotonic()
         self.optimizer.zero_grad()
-        try:
-            loss = self.objective.loss(self.variables)
-        except SingularKernelError:
-            return False
+        loss = self.objective.loss(self.variables)
         self.recent.append(loss.item())
         if not math.isfinite(self.recent[-1]):
             return False
         loss.backward()
         self.optimizer.step()
+        if not all(bool(torch.isfinite(self.variables[name]).all()) for name in self.config.rates):
+            return False
         self.objective.after_step()
         self.result.n_iter += 1
         self._update_average()
@@ -183,6 +184,31 @@ class _Run:
             return "callback"
         return "no_change" if validation is not None and self.stale >= self.config.n_iter_no_change else None
 
+    def until_the_end(self):
+        """Step and evaluate until something ends the run; the reason."""
+        config, result = self.config, self.result
+        reason = self.evaluate()
+        while reason is None:
+            progress = self.budget.progress(result.n_iter)
+            if progress >= 1:
+                reason = "max_time" if config.max_iter is None or result.n_iter < config.max_iter else "max_iter"
+            elif not self.step(progress):
+                return "diverged"
+            elif result.n_iter % config.eval_every == 0:
+                reason = self.evaluate()
+        if self.recent:
+            self.evaluate()
+        return reason
+
+    def finish_interrupted(self):
+        """Let the steps since the last evaluation count too, unless interrupted again."""
+        self.result.reason = "interrupted"
+        try:
+            if self.recent and self.result.n_iter:
+                self.evaluate()
+        except KeyboardInterrupt:
+            pass
+
 
 def distill(objective, variables, config, report):
     """Minimise ``objective.loss(variables)`` by Adam with a step size that decays linearly to zero over the budget.
@@ -205,22 +231,12 @@ def distill(objective, variables, config, report):
         holds on every exit path: budget, callback, no more improvement, divergence, and ``KeyboardInterrupt`` (``reason="interrupted"``).
     """
     run = _Run(objective, variables, config, report)
-    result = run.result
     try:
-        reason = run.evaluate()
-        while reason is None:
-            progress = run.budget.progress(result.n_iter)
-            if progress >= 1:
-                reason = "max_time" if config.max_iter is None or result.n_iter < config.max_iter else "max_iter"
-            elif not run.step(progress):
-                reason = "diverged"
-            elif result.n_iter % config.eval_every == 0:
-                reason = run.evaluate()
-        if run.recent and reason != "diverged":
-            run.evaluate()
-        result.reason = reason
+        run.result.reason = run.until_the_end()
     except KeyboardInterrupt:
-        result.reason = "interrupted"
-        if result.best_validation_score is None:
-            result.variables = _snapshot(run.average)
-    return result
+        run.finish_interrupted()
+    except SingularKernelError:
+        if run.result.n_iter == 0:
+            raise
+        run.result.reason = "diverged"
+    return run.result

@@ -68,9 +68,9 @@ def check_rows(estimator, X, *, reset, image_shape=None, **labels):
 
 
 def float_dtype(X):
-    """Float type of outputs: that of X, else float32; float16 grows to float32."""
-    dtype = getattr(X, "dtype", None)
-    return np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
+    """Float type of outputs: that of X; float64 for integers of 32 bits and more, else float32."""
+    wide = X.dtype == np.float64 or (X.dtype.kind in "iu" and X.dtype.itemsize >= 4)
+    return np.dtype(np.float64 if wide else np.float32)
 
 
 def in_layout(rows, X, seen):

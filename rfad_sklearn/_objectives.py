@@ -98,7 +98,8 @@ class RandomFeatureObjective:
         self.cache = cached_features(spec, self.networks, self.inputs)
         self.row_credit = self.network_credit = 0.0
         self.next_row = self.next_network = 0
-        self._validation = None
+        # Made here, not at the first evaluation, so that evaluations cost the same each time.
+        self._validation = self._draw_validation() if len(data.validation) else None
 
     def _draw(self):
         seed = torch.randint(_MAX_SEED, (1,), generator=self.generator).item()
@@ -132,7 +133,7 @@ class RandomFeatureObjective:
 
     def validate(self, variables):
         """Accuracy, and cross entropy at its best scale, on held-out rows with networks of their own; None without any."""
-        if not len(self.data.validation):
+        if self._validation is None:
             return None
         scores, labels = self.validation_scores(variables)
         scale = fit_platt_scale(scores, labels, start=variables["log_scale"].exp().item())
@@ -141,8 +142,6 @@ class RandomFeatureObjective:
 
     def validation_scores(self, variables):
         """Scores and labels of the held-out rows."""
-        if self._validation is None:
-            self._validation = self._draw_validation()
         networks, cache = self._validation
         with torch.no_grad():
             scores = self._scores(variables, self.eval_spec, networks, cache)
@@ -157,7 +156,7 @@ class RandomFeatureObjective:
     def fit_scale(self, variables, *, held_out=False):
         """Best scale on the pool's rows, or on the held-out ones where there are any."""
         with torch.no_grad():
-            if held_out and len(self.data.validation):
+            if held_out and self._validation is not None:
                 return fit_platt_scale(*self.validation_scores(variables))
             return fit_platt_scale(self.scores(variables), self._labels(self.rows)[0])
 

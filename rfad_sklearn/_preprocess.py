@@ -48,6 +48,12 @@ class Preprocessing:
     tail: float = 1.0
 
     def __post_init__(self):
+        for name in ("offset", "scale", "components", "gains"):
+            array = np.array(getattr(self, name))
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        if self.offset.ndim != 1:
+            raise ValueError(f"Preprocessing: offset must be a vector, got shape {self.offset.shape}.")
         d, k = self.offset.shape[-1], len(self.gains)
         if self.offset.shape != (d,) or self.scale.shape != (d,):
             raise ValueError("Preprocessing: offset and scale must be vectors of the same length.")
@@ -71,15 +77,20 @@ class Preprocessing:
 
     def apply(self, X):
         """Preprocessed rows ``(n, d)`` of raw rows; float64 stays float64, everything else becomes float32."""
+        # Long integers, time stamps say, lose their last digits in float32: the offset is taken off before.
+        exact = np.float64 if X.dtype.kind in "iuf" and X.dtype.itemsize >= 4 and X.dtype != np.float32 else np.float32
         dtype = np.float64 if X.dtype == np.float64 else np.float32
-        z = (X.astype(dtype) - self.offset.astype(dtype)) / self.scale.astype(dtype)
+        z = ((X.astype(exact) - self.offset.astype(exact)) / self.scale.astype(exact)).astype(dtype, copy=False)
         if self.row_norm:
             z = row_standardized(z)
         return self._whiten(z, np.asarray).astype(dtype, copy=False)
 
     def invert(self, Z):
-        """Raw rows of preprocessed ones. With ``row_norm`` only ``apply(invert(Z)) == Z`` holds, for Z in the range of ``apply``."""
-        return (self._unwhiten(np.asarray(Z, dtype=np.float64), np.asarray) * self.scale + self.offset).astype(Z.dtype)
+        """Raw rows of preprocessed ones, in float64.
+
+        With ``row_norm`` only ``apply(invert(Z)) == Z`` holds, for Z in the range of ``apply``.
+        """
+        return self._unwhiten(np.asarray(Z, dtype=np.float64), np.asarray) * self.scale + self.offset
 
     def project(self, z, asarray=np.asarray):
         """``apply(invert(z))``, differentiable for torch tensors when ``asarray`` makes arrays of their kind."""
@@ -119,7 +130,3 @@ class TransformerPreprocessing:
     def invert(self, Z):
         """Raw rows by the transformer's ``inverse_transform``."""
         return np.asarray(self.transformer.inverse_transform(Z))
-
-    def project(self, z, asarray=np.asarray):
-        """Preprocessed rows are taken as they are: ``transform(inverse_transform(z)) == z`` is the transformer's promise."""
-        return z

@@ -17,9 +17,9 @@ def relative_shift(mean_diagonal, reg):
 
 def regularised(kernel, reg):
     """``K + (reg + jitter) * tr(K) / n * I`` in float64."""
-    kernel = kernel.double()
-    shift = relative_shift(kernel.diagonal().mean(), reg)
-    return kernel + shift * torch.eye(kernel.shape[0], dtype=kernel.dtype, device=kernel.device)
+    shifted = kernel.to(torch.float64, copy=True)
+    shifted.diagonal().add_(relative_shift(shifted.diagonal().mean(), reg))
+    return shifted
 
 
 def cholesky(matrix, reg):
@@ -40,12 +40,15 @@ def solve_targets(kernel, targets, reg):
     return torch.cholesky_solve(targets.double(), factor)
 
 
-def leave_one_out_scores(kernel, targets, reg):
-    """Scores of each row by the ridge fitted on all the other rows, in closed form (Rasmussen and Williams 2006, eq. 5.12)."""
+def solve_and_leave_one_out(kernel, targets, reg):
+    """Dual coefficients, and the scores of each row by the ridge fitted on all the other rows.
+
+    The latter in closed form (Rasmussen and Williams 2006, eq. 5.12).
+    """
     factor = cholesky(regularised(kernel, reg), reg)
-    inverse = torch.cholesky_inverse(factor)
     targets = targets.double()
-    return targets - (inverse @ targets) / inverse.diagonal()[:, None]
+    dual = torch.cholesky_solve(targets, factor)
+    return dual, targets - dual / torch.cholesky_inverse(factor).diagonal()[:, None]
 
 
 def inverse_square_root(kernel, reg):

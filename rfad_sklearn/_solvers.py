@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ._device import explained_memory
 from ._exact_kernels import mlp_kernel
-from ._ridge import cholesky, leave_one_out_scores, relative_shift, solve_targets
+from ._ridge import cholesky, relative_shift, solve_and_leave_one_out
 from .random_features import cached_features, cpu_networks, feature_scales, linear_in_features
 
 # Rows per pass when features are summed up; their Gram matrix is added up in float64.
@@ -49,7 +50,7 @@ class ExactModel:
     def scores(self, read, n, *, device, dtype):
         """Scores ``(n, k)`` of preprocessed inputs ``read(start, stop)``, float64, in blocks of bounded memory."""
         inputs, dual = (torch.tensor(array, device=device) for array in (self.inputs, self.dual))
-        block = max(1, _BLOCK_ENTRIES // len(inputs))
+        block = max(1, _BLOCK_ENTRIES // max(inputs.shape))
         out = np.empty((n, dual.shape[1]))
         for start in range(0, n, block):
             x = read(start, min(start + block, n)).double().to(device)
@@ -65,10 +66,10 @@ def fit_exact(spec, kernel, inputs, targets, reg):
     model : ExactModel
     leave_one_out : float64 tensor of shape (n, n_classes)
     """
-    gram = mlp_kernel(spec, inputs.double(), kernel=kernel)
-    dual = solve_targets(gram, targets, reg)
-    model = ExactModel(spec, kernel, inputs.double().cpu().numpy(), dual.cpu().numpy())
-    return model, leave_one_out_scores(gram, targets, reg)
+    with explained_memory(f"the exact kernel of {len(inputs)} rows", "the number of rows, or use method='random_features'"):
+        gram = mlp_kernel(spec, inputs.double(), kernel=kernel)
+        dual, left_out = solve_and_leave_one_out(gram, targets, reg)
+    return ExactModel(spec, kernel, inputs.double().cpu().numpy(), dual.cpu().numpy()), left_out
 
 
 def feature_weights(spec, features, coefficients):
@@ -97,18 +98,13 @@ def fit_features(spec, shape, seeds, read, n, targets, reg, rng, *, device, dtyp
     networks = cpu_networks(spec, shape, seeds, device, dtype)
     n_features = len(seeds) * spec.n_features(shape)
     on_device = lambda rows: read(rows).to(device)  # noqa: E731
-    try:
+    with explained_memory(
+        f"a kernel ridge on {n} rows and {n_features} random features", "n_networks, width or the number of rows"
+    ):
         if n <= n_features:
             weights, rows, scores = _fit_dual(spec, networks, on_device, n, targets.to(device), reg)
         else:
             weights, rows, scores = _fit_primal(spec, networks, on_device, n, targets.to(device), reg, rng, n_features)
-    except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or "memory" in str(error):
-            raise MemoryError(
-                f"A kernel ridge on {n} rows and {n_features} random features does not fit in memory; lower n_networks or width, or "
-                "fit on fewer rows."
-            ) from error
-        raise
     return FeatureModel(spec, tuple(shape), tuple(seeds), weights.cpu().numpy()), rows, scores
 
 
@@ -119,10 +115,10 @@ def _fit_dual(spec, networks, read, n, targets, reg):
     for network in networks:
         features = cached_features(spec, [network], inputs).flatten(1)
         gram += scale**2 * (features @ features.T)
-    dual = solve_targets(gram, targets, reg)
+    dual, left_out = solve_and_leave_one_out(gram, targets, reg)
     weights = [scale**2 * cached_features(spec, [network], inputs).flatten(1).double().T @ dual for network in networks]
     weights.append(constant**2 * dual.sum(0, keepdim=True))
-    return torch.cat(weights), np.arange(n), leave_one_out_scores(gram, targets, reg).cpu()
+    return torch.cat(weights), np.arange(n), left_out.cpu()
 
 
 def _fit_primal(spec, networks, read, n, targets, reg, rng, n_features):

@@ -3,8 +3,6 @@
 import json
 import os
 import uuid
-import zipfile
-import zlib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -123,8 +121,8 @@ class Coreset:
             problems.append(f"X must be of shape (n_items, n_features) with at least one item, got {self.X.shape}")
         n, d = self.X.shape if self.X.ndim == 2 else (len(self.X), -1)
         n_classes = len(self.classes) if self.classes.ndim == 1 else -1
-        if n_classes < 2 or len(np.unique(self.classes)) != n_classes:
-            problems.append(f"classes must hold two or more distinct labels in one dimension, got {self.classes!r}")
+        if n_classes < 2 or not np.array_equal(np.unique(self.classes), self.classes):
+            problems.append(f"classes must hold two or more distinct labels, sorted, in one dimension, got {self.classes!r}")
         if self.targets.shape != (n, n_classes):
             problems.append(f"targets must be of shape {(n, n_classes)}, got {self.targets.shape}")
         if self.y.shape != (n,):
@@ -147,6 +145,8 @@ class Coreset:
             problems.append(f"image_shape must be (H, W, channels) with product {d}, got {self.image_shape}")
         elif isinstance(self.architecture, ConvNet) and self.image_shape is None:
             problems.append("image_shape is needed by a ConvNet")
+        elif not self.architecture.fits(self.image_shape or (d,)):
+            problems.append(f"architecture={self.architecture} cannot take inputs of shape {self.image_shape or (d,)}")
         if self.preprocessing.n_features != d:
             problems.append(f"preprocessing takes {self.preprocessing.n_features} columns, X has {d}")
         if self.feature_names is not None and len(self.feature_names) != d:
@@ -315,7 +315,7 @@ class Coreset:
             if path.is_file():
                 raise ValueError(f"{path} is not a readable coreset file: {error}.") from error
             raise
-        except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        except Exception as error:  # whatever a damaged archive makes numpy, zipfile and json raise
             raise ValueError(f"{path} is not a readable coreset file: {error}. Save the coreset again.") from error
 
     @classmethod

@@ -118,7 +118,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         "kernel": [StrOptions({"nngp", "ntk"})],
         "method": [StrOptions({"auto", "exact", "random_features"})],
         "reg": [None, Interval(Real, 0, None, closed="neither")],
-        "distiller": [None, HasMethods(["fit", "fit_resample"])],
+        "distiller": [None, HasMethods(["fit", "as_sampler"])],
         "architecture": [StrOptions({"auto"}), ConvNet, MLP],
         "image_shape": [None, "array-like"],
         "preprocessing": [None, StrOptions({"auto", "standardize", "zca"}), HasMethods(["fit", "transform"])],
@@ -196,12 +196,22 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         distiller = clone(self.distiller)
         if self.random_state is not None and distiller.get_params(deep=False).get("random_state", 0) is None:
             distiller.set_params(random_state=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
+        # What contradicts the distiller is said before its long run, not after it.
+        own = distiller.get_params(deep=False)
+        image_shape = resolve_image_shape(own["image_shape"], seen, rows.shape[1])
+        spec = resolve_spec(own["architecture"], image_shape or (rows.shape[1],), own["width"], own["depth"])
+        spec = self._agree(spec, image_shape, rows.shape[1], own["preprocessing"])
+        self._decide_method(spec, len(classes))
         self._say(f"distilling {len(rows)} rows with {type(distiller).__name__}")
-        self.distiller_ = check_memory(self.memory).cache(_fit_distiller)(distiller, X, y)
+        result = check_memory(self.memory).cache(_fit_distiller).call_and_shelve(distiller, X, y)
+        self.distiller_ = result.get()
+        if self.distiller_.stop_reason_ in ("interrupted", "diverged"):
+            # Half a run must not be served as a whole one later.
+            result.clear()
         coreset = self.distiller_.coreset_
         # The coreset's own scale was fitted on held-out rows; these rows replace it only where it is stale.
         stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
-        return self._fit_coreset(coreset, classes, *((rows, codes) if stale else (None, None)))
+        return self._fit_coreset(coreset, spec, classes, *((rows, codes) if stale else (None, None)))
 
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
@@ -248,7 +258,8 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
                 )
             codes = np.searchsorted(coreset.classes, y)
         vars(self).pop("distiller_", None)
-        return self._fit_coreset(coreset, coreset.classes.copy(), rows, codes)
+        spec = self._agree(coreset.architecture, coreset.image_shape, self.n_features_in_, coreset.preprocessing)
+        return self._fit_coreset(coreset, spec, coreset.classes.copy(), rows, codes)
 
     def _fit_rows(self, rows, seen, classes, codes):
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
@@ -269,8 +280,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
             self.platt_scale_ = fit_platt_scale(left_out, codes[chosen])
         return self
 
-    def _fit_coreset(self, coreset, classes, rows, codes):
-        spec = self._check_against(coreset)
+    def _fit_coreset(self, coreset, spec, classes, rows, codes):
         self._prepare(spec, coreset.image_shape, coreset.preprocessing, coreset.n_items)
         self.classes_ = classes
         self.reg_ = coreset.reg if self.reg is None else float(self.reg)
@@ -287,7 +297,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
                 f"The coreset's platt_scale belongs to kernel={coreset.kernel!r} and reg={coreset.reg!r}, not to kernel={self.kernel!r} and "
                 f"reg={self.reg_!r}: predict_proba is not calibrated. Give real rows, fit_coreset(coreset, X, y), to refit it.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         return self
 

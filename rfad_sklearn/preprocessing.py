@@ -83,7 +83,7 @@ def _count_components(values, shift):
     return len(values)
 
 
-def fit_preprocessing(preprocessing, rows, image_shape):
+def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
     """Fit what a user's ``preprocessing`` parameter asks for.
 
     Parameters
@@ -91,6 +91,8 @@ def fit_preprocessing(preprocessing, rows, image_shape):
     preprocessing : {"auto", "standardize", "zca"}, transformer or None
     rows : array of shape (n, d), or anything with its length, shape and slices
     image_shape : tuple (H, W, channels) or None
+    invertible : bool, default=True
+        Refuse a transformer that cannot be taken back.
 
     Returns
     -------
@@ -104,16 +106,24 @@ def fit_preprocessing(preprocessing, rows, image_shape):
         return standardizing_value(rows, image_shape)
     transformer = clone(preprocessing)
     if isinstance(transformer, _NumericPreprocessor):
-        if transformer.image_shape is None:
-            transformer.set_params(image_shape=image_shape)
-        return transformer.fit(rows[:]).value_
-    if not hasattr(transformer, "inverse_transform"):
+        # Not by its ``fit``, which would take all rows at once.
+        transformer._validate_params()
+        shape = resolve_image_shape(transformer.image_shape, image_shape, rows.shape[1])
+        return transformer._fit_value(rows, shape)
+    if invertible and not hasattr(transformer, "inverse_transform"):
         raise ValueError(
             f"preprocessing={type(transformer).__name__}() has no inverse_transform, so the coreset could not be given in the units of "
             "X; put it in front of the distiller with sklearn.pipeline.Pipeline and use preprocessing=None."
         )
     # A user's transformer may want the whole array, in float.
-    return TransformerPreprocessing(transformer.fit(np.asarray(rows[:], dtype=float)), rows.shape[1])
+    fitted = TransformerPreprocessing(transformer.fit(np.asarray(rows[:], dtype=float)), rows.shape[1])
+    width = fitted.apply(np.asarray(rows[:1], dtype=float)).shape[1]
+    if image_shape is not None and width != rows.shape[1]:
+        raise ValueError(
+            f"preprocessing={type(transformer).__name__} makes {width} columns of images of shape {image_shape}; use one that keeps the "
+            "number of columns, or flat rows and an MLP."
+        )
+    return fitted
 
 
 class _NumericPreprocessor(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -179,7 +189,7 @@ class _InvertiblePreprocessor(_NumericPreprocessor):
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:
             raise ValueError(f"X must have {self.n_features_in_} columns, got shape {np.shape(X)}.")
-        return in_layout(self.value_.invert(rows.astype(float_dtype(rows), copy=False)), X, seen)
+        return in_layout(self.value_.invert(rows).astype(float_dtype(rows), copy=False), X, seen)
 
 
 class ChannelStandardizer(_InvertiblePreprocessor):

@@ -9,8 +9,8 @@ from rfad_sklearn._ridge import (
     SingularKernelError,
     fit_platt_scale,
     inverse_square_root,
-    leave_one_out_scores,
     regularised,
+    solve_and_leave_one_out,
     solve_targets,
 )
 from rfad_sklearn._solvers import fit_features
@@ -38,7 +38,7 @@ def test_predictions_do_not_depend_on_the_scale_of_the_kernel(problem):
 
 def test_leave_one_out_equals_leaving_one_out(problem):
     kernel, targets = problem
-    closed = leave_one_out_scores(kernel, targets, 0.05)
+    closed = solve_and_leave_one_out(kernel, targets, 0.05)[1]
     shift = regularised(kernel, 0.05) - kernel
     for k in range(12):
         rest = [j for j in range(12) if j != k]
@@ -103,7 +103,7 @@ def test_primal_and_dual_agree_with_the_kernel(rng, n):
     kernel = kernel_product(spec, features, features)
     scores = model.scores(lambda a, b: x[a:b], n, device=torch.device("cpu"), dtype=torch.float64)
     np.testing.assert_allclose(scores, kernel @ solve_targets(kernel, targets, 0.01), rtol=1e-6, atol=1e-8)
-    expected = leave_one_out_scores(kernel, targets, 0.01)[torch.from_numpy(rows)]
+    expected = solve_and_leave_one_out(kernel, targets, 0.01)[1][torch.from_numpy(rows)]
     np.testing.assert_allclose(left_out, expected, rtol=1e-5, atol=1e-7)
 
 
@@ -115,5 +115,7 @@ def test_too_little_memory_says_what_to_lower(rng, monkeypatch):
 
     monkeypatch.setattr(_solvers, "_fit_dual", fail)
     x = torch.zeros(3, 5)
-    with pytest.raises(MemoryError, match="3 rows and 8 random features does not fit in memory; lower n_networks or width"):
+    with pytest.raises(
+        MemoryError, match="Not enough memory for a kernel ridge on 3 rows and 8 random features; lower n_networks, width or"
+    ):
         fit_features(MLP(width=8), (5,), [1], lambda r: x[r], 3, x, 0.1, rng, device=torch.device("cpu"), dtype=torch.float32)

@@ -13,10 +13,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._device import resolve_dtype
+from .._device import explained_memory, resolve_device, resolve_dtype
 from .._distillation import DistillationState, LoopConfig, distill
 from .._inputs import check_rows, float_dtype, keep_state_on_error
 from .._ridge import inverse_square_root
+from .._selection import plain_label
 from .._solvers import FeatureModel, feature_weights
 from .._specs import MLP, ConvNet
 from .._version import __version__
@@ -67,7 +68,6 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"}), torch.dtype],
     }
 
-    @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
     def fit(self, X, y):
         """Distil the rows X with the labels y into ``coreset_``.
@@ -95,22 +95,30 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         ConvergenceWarning
             When the loss stopped being finite; the best coreset before that is kept.
         """
+        self._fit(X, y)
+        # Only now, when the coreset is stored: a warning may be turned into an error.
+        self._warn_of_ending()
+        return self
+
+    @keep_state_on_error
+    def _fit(self, X, y):
         begin = time.monotonic()
-        seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        problem = prepare(self, X, y, seed)
+        seed = self.random_state
+        if not isinstance(seed, Integral):
+            seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
+        problem = prepare(self, X, y, int(seed))
         variables = problem.initial_variables(self.init)
         generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
-        objective = self._make_objective(problem, generator)
-        variables["log_scale"].fill_(np.log(objective.fit_scale(variables)))
-        result = distill(objective, variables, self._loop_config(begin), self._reporter(problem, begin))
+        with explained_memory(f"distilling with batch_size={self.batch_size!r}", "batch_size, n_networks or width"):
+            objective = self._make_objective(problem, generator)
+            variables["log_scale"].fill_(np.log(objective.fit_scale(variables)))
+            result = distill(objective, variables, self._loop_config(begin), self._reporter(problem, begin))
         learned_scale = result.variables["log_scale"].exp().item()
         try:
             result.variables["log_scale"].fill_(np.log(objective.fit_scale(result.variables, held_out=True)))
         except KeyboardInterrupt:
             result.reason = "interrupted"
-        self._warn_of_ending(result)
         self._store(problem, result, learned_scale)
-        return self
 
     def _loop_config(self, begin):
         rates = {"X": self.learning_rate}
@@ -145,16 +153,16 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
 
         return report
 
-    def _warn_of_ending(self, result):
-        if result.reason == "interrupted":
+    def _warn_of_ending(self):
+        if self.stop_reason_ == "interrupted":
             warnings.warn(
-                f"fit was interrupted after {result.n_iter} steps; the best coreset so far is kept in coreset_.",
+                f"fit was interrupted after {self.n_iter_} steps; the best coreset so far is kept in coreset_.",
                 UserWarning,
                 stacklevel=4,
             )
-        elif result.reason == "diverged":
+        elif self.stop_reason_ == "diverged":
             warnings.warn(
-                f"The loss stopped being finite after {result.n_iter} steps; the best coreset before that is kept. Lower "
+                f"The loss stopped being finite after {self.n_iter_} steps; the best coreset before that is kept. Lower "
                 f"learning_rate={self.learning_rate!r} or raise reg={self.reg!r}.",
                 ConvergenceWarning,
                 stacklevel=4,
@@ -216,13 +224,14 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
         coreset, spec = self.coreset_, self.coreset_.architecture
         shape = coreset.inputs.shape[1:]
-        dtype = torch.promote_types(resolve_dtype(self.dtype, torch.device("cpu")), torch.float32)
-        networks = cpu_networks(spec, shape, self._seeds, "cpu", dtype)
-        features = cached_features(spec, networks, _tensor(coreset.inputs, shape, dtype)).double()
+        device = resolve_device(self.device)
+        dtype = torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
+        networks = cpu_networks(spec, shape, self._seeds, device, dtype)
+        features = cached_features(spec, networks, _tensor(coreset.inputs, shape, dtype).to(device)).double()
         root = inverse_square_root(kernel_product(spec, features, features), coreset.reg)
-        model = FeatureModel(spec, shape, self._seeds, feature_weights(spec, features, root).numpy())
+        model = FeatureModel(spec, shape, self._seeds, feature_weights(spec, features, root).cpu().numpy())
         read = lambda start, stop: _tensor(coreset.preprocessing.apply(rows[start:stop]), shape, dtype)  # noqa: E731
-        return model.scores(read, len(rows), device="cpu", dtype=dtype).astype(float_dtype(rows), copy=False)
+        return model.scores(read, len(rows), device=device, dtype=dtype).astype(float_dtype(rows), copy=False)
 
     def fit_resample(self, X, y):
         """Distil X and y and return the synthetic items and their labels: the verb of imbalanced-learn.
@@ -278,9 +287,7 @@ def _plain(settings):
 
     settings = {name: value for name, value in settings.items() if name not in ("callback", "verbose")}
     settings = {
-        name: [[getattr(key, "item", lambda key=key: key)(), int(n)] for key, n in value.items()]
-        if isinstance(value, dict)
-        else value
+        name: [[plain_label(key), int(n)] for key, n in value.items()] if isinstance(value, dict) else value
         for name, value in settings.items()
     }
     return json.loads(json.dumps(settings, default=plain))

@@ -95,8 +95,10 @@ class Problem:
         return {"X": x, "targets": targets.to(self.device), "log_scale": torch.zeros((), device=self.device)}
 
     def _check_init(self, init):
-        rows, _ = as_rows(init)
+        rows, seen = as_rows(init)
         rows = np.asarray(rows, dtype=float)
+        if seen is not None and seen != self.image_shape:
+            raise ValueError(f"init holds images of shape {seen}, but those of X are {self.image_shape}; reshape init.")
         wanted = (int(self.per_class.sum()), self.rows.shape[1])
         if rows.shape != wanted:
             raise ValueError(

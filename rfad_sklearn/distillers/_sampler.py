@@ -11,7 +11,9 @@ def like_input(items, labels, X, y):
     """Items and labels in the containers of X and y: data frames and series stay what they are."""
     if hasattr(X, "iloc"):
         items = type(X)(items, columns=X.columns)
-    if hasattr(y, "iloc"):
+    if hasattr(y, "columns"):
+        labels = type(y)(labels[:, None], columns=y.columns)
+    elif hasattr(y, "iloc"):
         labels = type(y)(labels, name=getattr(y, "name", None))
     return items, labels
 

@@ -64,9 +64,10 @@ class RFADDistiller(BaseDistiller):
         Hold out training rows, keep the state that predicts them best, and stop when it no longer changes. With False, or where a
         class has too few rows, the last state is kept.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, at most 4096 rows (fewer for images above 45x45 pixels).
+        Share of the rows to hold out, at most 2048 rows (fewer for images above 45x45 pixels).
     n_iter_no_change : int, default=100
-        Evaluations without a better validation loss after which ``fit`` stops.
+        Evaluations without a better validation loss after which ``fit`` stops. The default cannot be reached within the default
+        number of steps; it ends long time budgets.
     eval_every : int, default=50
         Steps between evaluations.
     tol : float, default=1e-4
