@@ -1,10 +1,8 @@
 """Data and machine for the benchmarks."""
 
-import io
 import os
 import platform
 import resource
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +30,6 @@ def load_fashion_mnist(path=None):
     X, y = fetch_openml("Fashion-MNIST", version=1, return_X_y=True, as_frame=False)
     X, y = X.reshape(-1, 28, 28).astype(np.uint8), y.astype(np.uint8)
     return {"X_train": X[:60000], "y_train": y[:60000], "X_test": X[60000:], "y_test": y[60000:]}
-
-
-def load_cifar10_jpeg(path):
-    """CIFAR-10 stored as JPEG files in one .npz; needs Pillow."""
-    from PIL import Image
-
-    data, out = np.load(find("cifar10_jpeg.npz", path)), {}
-    for part in ("train", "test"):
-        content, offsets = data[f"{part}_jpeg"].tobytes(), data[f"{part}_offsets"]
-        images = [np.asarray(Image.open(io.BytesIO(content[a:b]))) for a, b in pairwise(offsets)]
-        out[f"X_{part}"], out[f"y_{part}"] = np.stack(images), data[f"y_{part}"]
-    return out
 
 
 FASHION_NAMES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]

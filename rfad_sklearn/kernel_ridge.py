@@ -265,12 +265,10 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
         shape = image_shape or (rows.shape[1],)
         spec = resolve_spec(self.architecture, shape, self.width, self.depth)
-        preprocessing = (
-            "standardize" if isinstance(self.preprocessing, str) and self.preprocessing == "auto" else self.preprocessing
-        )
         vars(self).pop("distiller_", None)
         vars(self).pop("coreset_", None)
-        self._prepare(spec, image_shape, fit_preprocessing(preprocessing, rows, image_shape), len(rows))
+        preprocessing = fit_preprocessing(self.preprocessing, rows, image_shape, invertible=False)
+        self._prepare(spec, image_shape, preprocessing, len(rows))
         self.classes_ = classes
         self.reg_ = _DEFAULT_REG if self.reg is None else float(self.reg)
         codes = torch.from_numpy(codes.astype(np.int64))
@@ -301,38 +299,41 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
             )
         return self
 
-    def _check_against(self, coreset):
-        """The coreset's network, refined by this classifier's parameters, or an error that names the contradiction."""
+    def _agree(self, spec, image_shape, n_features, preprocessing):
+        """A coreset's (or distiller's) network, refined by this classifier's parameters, or an error that names the contradiction."""
         way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
-        spec = coreset.architecture if self.architecture == "auto" else self.architecture
-        spec = resolve_spec(spec, coreset.image_shape or (-1,), self.width, self.depth)
-        if not same_kernel(spec, coreset.architecture):
-            raise ValueError(f"architecture={spec} contradicts the coreset's {coreset.architecture}; {way_out}.")
-        if self.image_shape is not None:
-            shape = resolve_image_shape(self.image_shape, None, coreset.X.shape[1])
-            if shape != coreset.image_shape:
-                raise ValueError(f"image_shape={self.image_shape!r} contradicts the coreset's {coreset.image_shape}; {way_out}.")
-        identity = isinstance(coreset.preprocessing, Preprocessing) and coreset.preprocessing == Preprocessing.identity(
-            coreset.X.shape[1]
+        wanted = spec if self.architecture == "auto" else self.architecture
+        wanted = resolve_spec(wanted, image_shape or (n_features,), self.width, self.depth)
+        if not same_kernel(wanted, spec):
+            raise ValueError(f"architecture={wanted} contradicts the coreset's {spec}; {way_out}.")
+        if self.image_shape is not None and resolve_image_shape(self.image_shape, None, n_features) != image_shape:
+            raise ValueError(f"image_shape={self.image_shape!r} contradicts the coreset's {image_shape}; {way_out}.")
+        none = preprocessing is None or (
+            isinstance(preprocessing, Preprocessing) and preprocessing == Preprocessing.identity(n_features)
         )
-        if self.preprocessing is None and identity:
-            return spec
-        if not (isinstance(self.preprocessing, str) and self.preprocessing == "auto"):
+        own_word = isinstance(preprocessing, str) and preprocessing == self.preprocessing
+        automatic = isinstance(self.preprocessing, str) and self.preprocessing == "auto"
+        if not (automatic or own_word or (self.preprocessing is None and none)):
             raise ValueError(f"preprocessing={self.preprocessing!r} contradicts the coreset, which brings its own; {way_out}.")
-        return spec
+        return wanted
 
-    def _prepare(self, spec, image_shape, preprocessing, n):
-        """Decide how to compute, and draw the seeds; sets what prediction needs besides the model."""
-        resolve_device(self.device)
+    def _decide_method(self, spec, n):
+        """How to compute the kernel of n rows, or an error where it cannot be computed."""
+        resolve_dtype(self.dtype, resolve_device(self.device))
         exact = (isinstance(spec, MLP) and n <= _MAX_EXACT) or self.kernel == "ntk"
-        self.method_ = self.method if self.method != "auto" else ("exact" if exact else "random_features")
-        if self.method_ == "exact" and not supports(spec):
+        method = self.method if self.method != "auto" else ("exact" if exact else "random_features")
+        if method == "exact" and not supports(spec):
             raise ValueError(
                 f"method='exact' and kernel='ntk' are available for MLP architectures so far, got {spec} for images; use "
                 "method='random_features' with kernel='nngp'."
             )
-        if self.method_ == "random_features" and self.kernel == "ntk":
+        if method == "random_features" and self.kernel == "ntk":
             raise ValueError("kernel='ntk' has no random features here; use method='exact', or kernel='nngp'.")
+        return method
+
+    def _prepare(self, spec, image_shape, preprocessing, n):
+        """Decide how to compute, and draw the seeds; sets what prediction needs besides the model."""
+        self.method_ = self._decide_method(spec, n)
         self.architecture_, self.image_shape_, self._preprocessing = spec, image_shape, preprocessing
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         self._seeds = np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks).tolist()

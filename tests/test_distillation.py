@@ -129,6 +129,15 @@ def test_an_unsolvable_step_is_a_divergence_but_not_at_the_start():
     from rfad_sklearn._ridge import SingularKernelError
 
     assert run(Parabola(trouble={9: SingularKernelError("no")})).reason == "diverged"
+    with pytest.raises(SingularKernelError):
+        run(Parabola(trouble={1: SingularKernelError("no")}))
+
+
+def test_steps_since_the_last_evaluation_count_when_interrupted():
+    result = run(Parabola(trouble={4: KeyboardInterrupt()}), eval_every=50)
+    assert result.n_iter == 3
+    assert len(result.validation_scores) == 2
+    assert (result.variables["x"] > 0).all()
 
 
 def test_without_validation_the_last_average_is_kept():

@@ -210,6 +210,40 @@ def test_scale_of_a_distiller_inside_is_refitted_only_when_stale(digits):
     assert other.platt_scale_ != other.coreset_.platt_scale
 
 
+@pytest.mark.parametrize(
+    "parameters", [{"preprocessing": "zca"}, {"depth": 2}, {"method": "exact"}, {"device": "abacus"}, {"image_shape": (4, 16)}]
+)
+def test_contradictions_are_said_before_the_long_run(digits, parameters, monkeypatch):
+    X, _, y, _ = digits
+    monkeypatch.setattr(RFADDistiller, "fit", lambda self, X, y: pytest.fail("distilled first"))
+    with pytest.raises(ValueError, match="contradicts|available"):
+        NNGPKernelRidge(distiller=RFADDistiller(**FAST), **parameters).fit(X, y)
+
+
+def test_the_distillers_own_word_for_preprocessing_is_no_contradiction(digits):
+    X, _, y, _ = digits
+    distiller = RFADDistiller(**FAST, preprocessing="standardize")
+    NNGPKernelRidge(distiller=distiller, preprocessing="standardize", n_networks=1).fit(X, y)
+
+
+def test_interrupted_runs_are_not_cached(digits, tmp_path, monkeypatch):
+    from rfad_sklearn._distillation import _Run
+
+    X, _, y, _ = digits
+    step = _Run.step
+
+    def interrupting(self, progress):
+        if self.result.n_iter == 2:
+            raise KeyboardInterrupt
+        return step(self, progress)
+
+    clf = NNGPKernelRidge(distiller=RFADDistiller(**FAST), memory=str(tmp_path), n_networks=1)
+    with monkeypatch.context() as patch, pytest.warns(UserWarning, match="interrupted"):
+        patch.setattr(_Run, "step", interrupting)
+        assert clf.fit(X, y).distiller_.n_iter_ == 2
+    assert clf.fit(X, y).distiller_.n_iter_ == 6
+
+
 def test_memory_distils_once(digits, tmp_path):
     X, _, y, _ = digits
     calls = tmp_path / "calls"

@@ -6,7 +6,7 @@ from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
-from rfad_sklearn import ChannelStandardizer, InstanceNormalizer, RegularizedZCA, RFADDistiller
+from rfad_sklearn import ChannelStandardizer, InstanceNormalizer, NNGPKernelRidge, RegularizedZCA, RFADDistiller
 from rfad_sklearn._preprocess import Preprocessing
 from rfad_sklearn.preprocessing import fit_preprocessing, standardizing_value, whitening_value
 
@@ -166,6 +166,20 @@ def test_a_transformer_may_change_the_number_of_columns(rng):
     distiller = RFADDistiller(ipc=2, max_iter=2, width=8, preprocessing=PCA(3), random_state=0).fit(X, y)
     assert distiller.coreset_.X.shape == (4, 6)
     assert distiller.transform(X).shape == (60, 4)
+
+
+def test_a_transformer_must_keep_the_pixels_of_images(digits):
+    X, _, y, _ = digits
+    with pytest.raises(ValueError, match=r"PCA makes 3 columns of images of shape \(8, 8, 1\)"):
+        RFADDistiller(preprocessing=PCA(3)).fit(X, y)
+
+
+def test_a_classifier_on_rows_needs_no_inverse(rng):
+    from sklearn.preprocessing import Normalizer
+
+    X = rng.normal(size=(60, 6)) + 1
+    y = (X[:, 0] > 1).astype(int)
+    assert NNGPKernelRidge(preprocessing=Normalizer()).fit(X, y).score(X, y) > 0.7
 
 
 def test_a_transformer_without_inverse_is_refused(rng):

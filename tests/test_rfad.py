@@ -3,7 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 
 import rfad_sklearn
 from rfad_sklearn import MLP, ConvNet, DistillationState, NNGPKernelRidge, RFADDistiller
@@ -110,7 +110,7 @@ def test_colour_images(rng):
 def test_numeric_types(digits, dtype):
     X, _, y, _ = digits
     distiller = make(max_iter=1).fit(X.astype(dtype), y)
-    expected = np.float64 if dtype is np.float64 else np.float32
+    expected = np.float64 if dtype in (np.float64, np.int64) else np.float32
     assert distiller.coreset_.X.dtype == distiller.transform(X.astype(dtype)).dtype == expected
 
 
@@ -281,8 +281,8 @@ def test_interrupted_fit_returns_the_best_state(digits, monkeypatch):
     step, best = _Run.step, {}
 
     def interrupting(self, progress):
-        best.update(self.result.variables)
         if self.result.n_iter == 10:
+            best.update({name: value.clone() for name, value in self.average.items()})
             raise KeyboardInterrupt
         return step(self, progress)
 
@@ -296,11 +296,49 @@ def test_interrupted_fit_returns_the_best_state(digits, monkeypatch):
     np.testing.assert_allclose(standard, best["X"].numpy(), atol=1e-5)
 
 
-def test_divergence_warns_and_keeps_a_finite_coreset(digits):
+@pytest.mark.parametrize("changes", [{}, {"eval_every": 1}, {"early_stopping": False}])
+def test_divergence_warns_and_keeps_a_finite_coreset(digits, changes):
     X, _, y, _ = digits
     with pytest.warns(ConvergenceWarning, match=r"stopped being finite.*Lower learning_rate=1e\+25"):
-        distiller = make(learning_rate=1e25, max_iter=30, dtype="float32").fit(X, y)
+        distiller = make(**{"learning_rate": 1e25, "max_iter": 30, "dtype": "float32", **changes}).fit(X, y)
     assert np.isfinite(distiller.coreset_.X).all()
+
+
+def test_a_warning_turned_into_an_error_loses_nothing(digits):
+    X, _, y, _ = digits
+    distiller = make(learning_rate=1e25, max_iter=30, dtype="float32")
+    with pytest.raises(ConvergenceWarning):
+        distiller.fit(X, y)
+    assert distiller.stop_reason_ == "diverged"
+    assert distiller.coreset_.n_items == 6
+
+
+def test_columns_far_from_zero_keep_their_digits():
+    """Time stamps: the deviation is far below the spacing of float32 at that offset."""
+    rng = np.random.default_rng(0)
+    X = 1.7e9 + 100 * rng.normal(size=(60, 3))
+    y = (X[:, 0] > 1.7e9).astype(int)
+    for rows in (X, X.round().astype(np.int64)):
+        items = make(ipc=3, max_iter=0, preprocessing="standardize").fit(rows, y).coreset_.X
+        assert abs(rows[:, None] - items).max(2).min(0).max() < 0.01
+
+
+def test_an_integer_seed_in_the_file_repeats_the_run(digits):
+    X, _, y, _ = digits
+    coreset = make(random_state=None).fit(X, y).coreset_
+    again = make(random_state=coreset.provenance["seed"]).fit(X, y).coreset_
+    np.testing.assert_array_equal(again.X, coreset.X)
+
+
+def test_too_little_memory_says_what_to_lower(digits, monkeypatch):
+    X, _, y, _ = digits
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("rfad_sklearn._objectives.cached_features", fail)
+    with pytest.raises(MemoryError, match="distilling with batch_size=128; lower batch_size, n_networks or width"):
+        make().fit(X, y)
 
 
 def test_failed_fit_leaves_what_was_there(fitted, digits):
@@ -397,6 +435,8 @@ def test_data_frames_come_back_as_data_frames(rng):
     assert isinstance(items, pd.DataFrame)
     assert items.columns.tolist() == ["a", "b", "c"]
     assert answers.name == "answer"
+    with pytest.warns(DataConversionWarning, match="column-vector y"):
+        assert make().fit_resample(frame, labels.to_frame())[1].columns.tolist() == ["answer"]
     assert answers.tolist() == ["no", "no", "yes", "yes"]
 
 
