@@ -37,7 +37,7 @@ def parse():
     parser.add_argument("--picture", help="where a picture of the coreset goes")
     parser.add_argument("--coreset", help="evaluate this file instead of distilling")
     parser.add_argument("--final", action="store_true", help="touch the test rows")
-    parser.add_argument("--final-networks", type=int, default=16)
+    parser.add_argument("--final-networks", type=int, default=8)
     parser.add_argument("--final-width", type=int, default=256)
     parser.add_argument("--final-seeds", type=int, default=1)
     return parser.parse_args()

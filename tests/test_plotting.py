@@ -60,7 +60,7 @@ def test_tables_are_heat_maps():
     from sklearn.datasets import load_iris
 
     frame, y = load_iris(return_X_y=True, as_frame=True)
-    coreset = RFADDistiller(ipc=2, learn_labels=True, **FAST).fit(frame, y).coreset_
+    coreset = RFADDistiller(ipc=2, learn_labels=True, early_stopping=False, **FAST).fit(frame, y).coreset_
     assert isinstance(coreset.architecture, MLP)
     display = CoresetDisplay.from_coreset(coreset, class_names=["setosa", "versicolor", "virginica"])
     (ax,) = display.axes_

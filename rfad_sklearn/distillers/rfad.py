@@ -54,7 +54,7 @@ class RFADDistiller(BaseDistiller):
         channel of images, per column of tables. "zca": regularised whitening. A transformer needs ``inverse_transform``.
     batch_size : int, default=1024
         Training rows per step.
-    learning_rate : float, default=0.05
+    learning_rate : float, default=0.03
         Step size of Adam in preprocessed units; decays linearly to zero over the budget.
     max_iter : int, default=None
         Number of steps; None: 1000, or unbounded when ``max_time`` is set.
@@ -151,7 +151,7 @@ class RFADDistiller(BaseDistiller):
         init="random",
         preprocessing="auto",
         batch_size=1024,
-        learning_rate=0.05,
+        learning_rate=0.03,
         max_iter=None,
         max_time=None,
         early_stopping=True,
