@@ -59,7 +59,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         Shape of the images when X holds them as flat rows. None: the coreset's own, or that of X.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         "auto": the coreset's own; without one zero mean and unit variance per channel or column.
-    n_networks : int, default=16
+    n_networks : int, default=8
         Random networks, with random features.
     width : int, default=None
         Channels or units of each network, in place of the architecture's.
@@ -142,7 +142,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         architecture="auto",
         image_shape=None,
         preprocessing="auto",
-        n_networks=16,
+        n_networks=8,
         width=None,
         depth=None,
         memory=None,

@@ -144,8 +144,9 @@ def cached_features(spec, networks, x, *, out=None):
     if out is None:
         shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
         out = torch.empty(shape, dtype=wide_dtype(networks), device=x.device)
-    for start in range(0, x.shape[0], _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    chunk = 16 * _CHUNK if isinstance(spec, MLP) else _CHUNK
+    for start in range(0, x.shape[0], chunk):
+        rows = slice(start, start + chunk)
         for slot, features in enumerate(network_features(spec, networks, x[rows])):
             out[rows, slot] = features
     return out
