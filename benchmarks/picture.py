@@ -1,6 +1,6 @@
 """The README's picture: one real and one distilled image per class of Fashion-MNIST.
 
-    python benchmarks/picture.py fashion_mnist_ipc1.npz docs/fashion_mnist.png
+python benchmarks/picture.py fashion_mnist_ipc1.npz docs/fashion_mnist.png
 """
 
 import argparse

@@ -85,7 +85,7 @@ def test_projection_is_transform_of_inverse_for_any_row_and_has_a_gradient(colou
     value = InstanceNormalizer(zca_reg=0.1).fit(colour).value_
     z = rng.normal(size=(3, 108))
     assert_allclose(value.project(z), value.apply(value.invert(z)), atol=1e-4)
-    as_tensor = lambda array: torch.as_tensor(array, dtype=torch.float64)  # noqa: E731
+    as_tensor = lambda array: torch.tensor(array, dtype=torch.float64)  # noqa: E731
     assert torch.autograd.gradcheck(lambda t: value.project(t, as_tensor), torch.tensor(z[:1]).requires_grad_())
 
 

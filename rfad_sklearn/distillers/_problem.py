@@ -62,7 +62,7 @@ class Problem:
             return None
 
         def project(x):
-            as_tensor = lambda array: torch.as_tensor(array, dtype=x.dtype, device=x.device)  # noqa: E731
+            as_tensor = lambda array: torch.tensor(array, dtype=x.dtype, device=x.device)  # noqa: E731
             return self.preprocessing.project(x.flatten(1), as_tensor).reshape(x.shape)
 
         return project
