@@ -19,7 +19,7 @@ from ._preprocess import Preprocessing
 from ._ridge import fit_platt_scale
 from ._solvers import fit_exact, fit_features
 from ._specs import MLP, ConvNet, resolve_spec, same_kernel
-from .coreset import Coreset
+from .coreset import Coreset, label_array
 from .preprocessing import fit_preprocessing
 
 __all__ = ["NNGPKernelRidge"]
@@ -193,25 +193,33 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         classes, codes = check_labels(y)
         if self.distiller is None:
             return self._fit_rows(rows, seen, classes, codes)
+        spec = self._agree_with_distiller(seen, rows.shape[1], len(classes))
+        self._say(f"distilling {len(rows)} rows with {type(self.distiller).__name__}")
+        coreset = self._distil(X, y)
+        # The coreset's own scale was fitted on held-out rows; these rows replace it only where it is stale.
+        stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
+        return self._fit_coreset(coreset, spec, classes, *((rows, codes) if stale else (None, None)))
+
+    def _agree_with_distiller(self, seen, n_features, n_classes):
+        """The network, or what contradicts the distiller: said before its long run, not after it."""
+        own = self.distiller.get_params(deep=False)
+        image_shape = resolve_image_shape(own["image_shape"], seen, n_features)
+        spec = resolve_spec(own["architecture"], image_shape or (n_features,), own["width"], own["depth"])
+        spec = self._agree(spec, image_shape, n_features, own["preprocessing"])
+        self._decide_method(spec, n_classes)
+        return spec
+
+    def _distil(self, X, y):
+        """Fit a clone of the distiller, or take it from the cache."""
         distiller = clone(self.distiller)
         if self.random_state is not None and distiller.get_params(deep=False).get("random_state", 0) is None:
             distiller.set_params(random_state=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
-        # What contradicts the distiller is said before its long run, not after it.
-        own = distiller.get_params(deep=False)
-        image_shape = resolve_image_shape(own["image_shape"], seen, rows.shape[1])
-        spec = resolve_spec(own["architecture"], image_shape or (rows.shape[1],), own["width"], own["depth"])
-        spec = self._agree(spec, image_shape, rows.shape[1], own["preprocessing"])
-        self._decide_method(spec, len(classes))
-        self._say(f"distilling {len(rows)} rows with {type(distiller).__name__}")
         result = check_memory(self.memory).cache(_fit_distiller).call_and_shelve(distiller, X, y)
         self.distiller_ = result.get()
         if self.distiller_.stop_reason_ in ("interrupted", "diverged"):
             # Half a run must not be served as a whole one later.
             result.clear()
-        coreset = self.distiller_.coreset_
-        # The coreset's own scale was fitted on held-out rows; these rows replace it only where it is stale.
-        stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
-        return self._fit_coreset(coreset, spec, classes, *((rows, codes) if stale else (None, None)))
+        return self.distiller_.coreset_
 
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
@@ -251,6 +259,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         rows = codes = None
         if X is not None:
             rows, _, y = check_rows(self, X, reset=False, image_shape=coreset.image_shape, y=_refuse_soft_targets(y))
+            y = label_array(y)
             unknown = np.setdiff1d(y, coreset.classes)
             if len(unknown):
                 raise ValueError(

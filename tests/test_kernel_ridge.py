@@ -176,6 +176,15 @@ def test_only_coresets_are_coresets(iris):
         NNGPKernelRidge().fit_coreset(iris[0])
 
 
+def test_rows_for_the_scale_may_have_labels_as_objects(digits):
+    X, _, y, _ = digits
+    labels = np.array(["zero", "one", "two"], dtype=object)[y]
+    coreset = RFADDistiller(ipc=2, **FAST).fit(X, labels).coreset_
+    clf = NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(coreset, X, labels)
+    assert clf.platt_scale_ > 0
+    assert clf.score(X, labels) > 0.6
+
+
 def test_rows_for_the_scale_are_checked(table_coreset, iris):
     X = iris[0]
     with pytest.raises(ValueError, match="X and y must be given together"):
