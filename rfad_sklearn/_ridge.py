@@ -1,5 +1,7 @@
 """Kernel ridge regression in float64: relative ridge, Cholesky, leave-one-out scores, temperature scaling."""
 
+import math
+
 import torch
 
 # Tiny absolute term, relative to the mean diagonal: it only keeps the Cholesky factorisation from failing by rounding.
@@ -61,6 +63,8 @@ def inverse_square_root(kernel, reg):
 def fit_platt_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_steps=50):
     """Scale that minimises the cross entropy of ``softmax(scale * scores)`` (Guo et al. 2017), by Newton steps in its logarithm.
 
+    Labels are smoothed by ``1 / (n + 2)``, after Platt (1999): a few rows without an error must not ask for an infinite scale.
+
     Parameters
     ----------
     scores : tensor of shape (n, n_classes)
@@ -74,11 +78,12 @@ def fit_platt_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
     float
     """
     scores = scores.detach().double()
-    picked = scores.gather(1, labels[:, None]).squeeze(1)
-    bounds = torch.log(torch.tensor([floor, ceiling], dtype=torch.float64))
-    log_scale = torch.log(torch.tensor(float(start), dtype=torch.float64)).clamp(*bounds).item()
+    smoothing = 1 / (len(scores) + 2)
+    picked = (1 - smoothing) * scores.gather(1, labels[:, None]).squeeze(1) + smoothing * scores.mean(1)
+    low, high = math.log(floor), math.log(ceiling)
+    log_scale = min(max(math.log(start), low), high)
     for _ in range(n_steps):
-        scale = torch.exp(torch.tensor(log_scale, dtype=torch.float64)).item()
+        scale = math.exp(log_scale)
         probabilities = torch.softmax(scale * scores, dim=1)
         mean = (probabilities * scores).sum(1)
         variance = (probabilities * scores.square()).sum(1) - mean.square()
@@ -86,8 +91,7 @@ def fit_platt_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
         # The second derivative in log(scale) can be negative far from the optimum; its Gauss-Newton part cannot.
         curvature = scale**2 * variance.mean().item() + max(slope, 0.0)
         step = -slope / max(curvature, 1e-12)
-        new = min(max(log_scale + min(max(step, -1.0), 1.0), bounds[0].item()), bounds[1].item())
-        if abs(new - log_scale) < 1e-8:
+        before, log_scale = log_scale, min(max(log_scale + min(max(step, -1.0), 1.0), low), high)
+        if abs(log_scale - before) < 1e-8:
             break
-        log_scale = new
-    return float(torch.exp(torch.tensor(new if n_steps else log_scale, dtype=torch.float64)))
+    return math.exp(log_scale)

@@ -73,17 +73,24 @@ def test_platt_scale_is_the_minimiser(rng):
     scores[torch.arange(200), labels] += 0.2
 
     def loss(log_scale):
-        return torch.nn.functional.cross_entropy(np.exp(log_scale) * scores, labels).item()
+        return torch.nn.functional.cross_entropy(np.exp(log_scale) * scores, labels, label_smoothing=1 / 202).item()
 
     best = minimize_scalar(loss, bounds=(-5, 8), method="bounded", options={"xatol": 1e-8}).x
     for start in (1e-2, 1.0, 1e4):
         assert np.log(fit_platt_scale(scores, labels, start=start)) == pytest.approx(best, abs=1e-4)
 
 
+def test_few_rows_without_an_error_do_not_make_certain():
+    labels = torch.arange(10) % 2
+    scale = fit_platt_scale(torch.eye(2, dtype=torch.float64)[labels], labels)
+    confidence = 1 / (1 + np.exp(-scale))
+    assert confidence == pytest.approx(1 - 1 / 24, abs=1e-4)
+
+
 def test_platt_scale_keeps_its_bounds():
     labels = torch.tensor([0, 1, 0])
     perfect = torch.eye(2, dtype=torch.float64)[labels]
-    assert fit_platt_scale(perfect, labels, ceiling=20.0) == pytest.approx(20.0)
+    assert fit_platt_scale(perfect, labels, ceiling=2.0) == pytest.approx(2.0)
     assert fit_platt_scale(-perfect, labels, floor=1e-3) == pytest.approx(1e-3)
     assert np.isfinite(fit_platt_scale(torch.zeros(3, 2), labels))
 
