@@ -51,7 +51,7 @@ def main():
                 row = []
                 for scale in (coreset.provenance["platt_scale_before_refit"], coreset.platt_scale):
                     clf.platt_scale_ = scale
-                    P = clf.predict_proba(X_eval).astype(float)
+                    P = clf.predict_proba(X_eval)
                     row.append((scale, log_loss(y_eval, P, labels=clf.classes_), calibration_error(y_eval, P, clf.classes_)))
                 before, after = row
                 cells = "   ".join(f"{b:8.3f} -> {a:8.3f}" for b, a in zip(before, after, strict=True))
