@@ -2,7 +2,6 @@
 
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -55,4 +54,3 @@ def test_the_commands_of_the_readme_exist():
     for command in re.findall(r"^make ([a-z-]+)", readme, re.MULTILINE):
         assert re.search(rf"^{command}:", makefile, re.MULTILINE), command
     assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()
-    assert shutil.which("bash")
