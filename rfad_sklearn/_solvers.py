@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ._device import explained_memory
-from ._exact_kernels import mlp_kernel
+from ._exact_kernels import exact_kernel, worth_compiling
 from ._ridge import cholesky, relative_shift, solve_and_leave_one_out
 from .random_features import cached_features, cpu_networks, feature_scales, linear_in_features
 
@@ -14,7 +14,7 @@ from .random_features import cached_features, cpu_networks, feature_scales, line
 _CHUNK = 2048
 # Rows whose leave-one-out scores are computed in the primal: enough to fit one number.
 _N_LEAVE_ONE_OUT = 2048
-# Entries of a block of the exact kernel.
+# Entries of a block of the exact kernel's matrix.
 _BLOCK_ENTRIES = 2**23
 
 
@@ -49,12 +49,14 @@ class ExactModel:
 
     def scores(self, read, n, *, device, dtype):
         """Scores ``(n, k)`` of preprocessed inputs ``read(start, stop)``, float64, in blocks of bounded memory."""
-        inputs, dual = (torch.tensor(array, device=device) for array in (self.inputs, self.dual))
-        block = max(1, _BLOCK_ENTRIES // max(inputs.shape))
+        inputs, dual = torch.tensor(self.inputs, device=device), torch.tensor(self.dual, device=device)
+        compiled = worth_compiling(self.spec, tuple(inputs.shape[1:]), n * len(inputs))
+        block = max(1, _BLOCK_ENTRIES // max(len(inputs), inputs[0].numel()))
         out = np.empty((n, dual.shape[1]))
         for start in range(0, n, block):
-            x = read(start, min(start + block, n)).double().to(device)
-            out[start : start + block] = (mlp_kernel(self.spec, x, inputs, kernel=self.kernel) @ dual).cpu().numpy()
+            x = read(start, min(start + block, n)).to(inputs)
+            kernel = exact_kernel(self.spec, x, inputs, kernel=self.kernel, compiled=compiled)
+            out[start : start + block] = (kernel.double() @ dual).cpu().numpy()
         return out
 
 
@@ -67,9 +69,9 @@ def fit_exact(spec, kernel, inputs, targets, reg):
     leave_one_out : float64 tensor of shape (n, n_classes)
     """
     with explained_memory(f"the exact kernel of {len(inputs)} rows", "the number of rows, or use method='random_features'"):
-        gram = mlp_kernel(spec, inputs.double(), kernel=kernel)
+        gram = exact_kernel(spec, inputs, kernel=kernel)
         dual, left_out = solve_and_leave_one_out(gram, targets, reg)
-    return ExactModel(spec, kernel, inputs.double().cpu().numpy(), dual.cpu().numpy()), left_out
+    return ExactModel(spec, kernel, inputs.cpu().numpy(), dual.cpu().numpy()), left_out
 
 
 def feature_weights(spec, features, coefficients):

@@ -12,7 +12,6 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from ._device import resolve_device, resolve_dtype
-from ._exact_kernels import supports
 from ._inputs import check_labels, check_rows, float_dtype, keep_state_on_error, resolve_image_shape
 from ._objectives import centred_one_hot
 from ._preprocess import Preprocessing
@@ -331,11 +330,6 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         resolve_dtype(self.dtype, resolve_device(self.device))
         exact = (isinstance(spec, MLP) and n <= _MAX_EXACT) or self.kernel == "ntk"
         method = self.method if self.method != "auto" else ("exact" if exact else "random_features")
-        if method == "exact" and not supports(spec):
-            raise ValueError(
-                f"method='exact' and kernel='ntk' are available for MLP architectures so far, got {spec} for images; use "
-                "method='random_features' with kernel='nngp'."
-            )
         if method == "random_features" and self.kernel == "ntk":
             raise ValueError("kernel='ntk' has no random features here; use method='exact', or kernel='nngp'.")
         return method

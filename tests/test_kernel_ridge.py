@@ -8,7 +8,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from rfad_sklearn import MLP, ConvNet, NNGPKernelRidge, RFADDistiller
-from rfad_sklearn._exact_kernels import mlp_kernel
+from rfad_sklearn._exact_kernels import exact_kernel
 from rfad_sklearn._ridge import solve_targets
 from tests.conftest import FAST
 
@@ -32,7 +32,7 @@ def test_exact_scores_are_the_formula(iris):
     first, second = torch.tensor(X), torch.tensor(X_test)
     spec = MLP()
     targets = torch.tensor(np.eye(3)[y] - 1 / 3)
-    scores = mlp_kernel(spec, second, first) @ solve_targets(mlp_kernel(spec, first), targets, 0.02)
+    scores = exact_kernel(spec, second, first) @ solve_targets(exact_kernel(spec, first), targets, 0.02)
     np.testing.assert_allclose(clf.decision_function(X_test), scores, atol=1e-6)
 
 
@@ -129,13 +129,6 @@ def test_method_is_decided_in_fit_and_stored(iris, coreset, monkeypatch):
     assert NNGPKernelRidge(n_networks=2).fit_coreset(coreset).method_ == "random_features"
     monkeypatch.setattr("rfad_sklearn.kernel_ridge._MAX_EXACT", 100)
     assert NNGPKernelRidge(n_networks=2, width=16).fit(X, y).method_ == "random_features"
-
-
-def test_exact_images_say_what_is_available(digits):
-    X, _, y, _ = digits
-    for parameters in ({"method": "exact"}, {"kernel": "ntk"}):
-        with pytest.raises(ValueError, match=r"available for MLP architectures so far.*use method='random_features'"):
-            NNGPKernelRidge(**parameters).fit(X, y)
 
 
 def test_ntk_has_no_random_features(iris):
