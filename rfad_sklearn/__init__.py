@@ -1,10 +1,11 @@
 """Dataset distillation behind the scikit-learn API: many rows in, a few synthetic ones per class out."""
 
+from . import kernels
 from ._distillation import DistillationState
 from ._specs import MLP, ConvNet
 from ._version import __version__
 from .coreset import Coreset
-from .distillers import CoresetSampler, RFADDistiller
+from .distillers import CoresetSampler, KIPDistiller, RFADDistiller
 from .kernel_ridge import NNGPKernelRidge
 from .plotting import CoresetDisplay
 from .preprocessing import ChannelStandardizer, InstanceNormalizer, RegularizedZCA
@@ -18,8 +19,10 @@ __all__ = [
     "CoresetSampler",
     "DistillationState",
     "InstanceNormalizer",
+    "KIPDistiller",
     "NNGPKernelRidge",
     "RFADDistiller",
     "RegularizedZCA",
     "__version__",
+    "kernels",
 ]

@@ -12,6 +12,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from ._exact_layers import Network
+from ._pixel_pairs import cross_pairs
 
 # Images of either side that are prepared and kept at a time.
 _PANEL = 512
@@ -103,7 +104,12 @@ class _ExactKernel(torch.autograd.Function):
                     _tile_backward(ctx.network, gradients, where, fresh, first.part(*a), second.part(*b))
                 second.add_to(totals[1], other_start)
             first.add_to(totals[0], start)
-        return totals[0] if y is not None or totals[0] is None else totals[0] + totals[1], totals[1] if y is not None else None, None, None
+        return (
+            totals[0] if y is not None or totals[0] is None else totals[0] + totals[1],
+            totals[1] if y is not None else None,
+            None,
+            None,
+        )
 
 
 class _Side:
@@ -180,6 +186,11 @@ def exact_kernel(spec, x, y=None, *, kernel="nngp", memory=_MEMORY, compiled=Non
     return {"nngp": nngp, "ntk": ntk, "both": (nngp, ntk)}[kernel]
 
 
+def n_arc_cosines(spec, shape):
+    """Arc-cosines per pair of inputs: what the kernel costs."""
+    return sum(len(stage.first) * stage.places**2 for stage in cross_pairs(spec, tuple(shape)).stages)
+
+
 def worth_compiling(spec, shape, n_pairs):
     """Whether so many pairs of inputs keep the machine busy for longer than the compiler."""
-    return n_pairs * Network.n_entries(spec, shape) > _WORTH_COMPILING
+    return n_pairs * n_arc_cosines(spec, shape) > _WORTH_COMPILING

@@ -22,8 +22,8 @@ _CHUNK_BYTES, _BLOCK_BYTES = 2**20, 2**24
 _SHARE = 16
 # Pairs of windows in a chunk at least: more images in a block than that leaves do not make the products faster.
 _CHUNK_ENTRIES = 32
-# Images whose variances are computed together.
-_PREPARED = 32
+# Bytes of one tensor while variances are computed.
+_PREPARED_BYTES = 2**22
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,11 @@ class Network:
         first, *later = self.cross.stages
         widest = max([len(first.first), *(len(stage.first) * stage.places**2 for stage in later)])
         fewest = min(len(first.first), _CHUNK_ENTRIES) * first.places**2
+        wide = max(stage.shape[0] * stage.shape[1] * stage.places**2 for stage in self.own.stages)
+        #: Images whose variances are computed together.
+        self.prepared = max(min(_PREPARED_BYTES, share) // (itemsize * wide), 1)
         #: Pairs of images in a block.
         self.block_pairs = max(min(block // (itemsize * widest), self.chunk_entries // fewest), 1)
-
-    @staticmethod
-    def n_entries(spec, shape):
-        """Arc-cosines per pair of images."""
-        return sum(len(stage.first) * stage.places**2 for stage in cross_pairs(spec, tuple(shape)).stages)
 
     # One image
 
@@ -160,7 +158,7 @@ class Network:
         prepare = self._prepare
         if x.requires_grad:
             prepare = lambda part: checkpoint(self._prepare, part, use_reentrant=False, preserve_rng_state=False)  # noqa: E731
-        parts = [prepare(part) for part in x.split(_PREPARED)]
+        parts = [prepare(part) for part in x.split(self.prepared)]
         patches, *norms = (torch.cat(tensors, dim=2) for tensors in zip(*parts, strict=True))
         return Rows(patches, norms)
 

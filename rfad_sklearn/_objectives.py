@@ -1,30 +1,43 @@
-"""What the loop minimises: kernel ridge regression on a rolling pool of random networks."""
+"""What the loop minimises: kernel ridge regression, by random networks in a rolling pool or by the exact kernel."""
 
+import time
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
+from ._exact_kernels import exact_kernel
+from ._label_solve import best_targets
 from ._ridge import fit_platt_scale, solve_targets
-from .random_features import cached_features, cpu_networks, draw_network, kernel_product, network_features
+from .random_features import cached_features, cpu_networks, draw_network, kernel_product, network_features, wide_dtype
 
 # Bytes of activations kept for the backward pass; above it they are computed a second time.
 _ACTIVATION_BUDGET = 512 * 2**20
+# Rows that labels are solved on, in batches.
+_SOLVE_BATCHES = 8
+# Rows whose kernel with the coreset is computed at a time there.
+_SOLVE_CHUNK = 512
 # Stream of seeds: training networks take one each as they are drawn.
 _MAX_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class ObjectiveConfig:
+class RidgeConfig:
+    """Settings of every :class:`KernelRidgeObjective`."""
+
+    batch_size: int
+    reg: float
+    loss: str
+
+
+@dataclass(frozen=True)
+class PoolConfig(RidgeConfig):
     """Settings of :class:`RandomFeatureObjective`.
 
     ``network_life`` and ``row_life`` are the numbers of steps that a network and a training row stay in the pool.
     """
 
     n_networks: int
-    batch_size: int
-    reg: float
-    loss: str
     network_life: float
     row_life: float
     n_eval_networks: int
@@ -77,7 +90,130 @@ class _RowStream:
         return torch.cat(parts)
 
 
-class RandomFeatureObjective:
+class KernelRidgeObjective:
+    """Loss of kernel ridge regression on the coreset, for a batch of training rows; subclasses provide the kernel.
+
+    A subclass sets ``rows`` (those of the current batch) and provides ``scores(variables)`` of them, ``after_step()``,
+    ``validation_scores(variables)`` (scores and labels) and ``solving_kernels(variables)``.
+    """
+
+    def __init__(self, data, config, *, generator, device, project=None):
+        self.data, self.config = data, config
+        self.generator, self.device, self.project = generator, device, project
+        self.stream = _RowStream(data.train, generator)
+        self.whole = config.batch_size >= len(data.train)
+        self.rows = data.train if self.whole else self.stream.take(config.batch_size)
+
+    def loss(self, variables):
+        """Loss of the coreset on the current rows, with gradients to the variables only."""
+        scores = self.scores(variables)
+        return prediction_loss(self.config.loss, scores, *self._labels(self.rows), variables["log_scale"])
+
+    def validate(self, variables):
+        """Accuracy, and cross entropy at its best scale, on held-out rows; None without any."""
+        if not len(self.data.validation):
+            return None
+        scores, labels = self.validation_scores(variables)
+        scale = fit_platt_scale(scores, labels, start=variables["log_scale"].exp().item())
+        accuracy = (scores.argmax(1) == labels).double().mean().item()
+        return accuracy, F.cross_entropy(scale * scores, labels).item()
+
+    def fit_scale(self, variables, *, held_out=False):
+        """Best scale on the current rows, or on the held-out ones where there are any."""
+        with torch.no_grad():
+            if held_out and len(self.data.validation):
+                return fit_platt_scale(*self.validation_scores(variables))
+            return fit_platt_scale(self.scores(variables), self._labels(self.rows)[0])
+
+    @torch.no_grad()
+    def solve_labels(self, variables, deadline=None):
+        """Best targets for the items as they are, by the convex problem on the training rows (Nguyen et al. 2021).
+
+        Parameters
+        ----------
+        variables : dict of str to tensor
+        deadline : float, optional
+            Moment of ``time.monotonic()`` after which no more rows are read.
+
+        Returns
+        -------
+        targets : tensor of shape (n_items, n_classes)
+            Those of ``variables`` where no others predict the held-out rows better.
+        """
+        rows = self.data.train
+        limit = _SOLVE_BATCHES * self.config.batch_size
+        if len(rows) > limit:
+            rows = rows[torch.randperm(len(rows), generator=self.generator)[:limit]]
+        kernel_ss, kernel_with = self.solving_kernels(variables)
+        maps = []
+        for part in rows.split(_SOLVE_CHUNK):
+            if maps and deadline is not None and time.monotonic() > deadline:
+                break
+            maps.append(kernel_with(self._read(part)).double())
+        kernel_ts = torch.cat(maps)
+        labels, targets = self._labels(rows[: len(kernel_ts)])
+
+        def judge(targets):
+            return self.validate({**variables, "targets": targets})
+
+        return best_targets(
+            kernel_ts @ solve_targets(kernel_ss, torch.eye(len(kernel_ss), device=self.device), self.config.reg),
+            labels,
+            targets,
+            variables["targets"],
+            loss=self.config.loss,
+            scale=variables["log_scale"].exp().item(),
+            judge=judge if len(self.data.validation) else None,
+        )
+
+    def _items(self, variables):
+        return variables["X"] if self.project is None else self.project(variables["X"])
+
+    def _read(self, rows):
+        return self.data.read(rows).to(self.device)
+
+    def _labels(self, rows):
+        return self.data.labels[rows].to(self.device), self.data.targets[rows].to(self.device)
+
+
+class ExactKernelObjective(KernelRidgeObjective):
+    """KIP (Nguyen et al. 2021): the same loss with the exact kernel, on fresh rows at every step."""
+
+    def __init__(self, spec, data, config, *, kernel, compiled, generator, device, project=None):
+        super().__init__(data, config, generator=generator, device=device, project=project)
+        self.spec, self.kernel, self.compiled = spec, kernel, compiled
+        self.inputs = self._read(self.rows)
+        self.held_out = self._read(data.validation) if len(data.validation) else None
+
+    def after_step(self):
+        """Draw the next rows."""
+        if not self.whole:
+            self.rows = self.stream.take(self.config.batch_size)
+            self.inputs = self._read(self.rows)
+
+    def scores(self, variables):
+        """Scores of the current rows."""
+        return self._scores(variables, self.inputs)
+
+    def validation_scores(self, variables):
+        """Scores and labels of the held-out rows."""
+        with torch.no_grad():
+            return self._scores(variables, self.held_out), self._labels(self.data.validation)[0]
+
+    def solving_kernels(self, variables):
+        """Kernel of the items with themselves, and a function that gives the kernel of rows with them."""
+        x = self._items(variables)
+        return self._kernel(x), lambda rows: self._kernel(rows, x)
+
+    def _kernel(self, first, second=None):
+        return exact_kernel(self.spec, first, second, kernel=self.kernel, compiled=self.compiled)
+
+    def _scores(self, variables, rows):
+        x = self._items(variables)
+        return kernel_ridge_scores(self._kernel(x), self._kernel(rows, x), variables["targets"], self.config.reg)
+
+
+class RandomFeatureObjective(KernelRidgeObjective):
     """RFAD (Loo et al. 2022): loss of kernel ridge regression with random features, on a rolling pool.
 
     The pool holds ``n_networks`` networks and their cached features of ``batch_size`` training rows. Only the coreset passes
@@ -86,13 +222,8 @@ class RandomFeatureObjective:
     """
 
     def __init__(self, spec, data, config, *, generator, device, dtype, project=None, eval_spec=None):
-        self.spec, self.data, self.config = spec, data, config
-        self.eval_spec = eval_spec or spec
-        self.generator, self.device, self.dtype = generator, device, dtype
-        self.project = project
-        self.whole = config.batch_size >= len(data.train)
-        self.stream = _RowStream(data.train, generator)
-        self.rows = data.train if self.whole else self.stream.take(config.batch_size)
+        super().__init__(data, config, generator=generator, device=device, project=project)
+        self.spec, self.eval_spec, self.dtype = spec, eval_spec or spec, dtype
         self.inputs = self._read(self.rows)
         self.networks = [self._draw() for _ in range(config.n_networks)]
         self.cache = cached_features(spec, self.networks, self.inputs)
@@ -104,16 +235,6 @@ class RandomFeatureObjective:
     def _draw(self):
         seed = torch.randint(_MAX_SEED, (1,), generator=self.generator).item()
         return draw_network(self.spec, self.data.shape, seed, device=self.device, dtype=self.dtype)
-
-    def _read(self, rows):
-        return self.data.read(rows).to(self.device)
-
-    # What the loop calls
-
-    def loss(self, variables):
-        """Loss of the coreset on the pool, with gradients to the variables only."""
-        scores = self.scores(variables)
-        return prediction_loss(self.config.loss, scores, *self._labels(self.rows), variables["log_scale"])
 
     def after_step(self):
         """Replace the rows and the networks whose time is up."""
@@ -131,15 +252,6 @@ class RandomFeatureObjective:
         if n_networks:
             self._replace_networks(n_networks)
 
-    def validate(self, variables):
-        """Accuracy, and cross entropy at its best scale, on held-out rows with networks of their own; None without any."""
-        if self._validation is None:
-            return None
-        scores, labels = self.validation_scores(variables)
-        scale = fit_platt_scale(scores, labels, start=variables["log_scale"].exp().item())
-        accuracy = (scores.argmax(1) == labels).double().mean().item()
-        return accuracy, F.cross_entropy(scale * scores, labels).item()
-
     def validation_scores(self, variables):
         """Scores and labels of the held-out rows."""
         networks, cache = self._validation
@@ -153,23 +265,23 @@ class RandomFeatureObjective:
         """Scores of the pool's rows."""
         return self._scores(variables, self.spec, self.networks, self.cache)
 
-    def fit_scale(self, variables, *, held_out=False):
-        """Best scale on the pool's rows, or on the held-out ones where there are any."""
-        with torch.no_grad():
-            if held_out and self._validation is not None:
-                return fit_platt_scale(*self.validation_scores(variables))
-            return fit_platt_scale(self.scores(variables), self._labels(self.rows)[0])
-
-    def _labels(self, rows):
-        return self.data.labels[rows].to(self.device), self.data.targets[rows].to(self.device)
+    def solving_kernels(self, variables):
+        """Kernel of the items with themselves, and a function that gives the kernel of rows with them; by fresh networks."""
+        networks = self._judging_networks()
+        features = self._features(variables, self.eval_spec, networks)
+        of_rows = lambda rows: kernel_product(self.eval_spec, cached_features(self.eval_spec, networks, rows), features)  # noqa: E731
+        return kernel_product(self.eval_spec, features, features), of_rows
 
     def _scores(self, variables, spec, networks, cache):
-        x = variables["X"] if self.project is None else self.project(variables["X"])
-        features = network_features(spec, networks, x, recompute=self._recompute(x.shape[0], len(networks)))
-        features = torch.stack(features, dim=1).to(cache.dtype)
+        features = self._features(variables, spec, networks)
         kernel_ss = kernel_product(spec, features, features)
         kernel_bs = kernel_product(spec, cache, features)
         return kernel_ridge_scores(kernel_ss, kernel_bs, variables["targets"], self.config.reg)
+
+    def _features(self, variables, spec, networks):
+        x = self._items(variables)
+        features = network_features(spec, networks, x, recompute=self._recompute(x.shape[0], len(networks)))
+        return torch.stack(features, dim=1).to(wide_dtype(networks))
 
     def _recompute(self, n_points, n_networks):
         positions = self.data.shape[0] * self.data.shape[1] if len(self.data.shape) == 3 else self.spec.depth
@@ -191,6 +303,9 @@ class RandomFeatureObjective:
             cached_features(self.spec, [self.networks[slot]], self.inputs, out=self.cache[:, slot : slot + 1])
 
     def _draw_validation(self):
-        seeds = torch.randint(_MAX_SEED, (self.config.n_eval_networks,), generator=self.generator)
-        networks = cpu_networks(self.eval_spec, self.data.shape, seeds.tolist(), self.device, self.dtype)
+        networks = self._judging_networks()
         return networks, cached_features(self.eval_spec, networks, self._read(self.data.validation))
+
+    def _judging_networks(self):
+        seeds = torch.randint(_MAX_SEED, (self.config.n_eval_networks,), generator=self.generator)
+        return cpu_networks(self.eval_spec, self.data.shape, seeds.tolist(), self.device, self.dtype)

@@ -19,7 +19,7 @@ from ._specs import MLP
 _DENSE_ENTRIES = 2**16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AxisMap:
     """Convolution along one axis: from pairs after the last block to pairs of pixels before the next ReLU.
 
@@ -33,7 +33,7 @@ class AxisMap:
         """``weight`` times the mean along dimension ``dim`` (0 or 1) of ``values``, plus ``bias``."""
         reach, n_out = self.sources.shape
         if n_out * self.n_in <= _DENSE_ENTRIES:
-            matrix = (weight * self._matrix(values.dtype)).to(values.device)
+            matrix = self._matrix(weight, values.dtype, values.device)
             matrix = matrix.expand(*values.shape[:dim], *matrix.shape)
             product = torch.addmm if dim == 0 else torch.baddbmm
             return product(values.new_tensor(bias), matrix, values.flatten(dim + 1)).unflatten(-1, values.shape[dim + 1 :])
@@ -42,14 +42,15 @@ class AxisMap:
         total = sum(padded.index_select(dim, source) for source in sources)
         return (weight / reach) * total + bias
 
-    def _matrix(self, dtype):
+    @functools.lru_cache(maxsize=64)  # noqa: B019 (the tables of pairs are cached themselves)
+    def _matrix(self, weight, dtype, device):
         reach, n_out = self.sources.shape
         matrix = torch.zeros((n_out, self.n_in + 1), dtype=dtype)
-        matrix.scatter_(1, (self.sources % (self.n_in + 1)).T, 1 / reach)
-        return matrix[:, : self.n_in]
+        matrix.scatter_(1, (self.sources % (self.n_in + 1)).T, weight / reach)
+        return matrix[:, : self.n_in].contiguous().to(device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """One block: the pairs of windows that are needed after it, and how the pairs of pixels in them come about.
 

@@ -8,14 +8,15 @@ import torch
 from ._device import explained_memory
 from ._exact_kernels import exact_kernel, worth_compiling
 from ._ridge import cholesky, relative_shift, solve_and_leave_one_out
+from ._specs import MLP
 from .random_features import cached_features, cpu_networks, feature_scales, linear_in_features
 
 # Rows per pass when features are summed up; their Gram matrix is added up in float64.
 _CHUNK = 2048
 # Rows whose leave-one-out scores are computed in the primal: enough to fit one number.
 _N_LEAVE_ONE_OUT = 2048
-# Entries of a block of the exact kernel's matrix.
-_BLOCK_ENTRIES = 2**23
+# Rows whose exact kernel is computed at a time.
+_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -47,17 +48,30 @@ class ExactModel:
     inputs: np.ndarray
     dual: np.ndarray
 
+    @classmethod
+    def build(cls, spec, kernel, inputs, dual):
+        """From tensors."""
+        return cls(spec, kernel, exact_inputs(spec, inputs).cpu().numpy(), dual.cpu().numpy())
+
     def scores(self, read, n, *, device, dtype):
-        """Scores ``(n, k)`` of preprocessed inputs ``read(start, stop)``, float64, in blocks of bounded memory."""
+        """Scores ``(n, k)`` of preprocessed inputs ``read(start, stop)``, float64.
+
+        In zero-padded blocks of fixed size, so that the rounding of a row's scores does not depend on the rows beside it.
+        """
         inputs, dual = torch.tensor(self.inputs, device=device), torch.tensor(self.dual, device=device)
         compiled = worth_compiling(self.spec, tuple(inputs.shape[1:]), n * len(inputs))
-        block = max(1, _BLOCK_ENTRIES // max(len(inputs), inputs[0].numel()))
         out = np.empty((n, dual.shape[1]))
-        for start in range(0, n, block):
-            x = read(start, min(start + block, n)).to(inputs)
+        for start in range(0, n, _BLOCK):
+            x = read(start, min(start + _BLOCK, n)).to(inputs)
+            x = torch.cat([x, x.new_zeros((_BLOCK - len(x), *x.shape[1:]))])
             kernel = exact_kernel(self.spec, x, inputs, kernel=self.kernel, compiled=compiled)
-            out[start : start + block] = (kernel.double() @ dual).cpu().numpy()
+            out[start : start + _BLOCK] = (kernel.double() @ dual).cpu().numpy()[: n - start]
         return out
+
+
+def exact_inputs(spec, inputs):
+    """Inputs in the type that the exact kernel is computed in: an MLP's is cheap enough for float64."""
+    return inputs.double() if isinstance(spec, MLP) else inputs
 
 
 def fit_exact(spec, kernel, inputs, targets, reg):
@@ -69,9 +83,9 @@ def fit_exact(spec, kernel, inputs, targets, reg):
     leave_one_out : float64 tensor of shape (n, n_classes)
     """
     with explained_memory(f"the exact kernel of {len(inputs)} rows", "the number of rows, or use method='random_features'"):
-        gram = exact_kernel(spec, inputs, kernel=kernel)
+        gram = exact_kernel(spec, exact_inputs(spec, inputs), kernel=kernel)
         dual, left_out = solve_and_leave_one_out(gram, targets, reg)
-    return ExactModel(spec, kernel, inputs.cpu().numpy(), dual.cpu().numpy()), left_out
+    return ExactModel.build(spec, kernel, inputs, dual), left_out
 
 
 def feature_weights(spec, features, coefficients):

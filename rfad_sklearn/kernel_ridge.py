@@ -11,13 +11,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, check_memory
 
+from ._agreement import agree, agree_with_distiller, decide_method
 from ._device import resolve_device, resolve_dtype
 from ._inputs import check_labels, check_rows, float_dtype, keep_state_on_error, resolve_image_shape
 from ._objectives import centred_one_hot
-from ._preprocess import Preprocessing
 from ._ridge import fit_platt_scale
 from ._solvers import fit_exact, fit_features
-from ._specs import MLP, ConvNet, resolve_spec, same_kernel
+from ._specs import MLP, ConvNet, resolve_spec
 from .coreset import Coreset, label_array
 from .preprocessing import fit_preprocessing
 
@@ -25,8 +25,6 @@ __all__ = ["NNGPKernelRidge"]
 
 # Ridge without a coreset.
 _DEFAULT_REG = 5e-3
-# The exact kernel matrix of more rows would not fit in the memory of a laptop, twice.
-_MAX_EXACT = 5000
 # Rows that a scale is fitted on.
 _MAX_SCALE_ROWS = 4096
 
@@ -46,8 +44,9 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
     kernel : {"nngp", "ntk"}, default="nngp"
         "ntk" needs an exact kernel.
     method : {"auto", "exact", "random_features"}, default="auto"
-        How the kernel is computed. "random_features" estimates it by finite networks. "auto" is decided in ``fit``: exact for an MLP
-        and at most 5,000 rows, and for "ntk"; else random features.
+        How the kernel is computed. "random_features" estimates it by finite networks. "auto" is decided in ``fit``: exact for "ntk",
+        for an MLP and at most 5,000 rows (or items), and for a ConvNet where that is as fast: up to 16 images of 28x28 pixels, or
+        450 of 8x8; else random features.
     reg : float, default=None
         Ridge, relative to the mean diagonal of the kernel matrix. None: the coreset's own, or 5e-3 without one.
     distiller : distiller, default=None
@@ -74,7 +73,8 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
-        Arithmetic of the random networks; "auto" and "bfloat16" are float32. The ridge is always solved in float64.
+        Arithmetic of the random networks and of the exact kernel of a ConvNet; "auto" and "bfloat16" are float32. The exact kernel of
+        an MLP and the ridge are always in float64.
 
     Attributes
     ----------
@@ -192,21 +192,12 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         classes, codes = check_labels(y)
         if self.distiller is None:
             return self._fit_rows(rows, seen, classes, codes)
-        spec = self._agree_with_distiller(seen, rows.shape[1], len(classes))
+        spec = agree_with_distiller(self, seen, rows.shape[1], len(classes))
         self._say(f"distilling {len(rows)} rows with {type(self.distiller).__name__}")
         coreset = self._distil(X, y)
         # The coreset's own scale was fitted on held-out rows; these rows replace it only where it is stale.
         stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
         return self._fit_coreset(coreset, spec, classes, *((rows, codes) if stale else (None, None)))
-
-    def _agree_with_distiller(self, seen, n_features, n_classes):
-        """The network, or what contradicts the distiller: said before its long run, not after it."""
-        own = self.distiller.get_params(deep=False)
-        image_shape = resolve_image_shape(own["image_shape"], seen, n_features)
-        spec = resolve_spec(own["architecture"], image_shape or (n_features,), own["width"], own["depth"])
-        spec = self._agree(spec, image_shape, n_features, own["preprocessing"])
-        self._decide_method(spec, n_classes)
-        return spec
 
     def _distil(self, X, y):
         """Fit a clone of the distiller, or take it from the cache."""
@@ -266,7 +257,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
                 )
             codes = np.searchsorted(coreset.classes, y)
         vars(self).pop("distiller_", None)
-        spec = self._agree(coreset.architecture, coreset.image_shape, self.n_features_in_, coreset.preprocessing)
+        spec = agree(self, coreset.architecture, coreset.image_shape, self.n_features_in_, coreset.preprocessing)
         return self._fit_coreset(coreset, spec, coreset.classes.copy(), rows, codes)
 
     def _fit_rows(self, rows, seen, classes, codes):
@@ -307,36 +298,9 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
             )
         return self
 
-    def _agree(self, spec, image_shape, n_features, preprocessing):
-        """A coreset's (or distiller's) network, refined by this classifier's parameters, or an error that names the contradiction."""
-        way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
-        wanted = spec if self.architecture == "auto" else self.architecture
-        wanted = resolve_spec(wanted, image_shape or (n_features,), self.width, self.depth)
-        if not same_kernel(wanted, spec):
-            raise ValueError(f"architecture={wanted} contradicts the coreset's {spec}; {way_out}.")
-        if self.image_shape is not None and resolve_image_shape(self.image_shape, None, n_features) != image_shape:
-            raise ValueError(f"image_shape={self.image_shape!r} contradicts the coreset's {image_shape}; {way_out}.")
-        none = preprocessing is None or (
-            isinstance(preprocessing, Preprocessing) and preprocessing == Preprocessing.identity(n_features)
-        )
-        own_word = isinstance(preprocessing, str) and preprocessing == self.preprocessing
-        automatic = isinstance(self.preprocessing, str) and self.preprocessing == "auto"
-        if not (automatic or own_word or (self.preprocessing is None and none)):
-            raise ValueError(f"preprocessing={self.preprocessing!r} contradicts the coreset, which brings its own; {way_out}.")
-        return wanted
-
-    def _decide_method(self, spec, n):
-        """How to compute the kernel of n rows, or an error where it cannot be computed."""
-        resolve_dtype(self.dtype, resolve_device(self.device))
-        exact = (isinstance(spec, MLP) and n <= _MAX_EXACT) or self.kernel == "ntk"
-        method = self.method if self.method != "auto" else ("exact" if exact else "random_features")
-        if method == "random_features" and self.kernel == "ntk":
-            raise ValueError("kernel='ntk' has no random features here; use method='exact', or kernel='nngp'.")
-        return method
-
     def _prepare(self, spec, image_shape, preprocessing, n):
         """Decide how to compute, and draw the seeds; sets what prediction needs besides the model."""
-        self.method_ = self._decide_method(spec, n)
+        self.method_ = decide_method(self, spec, image_shape or (self.n_features_in_,), n)
         self.architecture_, self.image_shape_, self._preprocessing = spec, image_shape, preprocessing
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         self._seeds = np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks).tolist()
@@ -347,7 +311,9 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         return device, torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
 
     def _inputs(self, rows):
-        dtype = self._arithmetic[1] if self.method_ == "random_features" else torch.float64
+        # An MLP's exact kernel is cheap enough for float64.
+        double = self.method_ == "exact" and isinstance(self.architecture_, MLP)
+        dtype = torch.float64 if double else self._arithmetic[1]
         inputs = torch.tensor(self._preprocessing.apply(np.asarray(rows)), dtype=dtype)
         return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
 

@@ -8,12 +8,23 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rfad_sklearn
-from rfad_sklearn import ChannelStandardizer, CoresetSampler, InstanceNormalizer, NNGPKernelRidge, RegularizedZCA, RFADDistiller
+from rfad_sklearn import (
+    ChannelStandardizer,
+    CoresetSampler,
+    InstanceNormalizer,
+    KIPDistiller,
+    NNGPKernelRidge,
+    RegularizedZCA,
+    RFADDistiller,
+)
 
 SMALL = {"max_iter": 3, "eval_every": 2, "n_networks": 2, "width": 8}
 ESTIMATORS = [
     RFADDistiller(**SMALL),
     RFADDistiller(**SMALL, init="kmeans", preprocessing="zca", learn_labels=True, loss="mse", early_stopping=False),
+    RFADDistiller(**SMALL, learn_labels="solve"),
+    KIPDistiller(max_iter=3, eval_every=2),
+    KIPDistiller(max_iter=3, eval_every=2, kernel="nngp", loss="platt", learn_labels="solve"),
     NNGPKernelRidge(),
     NNGPKernelRidge(method="random_features", n_networks=2, width=64),
     NNGPKernelRidge(distiller=RFADDistiller(ipc=1, **{**SMALL, "max_iter": 60, "eval_every": 30, "width": 64})),

@@ -49,7 +49,9 @@ def naive_kernels(spec, x, y):
         for _ in range(spec.depth):
             K, A, B = (weight * convolve(part, H, W) + bias for part in covariances)
             tangents = K + weight * convolve(tangents, H, W)
-            (K, slope), (A, _), (B, _) = (arc_cosine(*t) for t in ((K, A.diag(), B.diag()), (A, A.diag(), A.diag()), (B, B.diag(), B.diag())))
+            (K, slope), (A, _), (B, _) = (
+                arc_cosine(*t) for t in ((K, A.diag(), B.diag()), (A, A.diag(), A.diag()), (B, B.diag(), B.diag()))
+            )
             covariances = [pool(part, H, W) for part in (K, A, B)]
             tangents = pool(tangents * slope, H, W)
             H, W = (H // 2, W // 2) if convolutional and spec.pooling == "avg" else (H, W)
@@ -204,7 +206,7 @@ def test_blocks_do_not_change_the_result(kernel, rng, monkeypatch):
 
     whole = everything()
     monkeypatch.setattr(_exact_kernels, "_PANEL", 5)
-    monkeypatch.setattr(_exact_layers, "_PREPARED", 2)
+    monkeypatch.setattr(_exact_layers, "_PREPARED_BYTES", 2**13)
     monkeypatch.setattr(_exact_layers, "_BLOCK_BYTES", 2**14)
     monkeypatch.setattr(_exact_layers, "_CHUNK_BYTES", 2**13)
     for expected, values in zip(whole, everything(), strict=True):
@@ -222,7 +224,9 @@ def test_only_what_is_asked_for_gets_a_gradient(rng):
 def test_progress_counts_pairs(rng, monkeypatch):
     monkeypatch.setattr(_exact_kernels, "_PANEL", 2)
     calls = []
-    exact_kernel(ConvNet(depth=1), images(rng, 3, 4, 4, 1), images(rng, 4, 4, 4, 1), progress=lambda *numbers: calls.append(numbers))
+    exact_kernel(
+        ConvNet(depth=1), images(rng, 3, 4, 4, 1), images(rng, 4, 4, 4, 1), progress=lambda *numbers: calls.append(numbers)
+    )
     assert [total for _, total in calls] == [12] * 4
     assert [done for done, _ in calls] == [4, 8, 10, 12]
 
@@ -246,7 +250,9 @@ def test_without_a_compiler_it_still_works(rng, monkeypatch):
         return call
 
     monkeypatch.setattr(torch, "compile", broken)
-    monkeypatch.setattr(_arc_cosine, "_FUSED", tuple(_arc_cosine._Fused(f) for f in (_arc_cosine.relu_pool, _arc_cosine.relu_pool_vjp)))
+    monkeypatch.setattr(
+        _arc_cosine, "_FUSED", tuple(_arc_cosine._Fused(f) for f in (_arc_cosine.relu_pool, _arc_cosine.relu_pool_vjp))
+    )
     x = images(rng, 3, 6, 6, 1).requires_grad_()
     values = exact_kernel(ConvNet(depth=2), x, compiled=True)
     torch.testing.assert_close(values, exact_kernel(ConvNet(depth=2), x, compiled=False))

@@ -123,12 +123,45 @@ def test_stale_scale_is_said_or_refitted(table_coreset, iris):
         NNGPKernelRidge(kernel="ntk").fit_coreset(table_coreset)
 
 
-def test_method_is_decided_in_fit_and_stored(iris, coreset, monkeypatch):
+def test_method_is_decided_in_fit_and_stored(iris, coreset, digits, monkeypatch):
     X, _, y, _ = iris
     assert NNGPKernelRidge().fit(X, y).method_ == "exact"
-    assert NNGPKernelRidge(n_networks=2).fit_coreset(coreset).method_ == "random_features"
-    monkeypatch.setattr("rfad_sklearn.kernel_ridge._MAX_EXACT", 100)
+    assert NNGPKernelRidge().fit_coreset(coreset).method_ == "exact"
+    images, _, labels, _ = digits
+    images = images.repeat(4, axis=1).repeat(4, axis=2)
+    assert NNGPKernelRidge(n_networks=1, width=4).fit(images[:90], labels[:90]).method_ == "random_features"
+    assert NNGPKernelRidge().fit(images[:9], labels[:9]).method_ == "exact"
+    monkeypatch.setattr("rfad_sklearn._agreement._MAX_EXACT", 100)
     assert NNGPKernelRidge(n_networks=2, width=16).fit(X, y).method_ == "random_features"
+
+
+@pytest.mark.parametrize("kernel", ["nngp", "ntk"])
+def test_exact_kernels_of_images(all_digits, kernel):
+    X, X_test, y, y_test = all_digits
+    clf = NNGPKernelRidge(kernel=kernel, method="exact", preprocessing=None).fit(X[:300] / 16, y[:300])
+    assert clf.score(X_test / 16, y_test) > 0.95
+    first, second = (torch.tensor(images[..., None] / 16) for images in (X[:300], X_test[:20]))
+    targets = torch.tensor(np.eye(10)[y[:300]] - 0.1)
+    dual = solve_targets(exact_kernel(ConvNet(), first, kernel=kernel), targets, 5e-3)
+    np.testing.assert_allclose(
+        clf.decision_function(X_test[:20] / 16), exact_kernel(ConvNet(), second, first, kernel=kernel) @ dual, atol=1e-3
+    )
+    double = NNGPKernelRidge(kernel=kernel, method="exact", preprocessing=None, dtype="float64").fit(X[:300] / 16, y[:300])
+    np.testing.assert_allclose(
+        double.decision_function(X_test[:20] / 16), exact_kernel(ConvNet(), second, first, kernel=kernel) @ dual, atol=1e-7
+    )
+
+
+def test_random_features_of_images_approach_the_exact_kernel(coreset, digits):
+    _, X_test, _, _ = digits
+    exact = NNGPKernelRidge(method="exact").fit_coreset(coreset).decision_function(X_test)
+
+    def error(n_networks, width):
+        clf = NNGPKernelRidge(method="random_features", n_networks=n_networks, width=width, random_state=0)
+        return abs(clf.fit_coreset(coreset).decision_function(X_test) - exact).mean()
+
+    assert error(32, 64) < 0.5 * error(2, 64)
+    assert error(32, 64) < 0.03
 
 
 def test_ntk_has_no_random_features(iris):
@@ -211,9 +244,7 @@ def test_scale_of_a_distiller_inside_is_refitted_only_when_stale(digits):
     assert other.platt_scale_ != other.coreset_.platt_scale
 
 
-@pytest.mark.parametrize(
-    "parameters", [{"preprocessing": "zca"}, {"depth": 2}, {"method": "exact"}, {"device": "abacus"}, {"image_shape": (4, 16)}]
-)
+@pytest.mark.parametrize("parameters", [{"preprocessing": "zca"}, {"depth": 2}, {"device": "abacus"}, {"image_shape": (4, 16)}])
 def test_contradictions_are_said_before_the_long_run(digits, parameters, monkeypatch):
     X, _, y, _ = digits
     monkeypatch.setattr(RFADDistiller, "fit", lambda self, X, y: pytest.fail("distilled first"))
@@ -281,16 +312,20 @@ def test_refit_forgets_the_coreset(coreset, iris):
     assert clf.n_features_in_ == 4
 
 
-def test_predictions_do_not_depend_on_the_batch(coreset, digits):
+@pytest.mark.parametrize("method", ["exact", "random_features"])
+def test_predictions_do_not_depend_on_the_batch(coreset, digits, method):
     _, X_test, _, _ = digits
-    clf = NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(coreset)
+    clf = NNGPKernelRidge(method=method, n_networks=2, random_state=0).fit_coreset(coreset)
     whole = clf.decision_function(X_test)
     np.testing.assert_allclose(np.concatenate([clf.decision_function(X_test[k : k + 1]) for k in range(9)]), whole[:9], atol=1e-6)
 
 
 def test_same_seed_same_predictions_and_another_seed_others(coreset, digits):
     _, X_test, _, _ = digits
-    scores = [NNGPKernelRidge(n_networks=2, random_state=seed).fit_coreset(coreset).decision_function(X_test) for seed in (0, 0, 1)]
+    scores = [
+        NNGPKernelRidge(method="random_features", n_networks=2, random_state=seed).fit_coreset(coreset).decision_function(X_test)
+        for seed in (0, 0, 1)
+    ]
     np.testing.assert_array_equal(scores[0], scores[1])
     assert not np.array_equal(scores[0], scores[2])
 

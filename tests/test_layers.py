@@ -23,6 +23,7 @@ LAYERS = {
     "_exact_kernels": 1,
     "_ridge": 1,
     "_distillation": 2,
+    "_label_solve": 1,
     "_objectives": 2,
     "_selection": 2,
     "_solvers": 2,
@@ -31,7 +32,9 @@ LAYERS = {
     "datasets": 3,
     "plotting": 3,
     "distillers": 3,
+    "_agreement": 3,
     "kernel_ridge": 3,
+    "kernels": 3,
 }
 MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 

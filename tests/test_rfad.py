@@ -249,12 +249,12 @@ def test_instance_norm_is_part_of_the_loss(digits):
 
 def test_the_pool_is_refreshed(digits):
     X, _, y, _ = digits
-    from rfad_sklearn._objectives import ObjectiveConfig, RandomFeatureObjective
+    from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective
     from rfad_sklearn.distillers._problem import prepare
     from rfad_sklearn.random_features import cached_features
 
     problem = prepare(make(), X, y, 0)
-    config = ObjectiveConfig(4, 32, 5e-3, "platt", network_life=8, row_life=4, n_eval_networks=2)
+    config = PoolConfig(batch_size=32, reg=5e-3, loss="platt", n_networks=4, network_life=8, row_life=4, n_eval_networks=2)
     objective = RandomFeatureObjective(
         problem.spec, problem.training_data(), config, generator=torch.Generator(), device="cpu", dtype=torch.float32
     )

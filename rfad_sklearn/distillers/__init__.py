@@ -1,6 +1,7 @@
 """Distillers: estimators that turn many rows into a few synthetic ones."""
 
 from ._sampler import CoresetSampler
+from .kip import KIPDistiller
 from .rfad import RFADDistiller
 
-__all__ = ["CoresetSampler", "RFADDistiller"]
+__all__ = ["CoresetSampler", "KIPDistiller", "RFADDistiller"]

@@ -16,40 +16,43 @@ from sklearn.utils.validation import check_is_fitted
 from .._device import explained_memory, resolve_device, resolve_dtype
 from .._distillation import DistillationState, LoopConfig, distill
 from .._inputs import check_rows, float_dtype, keep_state_on_error
-from .._ridge import inverse_square_root
 from .._selection import plain_label
-from .._solvers import FeatureModel, feature_weights
 from .._specs import MLP, ConvNet
 from .._version import __version__
 from ..coreset import Coreset
-from ..random_features import cached_features, cpu_networks, kernel_product
-from ._problem import prepare
+from ._problem import N_EVAL_NETWORKS, prepare
 from ._sampler import CoresetSampler, like_input
 
-# Networks of the feature map behind ``transform``.
-_N_TRANSFORM_NETWORKS = 8
 # Step size of the logarithm of the scale; the items have ``learning_rate``.
 _SCALE_RATE = 1e-2
 # Learned targets move at this share of the items' step: they are of size 1 / n_classes to 1, the items of size 1.
 _TARGET_RATE = 0.1
+# Shares of max_time after which the steps end when labels are solved for, and after which no more rows are read for that.
+_LOOP_SHARE, _SOLVE_DEADLINE = 0.85, 0.95
 # Steps when neither max_iter nor max_time is given.
 _DEFAULT_MAX_ITER = 1000
 
 
 class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Base class of the distillers. A subclass provides ``_make_objective(problem, generator)``."""
+    """Base class of the distillers.
+
+    A subclass provides ``_make_objective(problem, generator)``, ``_transform_model(inputs)``, and ``_kernel`` where it is
+    not the NNGP.
+    """
 
     _kernel = "nngp"
+    # Held-out rows at most, and what to lower when memory does not suffice.
+    _max_held_out = 2048
+    _memory_levers = "batch_size, n_networks or width"
 
     _parameter_constraints: dict = {
         "ipc": [Interval(Integral, 1, None, closed="left"), dict],
         "architecture": [StrOptions({"auto"}), ConvNet, MLP],
         "image_shape": [None, "array-like"],
-        "width": [None, Interval(Integral, 1, None, closed="left")],
         "depth": [None, Interval(Integral, 1, None, closed="left")],
         "reg": [Interval(Real, 0, None, closed="neither")],
         "loss": [StrOptions({"platt", "mse"})],
-        "learn_labels": ["boolean"],
+        "learn_labels": ["boolean", StrOptions({"solve"})],
         "init": [StrOptions({"random", "kmeans", "noise"}), "array-like"],
         "preprocessing": [None, StrOptions({"auto", "standardize", "zca"}), HasMethods(["fit", "transform"])],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -109,30 +112,38 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         problem = prepare(self, X, y, int(seed))
         variables = problem.initial_variables(self.init)
         generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
-        with explained_memory(f"distilling with batch_size={self.batch_size!r}", "batch_size, n_networks or width"):
+        with explained_memory(f"distilling with batch_size={self.batch_size!r}", self._memory_levers):
             objective = self._make_objective(problem, generator)
             variables["log_scale"].fill_(np.log(objective.fit_scale(variables)))
             result = distill(objective, variables, self._loop_config(begin), self._reporter(problem, begin))
         learned_scale = result.variables["log_scale"].exp().item()
         try:
+            if self._solves_labels and result.reason not in ("interrupted", "diverged"):
+                deadline = None if self.max_time is None else begin + _SOLVE_DEADLINE * self.max_time
+                result.variables["targets"] = objective.solve_labels(result.variables, deadline)
             result.variables["log_scale"].fill_(np.log(objective.fit_scale(result.variables, held_out=True)))
         except KeyboardInterrupt:
             result.reason = "interrupted"
         self._store(problem, result, learned_scale)
 
+    @property
+    def _solves_labels(self):
+        return isinstance(self.learn_labels, str)
+
     def _loop_config(self, begin):
         rates = {"X": self.learning_rate}
         if self.loss == "platt":
             rates["log_scale"] = _SCALE_RATE
-        if self.learn_labels:
+        if self.learn_labels and not self._solves_labels:
             rates["targets"] = _TARGET_RATE * self.learning_rate
+        share = _LOOP_SHARE if self._solves_labels else 1.0
         max_iter = self.max_iter
         if max_iter is None and self.max_time is None:
             max_iter = _DEFAULT_MAX_ITER
         return LoopConfig(
             rates=rates,
             max_iter=max_iter,
-            deadline=None if self.max_time is None else begin + self.max_time,
+            deadline=None if self.max_time is None else begin + share * self.max_time,
             eval_every=self.eval_every,
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
@@ -179,7 +190,7 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         self.coreset_ = self._make_coreset(problem, result.variables, result.n_iter, result.best_validation_score, learned_scale)
         self.labels_ = problem.classes[problem.item_codes]
         self._layout = problem.layout
-        self._seeds = problem.rng.integers(2**31, size=_N_TRANSFORM_NETWORKS).tolist()
+        self._seeds = problem.rng.integers(2**31, size=N_EVAL_NETWORKS).tolist()
 
     def _make_coreset(self, problem, variables, n_iter, score, learned_scale=None):
         items = variables["X"].detach().cpu().numpy().reshape(len(problem.item_codes), -1)
@@ -209,7 +220,7 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     def transform(self, X):
         """Features of the rows of X: their kernel with the coreset, whitened.
 
-        ``K(X, S) (K(S, S) + ridge)^(-1/2)``, a Nystroem map with the coreset as landmarks and random networks fixed in ``fit``.
+        ``K(X, S) (K(S, S) + ridge)^(-1/2)``, a Nystroem map with the coreset as landmarks.
 
         Parameters
         ----------
@@ -222,14 +233,9 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         check_is_fitted(self)
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
-        coreset, spec = self.coreset_, self.coreset_.architecture
-        shape = coreset.inputs.shape[1:]
-        device = resolve_device(self.device)
-        dtype = torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
-        networks = cpu_networks(spec, shape, self._seeds, device, dtype)
-        features = cached_features(spec, networks, _tensor(coreset.inputs, shape, dtype).to(device)).double()
-        root = inverse_square_root(kernel_product(spec, features, features), coreset.reg)
-        model = FeatureModel(spec, shape, self._seeds, feature_weights(spec, features, root).cpu().numpy())
+        coreset, device = self.coreset_, resolve_device(self.device)
+        shape, dtype = coreset.inputs.shape[1:], torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
+        model = self._transform_model(_tensor(coreset.inputs, shape, dtype).to(device))
         read = lambda start, stop: _tensor(coreset.preprocessing.apply(rows[start:stop]), shape, dtype)  # noqa: E731
         return model.scores(read, len(rows), device=device, dtype=dtype).astype(float_dtype(rows), copy=False)
 

@@ -118,11 +118,11 @@ def prepare(estimator, X, y, seed):
     per_class = items_per_class(estimator.ipc, classes, np.bincount(codes))
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
     shape = image_shape or (rows.shape[1],)
-    spec = resolve_spec(estimator.architecture, shape, estimator.width, estimator.depth)
+    spec = resolve_spec(estimator.architecture, shape, getattr(estimator, "width", None), estimator.depth)
     rng = np.random.default_rng(seed)
     train, validation = np.arange(len(rows)), np.empty(0, dtype=int)
     if estimator.early_stopping:
-        limit = max(_HELD_OUT_ENTRIES // (N_EVAL_NETWORKS * spec.n_features(shape)), 256)
+        limit = min(max(_HELD_OUT_ENTRIES // (N_EVAL_NETWORKS * spec.n_features(shape)), 256), estimator._max_held_out)
         train, validation = split_holdout(codes, estimator.validation_fraction, per_class, rng, limit)
     preprocessing = fit_preprocessing(estimator.preprocessing, RowSubset(rows, train), image_shape)
     return Problem(

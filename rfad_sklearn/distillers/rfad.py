@@ -5,8 +5,11 @@ from numbers import Integral
 
 from sklearn.utils._param_validation import Interval
 
-from .._objectives import ObjectiveConfig, RandomFeatureObjective
+from .._objectives import PoolConfig, RandomFeatureObjective
+from .._ridge import inverse_square_root
+from .._solvers import FeatureModel, feature_weights
 from .._specs import ConvNet
+from ..random_features import cached_features, cpu_networks, kernel_product
 from ._base import BaseDistiller
 from ._problem import N_EVAL_NETWORKS
 
@@ -44,8 +47,9 @@ class RFADDistiller(BaseDistiller):
         Ridge, relative to the mean diagonal of the kernel matrix.
     loss : {"platt", "mse"}, default="platt"
         "platt": cross entropy of ``platt_scale * scores`` with a learned scale; "mse": squared distance to the centred one-hot targets.
-    learn_labels : bool, default=False
-        Optimise the targets too, not only the items.
+    learn_labels : bool or "solve", default=False
+        True: optimise the targets along with the items. "solve": fit them once at the end, as the convex problem that they are for
+        fixed items, pulled towards the centred one-hot labels as strongly as the held-out rows ask for.
     init : {"random", "kmeans", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: random rows of each class, the rows nearest to its k-means centres, white noise, or given items in the
         units of X, class by class.
@@ -134,6 +138,7 @@ class RFADDistiller(BaseDistiller):
     _parameter_constraints: dict = {
         **BaseDistiller._parameter_constraints,
         "n_networks": [Interval(Integral, 1, None, closed="left")],
+        "width": [None, Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -194,7 +199,7 @@ class RFADDistiller(BaseDistiller):
     def _make_objective(self, problem, generator):
         # Refreshing the pool costs about batch_size / life per step and network, the coreset's own pass its number of items.
         life = min(max(self.batch_size / problem.per_class.sum(), _LIFE[0]), _LIFE[1])
-        config = ObjectiveConfig(
+        config = PoolConfig(
             n_networks=self.n_networks,
             batch_size=self.batch_size,
             reg=self.reg,
@@ -216,3 +221,11 @@ class RFADDistiller(BaseDistiller):
             project=problem.project,
             eval_spec=problem.spec,
         )
+
+    def _transform_model(self, inputs):
+        coreset, shape = self.coreset_, tuple(inputs.shape[1:])
+        spec = coreset.architecture
+        networks = cpu_networks(spec, shape, self._seeds, inputs.device, inputs.dtype)
+        features = cached_features(spec, networks, inputs).double()
+        root = inverse_square_root(kernel_product(spec, features, features), coreset.reg)
+        return FeatureModel(spec, shape, self._seeds, feature_weights(spec, features, root).cpu().numpy())

@@ -1,0 +1,59 @@
+"""What a classifier's parameters and a coreset (or a distiller) say together."""
+
+from ._device import resolve_device, resolve_dtype
+from ._exact_kernels import n_arc_cosines
+from ._inputs import resolve_image_shape
+from ._preprocess import Preprocessing
+from ._specs import MLP, resolve_spec, same_kernel
+
+# The exact kernel matrix of more rows would not fit in the memory of a laptop, twice.
+_MAX_EXACT = 5000
+# Arc-cosines per predicted row up to which the exact kernel of a ConvNet is as fast as random features: 16 images of 28x28.
+_MAX_ARC_COSINES = 2e6
+
+
+def agree(classifier, spec, image_shape, n_features, preprocessing):
+    """A coreset's (or distiller's) network, refined by the classifier's parameters.
+
+    Raises
+    ------
+    ValueError
+        Names the parameter that contradicts the coreset.
+    """
+    way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
+    wanted = spec if classifier.architecture == "auto" else classifier.architecture
+    wanted = resolve_spec(wanted, image_shape or (n_features,), classifier.width, classifier.depth)
+    if not same_kernel(wanted, spec):
+        raise ValueError(f"architecture={wanted} contradicts the coreset's {spec}; {way_out}.")
+    if classifier.image_shape is not None and resolve_image_shape(classifier.image_shape, None, n_features) != image_shape:
+        raise ValueError(f"image_shape={classifier.image_shape!r} contradicts the coreset's {image_shape}; {way_out}.")
+    none = preprocessing is None or (
+        isinstance(preprocessing, Preprocessing) and preprocessing == Preprocessing.identity(n_features)
+    )
+    own_word = isinstance(preprocessing, str) and preprocessing == classifier.preprocessing
+    automatic = isinstance(classifier.preprocessing, str) and classifier.preprocessing == "auto"
+    if not (automatic or own_word or (classifier.preprocessing is None and none)):
+        raise ValueError(f"preprocessing={classifier.preprocessing!r} contradicts the coreset, which brings its own; {way_out}.")
+    return wanted
+
+
+def agree_with_distiller(classifier, seen, n_features, n_classes):
+    """Network and method, or what contradicts the distiller: said before its long run, not after it."""
+    own = classifier.distiller.get_params(deep=False)
+    image_shape = resolve_image_shape(own["image_shape"], seen, n_features)
+    shape = image_shape or (n_features,)
+    spec = resolve_spec(own["architecture"], shape, own.get("width"), own["depth"])
+    spec = agree(classifier, spec, image_shape, n_features, own["preprocessing"])
+    decide_method(classifier, spec, shape, n_classes)
+    return spec
+
+
+def decide_method(classifier, spec, shape, n):
+    """How to compute the kernel of n rows of inputs of ``shape``, or an error where it cannot be computed."""
+    resolve_dtype(classifier.dtype, resolve_device(classifier.device))
+    cheap = n <= _MAX_EXACT if isinstance(spec, MLP) else n * n_arc_cosines(spec, shape) <= _MAX_ARC_COSINES
+    exact = cheap or classifier.kernel == "ntk"
+    method = classifier.method if classifier.method != "auto" else ("exact" if exact else "random_features")
+    if method == "random_features" and classifier.kernel == "ntk":
+        raise ValueError("kernel='ntk' has no random features here; use method='exact', or kernel='nngp'.")
+    return method

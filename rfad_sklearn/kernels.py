@@ -1,0 +1,129 @@
+"""Exact kernels of infinitely wide networks, after the manner of :mod:`sklearn.metrics.pairwise`: arrays in, arrays out."""
+
+import numpy as np
+import sklearn
+import torch
+from sklearn.utils import check_array
+
+from ._device import explained_memory, resolve_device
+from ._exact_kernels import exact_kernel
+from ._inputs import as_rows, resolve_image_shape
+from ._specs import MLP, ConvNet, resolve_spec
+
+__all__ = ["nngp_kernel", "ntk_kernel"]
+
+_PARAMETERS = """
+    Parameters
+    ----------
+    X : array of shape (n, d), (n, H, W) or (n, H, W, channels)
+        Flat rows for an ``MLP``, channels-last images for a ``ConvNet``. They are used as they are: no preprocessing.
+    Y : array of shape (m, ...), default=None
+        None: the kernel of X with itself, at half the cost.
+    architecture : {"auto"}, ConvNet or MLP, default="auto"
+        Network; its width plays no role. "auto": a :class:`~rfad_sklearn.ConvNet` for images (3-d or 4-d X, or ``image_shape``
+        given; fewer pooling stages under 8x8 pixels), an :class:`~rfad_sklearn.MLP` for flat rows.
+    image_shape : tuple (H, W) or (H, W, channels), default=None
+        Shape of the images when X holds them as flat rows.
+    depth : int, default=None
+        Number of blocks, in place of the architecture's.
+    working_memory : int, default=None
+        MiB for intermediate results, the returned matrix apart; None: that of :func:`sklearn.get_config`. A single pair of images
+        is never split.
+    progress : callable, default=None
+        Called from time to time as ``progress(done, total)``, in pairs of inputs.
+    device : str or torch.device, default="auto"
+        Where to compute; "auto" is CUDA if there is one, else the CPU.
+
+    Returns
+    -------
+    array of shape (n, m)
+        float32 when X is, else float64.
+
+    Raises
+    ------
+    ValueError
+        For inputs that the network cannot take; the message says what to change.
+    MemoryError
+        When the result, or the work on one pair, does not fit.
+"""
+
+
+def nngp_kernel(X, Y=None, *, architecture="auto", image_shape=None, depth=None, working_memory=None, progress=None, device="auto"):
+    """Covariance of the outputs of an infinitely wide random network.
+    {parameters}
+    See Also
+    --------
+    ntk_kernel : The kernel of its training.
+    rfad_sklearn.NNGPKernelRidge : Classifier with this kernel.
+
+    References
+    ----------
+    Lee et al. 2018, "Deep Neural Networks as Gaussian Processes", eq. 5 and 11; Novak et al. 2019, "Bayesian Deep Convolutional
+    Networks with Many Channels are Gaussian Processes".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rfad_sklearn import ConvNet
+    >>> from rfad_sklearn.kernels import nngp_kernel
+    >>> images = np.random.default_rng(0).normal(size=(4, 8, 8))
+    >>> nngp_kernel(images, architecture=ConvNet(depth=2)).shape
+    (4, 4)
+    """
+    return _kernel("nngp", X, Y, architecture, image_shape, depth, working_memory, progress, device)
+
+
+def ntk_kernel(X, Y=None, *, architecture="auto", image_shape=None, depth=None, working_memory=None, progress=None, device="auto"):
+    """Neural tangent kernel of an infinitely wide network, all its layers trained.
+    {parameters}
+    See Also
+    --------
+    nngp_kernel : The kernel of the untrained network.
+    rfad_sklearn.KIPDistiller : Distils with this kernel.
+
+    References
+    ----------
+    Jacot et al. 2018, "Neural Tangent Kernel", eq. 11; Arora et al. 2019, "On Exact Computation with an Infinitely Wide Neural Net".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rfad_sklearn.kernels import ntk_kernel
+    >>> rows = np.random.default_rng(0).normal(size=(4, 3))
+    >>> ntk_kernel(rows, rows[:2]).shape
+    (4, 2)
+    """
+    return _kernel("ntk", X, Y, architecture, image_shape, depth, working_memory, progress, device)
+
+
+for _function in (nngp_kernel, ntk_kernel):
+    if _function.__doc__ is not None:
+        _function.__doc__ = _function.__doc__.replace("    {parameters}\n", _PARAMETERS)
+
+
+def _kernel(kernel, X, Y, architecture, image_shape, depth, working_memory, progress, device):
+    if not (architecture == "auto" or isinstance(architecture, ConvNet | MLP)):
+        raise TypeError(f"architecture must be 'auto', a ConvNet or an MLP, got {architecture!r}.")
+    device = resolve_device(device)
+    first, shape = _inputs("X", X, image_shape)
+    second, other = (None, shape) if Y is None else _inputs("Y", Y, image_shape)
+    if shape != other:
+        raise ValueError(f"X holds inputs of shape {shape}, Y of shape {other}; both must be the same.")
+    spec = resolve_spec(architecture, shape, None, depth)
+    if second is not None and second.dtype != first.dtype:
+        first, second = first.astype(np.float64), second.astype(np.float64)
+    memory = sklearn.get_config()["working_memory"] if working_memory is None else working_memory
+    if not memory > 0:
+        raise ValueError(f"working_memory must be above 0 MiB, got {working_memory!r}.")
+    with explained_memory(f"the kernel of {len(first)} and {len(first if Y is None else second)} inputs", "their number"):
+        x, y = (None if rows is None else torch.tensor(rows, device=device) for rows in (first, second))
+        return exact_kernel(spec, x, y, kernel=kernel, memory=int(memory * 2**20), progress=progress).cpu().numpy()
+
+
+def _inputs(name, X, image_shape):
+    """Inputs of shape ``(n, *shape)`` in float32 or float64, and that shape."""
+    rows, seen = as_rows(X)
+    rows = check_array(rows, dtype=[np.float64, np.float32], input_name=name)
+    image_shape = resolve_image_shape(image_shape, seen, rows.shape[1])
+    shape = image_shape or (rows.shape[1],)
+    return rows.reshape(-1, *shape), shape
