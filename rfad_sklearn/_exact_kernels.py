@@ -14,8 +14,6 @@ from torch.autograd.function import once_differentiable
 from ._exact_layers import Network
 from ._pixel_pairs import cross_pairs
 
-# Images of either side that are prepared and kept at a time.
-_PANEL = 512
 # Bytes of working memory, results apart.
 _MEMORY = 2**30
 # Arc-cosines above which compiling them takes less time than it saves.
@@ -40,16 +38,17 @@ class _Tiles:
 
         starts = [start for start, _ in self.panels(self.x)]
         self.done = 0
-        self.total = sum(len(self.x[a : a + _PANEL]) * len(part) for a in starts for _, part in self.panels(self.y, a))
+        self.total = sum(len(self.x[a : a + network.panel]) * len(part) for a in starts for _, part in self.panels(self.y, a))
 
     def panels(self, rows, own_start=0):
         """Parts of the rows, as (start, part); for a panel that starts at ``own_start``, none of those that symmetry gives."""
-        first = own_start if self.symmetric else 0
-        return [(start, rows[start : start + _PANEL]) for start in range(first, len(rows), _PANEL)]
+        first, size = own_start if self.symmetric else 0, self.network.panel
+        return [(start, rows[start : start + size]) for start in range(first, len(rows), size)]
 
     def tiles(self, start, n, other_start, m):
         """Slices of the whole matrix and of the tile, and the tile's slices of both panels; lower ones left out when symmetric."""
-        a, b = (min(size, side) for size, side in zip((n, m), self.sides, strict=True))
+        # Of about equal size, so that the last ones repeat little.
+        a, b = (math.ceil(size / math.ceil(size / side)) for size, side in zip((n, m), self.sides, strict=True))
         for row, seen_rows in _starts(n, a):
             for column, seen_columns in _starts(m, b):
                 if not self.symmetric or other_start + column + b > start + row + seen_rows:

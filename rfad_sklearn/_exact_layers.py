@@ -22,6 +22,8 @@ _CHUNK_BYTES, _BLOCK_BYTES = 2**20, 2**24
 _SHARE = 16
 # Pairs of windows in a chunk at least: more images in a block than that leaves do not make the products faster.
 _CHUNK_ENTRIES = 32
+# Images of either side that are kept prepared.
+_PANEL = 512
 # Bytes of one tensor while variances are computed.
 _PREPARED_BYTES = 2**22
 
@@ -145,11 +147,17 @@ class Network:
         first, *later = self.cross.stages
         widest = max([len(first.first), *(len(stage.first) * stage.places**2 for stage in later)])
         fewest = min(len(first.first), _CHUNK_ENTRIES) * first.places**2
+        row_bytes = itemsize * first.grid[0] * first.grid[1] * first.places * (self._fan_in(shape) + 2)
+        #: Images of either side that are prepared and kept at a time; backward they have gradients of the same size.
+        self.panel = max(min(_PANEL, share // row_bytes), 1)
         wide = max(stage.shape[0] * stage.shape[1] * stage.places**2 for stage in self.own.stages)
         #: Images whose variances are computed together.
         self.prepared = max(min(_PREPARED_BYTES, share) // (itemsize * wide), 1)
         #: Pairs of images in a block.
         self.block_pairs = max(min(block // (itemsize * widest), self.chunk_entries // fewest), 1)
+
+    def _fan_in(self, shape):
+        return shape[0] if isinstance(self.spec, MLP) else 9 * shape[2]
 
     # One image
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rfad_sklearn import MLP, ConvNet, _arc_cosine, _exact_kernels, _exact_layers, _pixel_pairs
+from rfad_sklearn import MLP, ConvNet, _arc_cosine, _exact_layers, _pixel_pairs
 from rfad_sklearn._exact_kernels import exact_kernel, worth_compiling
 from rfad_sklearn.random_features import draw_network, kernel_product, network_features
 
@@ -205,7 +205,7 @@ def test_blocks_do_not_change_the_result(kernel, rng, monkeypatch):
         return cross.detach(), own.detach(), *torch.autograd.grad(loss, (a, b))
 
     whole = everything()
-    monkeypatch.setattr(_exact_kernels, "_PANEL", 5)
+    monkeypatch.setattr(_exact_layers, "_PANEL", 5)
     monkeypatch.setattr(_exact_layers, "_PREPARED_BYTES", 2**13)
     monkeypatch.setattr(_exact_layers, "_BLOCK_BYTES", 2**14)
     monkeypatch.setattr(_exact_layers, "_CHUNK_BYTES", 2**13)
@@ -222,7 +222,7 @@ def test_only_what_is_asked_for_gets_a_gradient(rng):
 
 
 def test_progress_counts_pairs(rng, monkeypatch):
-    monkeypatch.setattr(_exact_kernels, "_PANEL", 2)
+    monkeypatch.setattr(_exact_layers, "_PANEL", 2)
     calls = []
     exact_kernel(
         ConvNet(depth=1), images(rng, 3, 4, 4, 1), images(rng, 4, 4, 4, 1), progress=lambda *numbers: calls.append(numbers)

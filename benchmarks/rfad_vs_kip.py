@@ -1,0 +1,138 @@
+"""Seconds per step of RFAD and of KIP (exact NTK), same rows per step, same coreset, same machine; Fashion-MNIST shapes.
+
+RFAD in two settings: the paper's algorithm (8 fresh networks of 256 channels and fresh rows at every step) and this library's
+default (8 networks of 64 channels in a rolling pool). KIP is measured in whole steps where that takes seconds, |B| <= 256, and by its
+cost per pair; for |B| = 5120 it is extrapolated: pairs = |B| |S| + |S| (|S| + 1) / 2.
+
+    python benchmarks/rfad_vs_kip.py
+"""
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from _common import machine
+
+from rfad_sklearn import ConvNet
+from rfad_sklearn._device import resolve_dtype
+from rfad_sklearn._exact_kernels import exact_kernel
+from rfad_sklearn._objectives import (
+    ExactKernelObjective,
+    PoolConfig,
+    RandomFeatureObjective,
+    RidgeConfig,
+    TrainingData,
+    centred_one_hot,
+)
+
+SHAPE = (28, 28, 1)
+
+
+def training_data(n):
+    """Noise in the shape of Fashion-MNIST: the time of a step does not depend on the values."""
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.randn((n, *SHAPE), generator=generator), torch.arange(n) % 10
+    return TrainingData(
+        read=lambda rows: images[rows],
+        labels=labels,
+        targets=centred_one_hot(labels, 10),
+        train=torch.arange(n),
+        validation=torch.empty(0, dtype=torch.long),
+        shape=SHAPE,
+    )
+
+
+def variables(n_items):
+    """Items, targets and scale."""
+    generator = torch.Generator().manual_seed(1)
+    return {
+        "X": torch.randn((n_items, *SHAPE), generator=generator).requires_grad_(),
+        "targets": centred_one_hot(torch.arange(n_items) % 10, 10),
+        "log_scale": torch.zeros((), requires_grad=True),
+    }
+
+
+def seconds_per_step(objective, n_items, steps):
+    """Median over the steps, and half of the range; one step before to warm up."""
+    values, times = variables(n_items), []
+    for _ in range(steps + 1):
+        begin = time.perf_counter()
+        objective.loss(values).backward()
+        objective.after_step()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times[1:])), (max(times[1:]) - min(times[1:])) / 2
+
+
+def rfad(data, batch_size, width, life, dtype):
+    """The objective of RFAD; life 1 is fresh networks and rows at every step."""
+    config = PoolConfig(
+        batch_size=batch_size, reg=5e-3, loss="platt", n_networks=8, network_life=life, row_life=life, n_eval_networks=1
+    )
+    generator = torch.Generator().manual_seed(0)
+    return RandomFeatureObjective(ConvNet(width=width), data, config, generator=generator, device=torch.device("cpu"), dtype=dtype)
+
+
+def kip(data, batch_size):
+    """The objective of KIP."""
+    config = RidgeConfig(batch_size=batch_size, reg=5e-3, loss="mse")
+    generator = torch.Generator().manual_seed(0)
+    return ExactKernelObjective(
+        ConvNet(), data, config, kernel="ntk", compiled=True, generator=generator, device=torch.device("cpu")
+    )
+
+
+def seconds_per_pair(n_rows, n_items):
+    """Forward and backward of the NTK between rows and items."""
+    x, items = torch.randn((n_rows, *SHAPE)), torch.randn((n_items, *SHAPE)).requires_grad_()
+    times = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        exact_kernel(ConvNet(), x, items, kernel="ntk", compiled=True).sum().backward()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times[1:])) / (n_rows * n_items)
+
+
+def n_pairs(batch_size, n_items):
+    """Pairs of images in one step of KIP."""
+    return batch_size * n_items + n_items * (n_items + 1) / 2
+
+
+def main():
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=5120, help="|B|")
+    parser.add_argument("--items", type=int, nargs="+", default=[10, 100, 500], help="|S|")
+    parser.add_argument("--steps", type=int, default=2)
+    args = parser.parse_args()
+    print(machine())
+    dtype = resolve_dtype("auto", torch.device("cpu"), reduced=True)
+    data = training_data(3 * args.rows)
+    per_pair = {n: seconds_per_pair(max(4096 // n, 16), n) for n in args.items}
+    for n, cost in per_pair.items():
+        print(f"KIP, |S| = {n}: {1e3 * cost:.2f} ms/pair forward and backward, on {max(4096 // n, 16) * n} pairs", flush=True)
+    for batch_size in (64, 256):
+        for n in [n for n in args.items if n <= 10]:
+            whole, spread = seconds_per_step(kip(data, batch_size), n, args.steps)
+            estimate = per_pair[n] * n_pairs(batch_size, n)
+            print(
+                f"KIP, whole step, |B| = {batch_size}, |S| = {n}: {whole:.2f} +- {spread:.2f} s (by the formula {estimate:.2f} s)",
+                flush=True,
+            )
+    print(f"\n|B| = {args.rows}; RFAD in {str(dtype).removeprefix('torch.')}; KIP extrapolated")
+    print("| items | RFAD, fresh 8 x 256 | RFAD, pool of 8 x 64, life 32 | KIP (NTK) | KIP / fresh | KIP / pool |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for n in args.items:
+        fresh, fresh_spread = seconds_per_step(rfad(data, args.rows, 256, 1, dtype), n, args.steps)
+        life = min(max(args.rows / n, 4), 32)
+        pool, pool_spread = seconds_per_step(rfad(data, args.rows, 64, life, dtype), n, 10 * args.steps)
+        slow = per_pair[n] * n_pairs(args.rows, n)
+        print(
+            f"| {n} | {fresh:.1f} +- {fresh_spread:.1f} s | {pool:.2f} +- {pool_spread:.2f} s (life {life:.0f}) | {slow:.0f} s | "
+            f"{slow / fresh:.0f} x | {slow / pool:.0f} x |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
