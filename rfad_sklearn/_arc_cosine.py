@@ -114,14 +114,17 @@ def relu_pool_vjp(covariance, tangents, first, second, windows, gradient, tangen
 class _Fused:
     """A function compiled into one pass over its data; as it is where no compiler works.
 
-    Each kind of call has a compilation of its own, on a copy of the code: torch keeps a few per piece of code only.
+    Each kind of call has a compilation of its own, on a copy of the code: torch keeps a few per piece of code only, and sizes
+    that are known make faster code.
     """
 
     def __init__(self, function):
         self.function, self.compiled = function, {}
 
     def __call__(self, *arguments):
-        kind = tuple(self._kind(argument) for argument in arguments)
+        # Variances, whose last dimension is one, are a small part of the work: their sizes may vary.
+        sized = arguments[0].shape[-1] > 1
+        kind = tuple(self._kind(argument, sized) for argument in arguments)
         if kind in self.compiled:
             return self.compiled[kind](*arguments)
         plain = self.function
@@ -135,10 +138,11 @@ class _Fused:
         return result
 
     @staticmethod
-    def _kind(argument):
-        if isinstance(argument, torch.Tensor):
-            return argument.dtype, argument.device.type, argument.dim(), tuple(size == 1 for size in argument.shape)
-        return argument
+    def _kind(argument, sized):
+        if not isinstance(argument, torch.Tensor):
+            return argument
+        sizes = argument.shape[1:] if sized else (size == 1 for size in argument.shape)
+        return argument.dtype, argument.device.type, argument.dim(), *sizes
 
 
 class Arithmetic:

@@ -16,8 +16,10 @@ from ._pixel_pairs import cross_pairs
 
 # Bytes of working memory, results apart.
 _MEMORY = 2**30
+# Numbers that the hardware handles at once, in float32.
+_VECTOR = 16
 # Arc-cosines above which compiling them takes less time than it saves.
-_WORTH_COMPILING = 2e9
+_WORTH_COMPILING = 1e10
 
 
 def _starts(n, size):
@@ -27,15 +29,21 @@ def _starts(n, size):
         yield begin, start - begin
 
 
+def _tile(n, m, n_pairs):
+    """Sides of a tile of about ``n_pairs``: the last tiles repeat little, and whole vectors lie along the second side."""
+    most = max(math.isqrt(n_pairs // 2), 1)
+    a = math.ceil(n / math.ceil(n / most))
+    widest = max(min(n_pairs // a, m), 1)
+    widths = range(_VECTOR, widest + 1, _VECTOR) if widest >= _VECTOR else (widest,)
+    return a, min(widths, key=lambda b: (math.ceil(m / b) * b, -b))
+
+
 class _Tiles:
     """How the matrix of a kernel is cut: panels of prepared images, and tiles of equal shape in them."""
 
     def __init__(self, network, x, y, progress):
         self.network, self.x, self.symmetric, self.progress = network, x, y is None, progress
         self.y = x if y is None else y
-        shorter = max(math.isqrt(network.block_pairs // 2), 1)
-        self.sides = shorter, max(network.block_pairs // min(shorter, max(len(self.x), 1)), 1)
-
         starts = [start for start, _ in self.panels(self.x)]
         self.done = 0
         self.total = sum(len(self.x[a : a + network.panel]) * len(part) for a in starts for _, part in self.panels(self.y, a))
@@ -47,8 +55,7 @@ class _Tiles:
 
     def tiles(self, start, n, other_start, m):
         """Slices of the whole matrix and of the tile, and the tile's slices of both panels; lower ones left out when symmetric."""
-        # Of about equal size, so that the last ones repeat little.
-        a, b = (math.ceil(size / math.ceil(size / side)) for size, side in zip((n, m), self.sides, strict=True))
+        a, b = _tile(n, m, self.network.block_pairs)
         for row, seen_rows in _starts(n, a):
             for column, seen_columns in _starts(m, b):
                 if not self.symmetric or other_start + column + b > start + row + seen_rows:

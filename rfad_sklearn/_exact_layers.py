@@ -176,7 +176,7 @@ class Network:
         # Average over the channels of the products of pixels, for the pairs that the variances need.
         rows, columns = (pairs.to(x.device) for pairs in self.own.pixels)
         pixels = x if x.dim() == 4 else x[None, None]
-        left, right = (pixels[rows[:, side]][:, columns[:, side]] for side in (0, 1))
+        left, right = (pixels.index_select(0, rows[:, side]).index_select(1, columns[:, side]) for side in (0, 1))
         values = (left * right).mean(2)[..., None]
         norms = []
         for stage, cross in zip(self.own.stages, self.cross.stages, strict=True):

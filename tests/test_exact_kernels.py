@@ -262,7 +262,7 @@ def test_without_a_compiler_it_still_works(rng, monkeypatch):
 
 def test_compiling_must_pay():
     assert not worth_compiling(ConvNet(), (8, 8, 1), 1000)
-    assert worth_compiling(ConvNet(), (28, 28, 1), 100_000)
+    assert worth_compiling(ConvNet(), (28, 28, 1), 500_000)
     assert not worth_compiling(MLP(), (64,), 10**6)
 
 
