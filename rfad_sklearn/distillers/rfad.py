@@ -116,6 +116,7 @@ class RFADDistiller(BaseDistiller):
     See Also
     --------
     NNGPKernelRidge : Classifier to use with the coreset, and to put into pipelines and grid searches.
+    KIPDistiller : The same loss with exact kernels.
     CoresetDisplay : Picture of a coreset.
 
     References
