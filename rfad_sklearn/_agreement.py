@@ -1,8 +1,8 @@
 """What a classifier's parameters and a coreset (or a distiller) say together."""
 
 from ._device import resolve_device, resolve_dtype
-from ._exact_kernels import n_arc_cosines
 from ._inputs import resolve_image_shape
+from ._pixel_pairs import n_arc_cosines
 from ._preprocess import Preprocessing
 from ._specs import MLP, resolve_spec, same_kernel
 
@@ -51,9 +51,10 @@ def agree_with_distiller(classifier, seen, n_features, n_classes):
 def decide_method(classifier, spec, shape, n):
     """How to compute the kernel of n rows of inputs of ``shape``, or an error where it cannot be computed."""
     resolve_dtype(classifier.dtype, resolve_device(classifier.device))
-    cheap = n <= _MAX_EXACT if isinstance(spec, MLP) else n * n_arc_cosines(spec, shape) <= _MAX_ARC_COSINES
-    exact = cheap or classifier.kernel == "ntk"
-    method = classifier.method if classifier.method != "auto" else ("exact" if exact else "random_features")
+    method = classifier.method
+    if method == "auto":
+        cheap = n <= _MAX_EXACT if isinstance(spec, MLP) else n * n_arc_cosines(spec, shape) <= _MAX_ARC_COSINES
+        method = "exact" if cheap or classifier.kernel == "ntk" else "random_features"
     if method == "random_features" and classifier.kernel == "ntk":
         raise ValueError("kernel='ntk' has no random features here; use method='exact', or kernel='nngp'.")
     return method

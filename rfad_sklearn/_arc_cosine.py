@@ -125,17 +125,17 @@ class _Fused:
         # Variances, whose last dimension is one, are a small part of the work: their sizes may vary.
         sized = arguments[0].shape[-1] > 1
         kind = tuple(self._kind(argument, sized) for argument in arguments)
-        if kind in self.compiled:
-            return self.compiled[kind](*arguments)
         plain = self.function
-        copy = types.FunctionType(plain.__code__.replace(co_name=f"{plain.__name__}_{len(self.compiled)}"), plain.__globals__)
-        compiled = torch.compile(copy, fullgraph=True)
+        if kind not in self.compiled:
+            code = plain.__code__.replace(co_name=f"{plain.__name__}_{len(self.compiled)}")
+            self.compiled[kind] = torch.compile(types.FunctionType(code, plain.__globals__), fullgraph=True)
         try:
-            result = compiled(*arguments)
+            return self.compiled[kind](*arguments)
+        except torch.OutOfMemoryError:
+            raise
         except Exception:  # Whatever is missing or broken in the tool chain, the plain function computes the same.
-            compiled, result = plain, plain(*arguments)
-        self.compiled[kind] = compiled
-        return result
+            self.compiled[kind] = plain
+            return plain(*arguments)
 
     @staticmethod
     def _kind(argument, sized):

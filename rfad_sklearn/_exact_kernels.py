@@ -12,7 +12,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from ._exact_layers import Network
-from ._pixel_pairs import cross_pairs
+from ._pixel_pairs import n_arc_cosines
 
 # Bytes of working memory, results apart.
 _MEMORY = 2**30
@@ -192,11 +192,6 @@ def exact_kernel(spec, x, y=None, *, kernel="nngp", memory=_MEMORY, compiled=Non
     return {"nngp": nngp, "ntk": ntk, "both": (nngp, ntk)}[kernel]
 
 
-def n_arc_cosines(spec, shape):
-    """Arc-cosines per pair of inputs: what the kernel costs."""
-    return sum(len(stage.first) * stage.places**2 for stage in cross_pairs(spec, tuple(shape)).stages)
-
-
 def worth_compiling(spec, shape, n_pairs):
     """Whether so many pairs of inputs keep the machine busy for longer than the compiler."""
-    return n_pairs * n_arc_cosines(spec, shape) > _WORTH_COMPILING
+    return n_pairs * n_arc_cosines(spec, tuple(shape)) > _WORTH_COMPILING

@@ -150,7 +150,8 @@ class Network:
         row_bytes = itemsize * first.grid[0] * first.grid[1] * first.places * (self._fan_in(shape) + 2)
         #: Images of either side that are prepared and kept at a time; backward they have gradients of the same size.
         self.panel = max(min(_PANEL, share // row_bytes), 1)
-        wide = max(stage.shape[0] * stage.shape[1] * stage.places**2 for stage in self.own.stages)
+        products = math.prod(map(len, self.own.pixels)) * (shape[0] if isinstance(spec, MLP) else shape[2])
+        wide = max(products, *(stage.shape[0] * stage.shape[1] * stage.places**2 for stage in self.own.stages))
         #: Images whose variances are computed together.
         self.prepared = max(min(_PREPARED_BYTES, share) // (itemsize * wide), 1)
         #: Pairs of images in a block.

@@ -51,7 +51,7 @@ def best_targets(maps, labels, targets, start, *, loss, scale, judge):
     scale : float
         Factor of the scores in the cross entropy.
     judge : callable or None
-        ``judge(targets)`` gives (accuracy, loss) on held-out rows. None: the strongest pull is taken.
+        ``judge(targets)`` gives the loss on held-out rows. None: the strongest pull is taken.
 
     Returns
     -------
@@ -70,4 +70,4 @@ def best_targets(maps, labels, targets, start, *, loss, scale, judge):
     if judge is None:
         return solve(_STRENGTHS[-1])
     candidates = [start, *(solve(strength) for strength in _STRENGTHS)]
-    return min(candidates, key=lambda candidate: judge(candidate)[1])
+    return min(candidates, key=judge)

@@ -13,8 +13,8 @@ from .random_features import cached_features, cpu_networks, draw_network, kernel
 
 # Bytes of activations kept for the backward pass; above it they are computed a second time.
 _ACTIVATION_BUDGET = 512 * 2**20
-# Rows that labels are solved on, in batches.
-_SOLVE_BATCHES = 8
+# Rows that labels are solved on: this many batches, and this many per item.
+_SOLVE_BATCHES, _SOLVE_ROWS_PER_ITEM = 8, 8
 # Rows whose kernel with the coreset is computed at a time there.
 _SOLVE_CHUNK = 512
 # Stream of seeds: training networks take one each as they are drawn.
@@ -141,29 +141,35 @@ class KernelRidgeObjective:
             Those of ``variables`` where no others predict the held-out rows better.
         """
         rows = self.data.train
-        limit = _SOLVE_BATCHES * self.config.batch_size
+        limit = max(_SOLVE_BATCHES * self.config.batch_size, _SOLVE_ROWS_PER_ITEM * len(variables["targets"]))
         if len(rows) > limit:
             rows = rows[torch.randperm(len(rows), generator=self.generator)[:limit]]
         kernel_ss, kernel_with = self.solving_kernels(variables)
+        solved = solve_targets(kernel_ss, torch.eye(len(kernel_ss), device=self.device), self.config.reg)
         maps = []
         for part in rows.split(_SOLVE_CHUNK):
             if maps and deadline is not None and time.monotonic() > deadline:
                 break
             maps.append(kernel_with(self._read(part)).double())
-        kernel_ts = torch.cat(maps)
-        labels, targets = self._labels(rows[: len(kernel_ts)])
+        maps = torch.cat(maps) @ solved
+        labels, targets = self._labels(rows[: len(maps)])
+        # The scores of held-out rows are linear in the targets too: with the identity as targets they give the map.
+        held_out = None
+        if len(self.data.validation):
+            held_out = self.validation_scores({**variables, "targets": torch.eye(len(solved), device=self.device)})
 
         def judge(targets):
-            return self.validate({**variables, "targets": targets})
+            scores = held_out[0] @ targets.double()
+            return F.cross_entropy(fit_platt_scale(scores, held_out[1]) * scores, held_out[1]).item()
 
         return best_targets(
-            kernel_ts @ solve_targets(kernel_ss, torch.eye(len(kernel_ss), device=self.device), self.config.reg),
+            maps,
             labels,
             targets,
             variables["targets"],
             loss=self.config.loss,
             scale=variables["log_scale"].exp().item(),
-            judge=judge if len(self.data.validation) else None,
+            judge=judge if held_out is not None else None,
         )
 
     def _items(self, variables):
@@ -247,10 +253,13 @@ class RandomFeatureObjective(KernelRidgeObjective):
         self.network_credit += config.n_networks / config.network_life
         n_networks = min(int(self.network_credit), config.n_networks)
         self.network_credit -= n_networks
-        if n_rows:
-            self._replace_rows(n_rows)
-        if n_networks:
-            self._replace_networks(n_networks)
+        places, slots = self._replace_rows(n_rows), self._replace_networks(n_networks)
+        staying = [slot for slot in range(config.n_networks) if slot not in slots]
+        if n_rows and staying:
+            networks = [self.networks[slot] for slot in staying]
+            self.cache[places[:, None], torch.tensor(staying)] = cached_features(self.spec, networks, self.inputs[places])
+        for slot in slots:
+            cached_features(self.spec, [self.networks[slot]], self.inputs, out=self.cache[:, slot : slot + 1])
 
     def validation_scores(self, variables):
         """Scores and labels of the held-out rows."""
@@ -289,18 +298,22 @@ class RandomFeatureObjective(KernelRidgeObjective):
         return n_points * n_networks * n_bytes > _ACTIVATION_BUDGET
 
     def _replace_rows(self, n):
+        """Put the next n training rows in the oldest places; gives the places."""
         size = self.config.batch_size
         places = (self.next_row + torch.arange(n)) % size
         self.next_row = (self.next_row + n) % size
-        self.rows[places] = self.stream.take(n)
-        self.inputs[places] = self._read(self.rows[places])
-        self.cache[places] = cached_features(self.spec, self.networks, self.inputs[places])
+        if n:
+            self.rows[places] = self.stream.take(n)
+            self.inputs[places] = self._read(self.rows[places])
+        return places
 
     def _replace_networks(self, n):
-        for _ in range(n):
-            slot, self.next_network = self.next_network, (self.next_network + 1) % len(self.networks)
+        """Draw networks for the n oldest slots; gives the slots."""
+        slots = [(self.next_network + k) % len(self.networks) for k in range(n)]
+        self.next_network = (self.next_network + n) % len(self.networks)
+        for slot in slots:
             self.networks[slot] = self._draw()
-            cached_features(self.spec, [self.networks[slot]], self.inputs, out=self.cache[:, slot : slot + 1])
+        return slots
 
     def _draw_validation(self):
         networks = self._judging_networks()

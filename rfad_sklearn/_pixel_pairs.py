@@ -156,8 +156,8 @@ def _product(sides, window, reach, wanted):
     stages = []
     for side, (rows, row_map), (columns, column_map) in zip(sides, axes[0][0], axes[1][0], strict=True):
         grid = (side[0] // window, side[1] // window)
-        index = np.array([[(p * grid[1] + r, q * grid[1] + s) for r, s in columns] for p, q in rows]).reshape(-1, 2)
-        first, second = torch.from_numpy(index.T.copy())
+        index = grid[1] * np.array(rows).T[:, :, None] + np.array(columns).T[:, None]
+        first, second = torch.from_numpy(index.reshape(2, -1))
         own = tuple(torch.tensor([k for k, (p, q) in enumerate(pairs) if p == q]) for pairs in (rows, columns))
         stages.append(Stage(row_map, column_map, window, first, second, grid, (len(rows), len(columns)), own))
     return PixelPairs(tuple(stages), tuple(torch.tensor(axis[1]) for axis in axes))
@@ -188,12 +188,23 @@ def cross_pairs(spec, shape):
     PixelPairs
     """
     sides, window, reach = _plan(spec, shape)
-    wanted = []
-    for side in sides[-1]:
-        last = range(side // window)
-        both = isinstance(spec, MLP) or spec.readout == "flatten"
-        wanted.append([(p, p) for p in last] if both else [(p, q) for p in last for q in last])
-    return _product(sides, window, reach, wanted)
+    return _product(sides, window, reach, _read_out(spec, sides[-1], window))
+
+
+def _read_out(spec, sides, window):
+    """Pairs of windows along both axes that the last layer reads."""
+    own = isinstance(spec, MLP) or spec.readout == "flatten"
+    last = [range(side // window) for side in sides]
+    return [[(p, q) for p in axis for q in axis if p == q or not own] for axis in last]
+
+
+@functools.lru_cache(maxsize=64)
+def n_arc_cosines(spec, shape):
+    """Arc-cosines per pair of inputs, without any table of pairs: what the kernel costs."""
+    sides, window, reach = _plan(spec, shape)
+    wanted = _read_out(spec, sides[-1], window)
+    axes = [_axis([side[axis] for side in sides], window, reach, wanted[axis])[0] for axis in (0, 1)]
+    return sum(len(rows) * len(columns) * window**4 for (rows, _), (columns, _) in zip(*axes, strict=True))
 
 
 @functools.lru_cache(maxsize=16)

@@ -56,7 +56,8 @@ class ExactModel:
     def scores(self, read, n, *, device, dtype):
         """Scores ``(n, k)`` of preprocessed inputs ``read(start, stop)``, float64.
 
-        In zero-padded blocks of fixed size, so that the rounding of a row's scores does not depend on the rows beside it.
+        In zero-padded blocks of fixed size, so that the rounding of a row's scores does not depend on the rows beside it (but for
+        very many rows the arithmetic is compiled, which rounds differently).
         """
         inputs, dual = torch.tensor(self.inputs, device=device), torch.tensor(self.dual, device=device)
         compiled = worth_compiling(self.spec, tuple(inputs.shape[1:]), n * len(inputs))

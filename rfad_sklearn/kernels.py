@@ -37,7 +37,7 @@ _PARAMETERS = """
     Returns
     -------
     array of shape (n, m)
-        float32 when X is, else float64.
+        float32 when X and Y are, else float64.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def _kernel(kernel, X, Y, architecture, image_shape, depth, working_memory, prog
     if not memory > 0:
         raise ValueError(f"working_memory must be above 0 MiB, got {working_memory!r}.")
     with explained_memory(f"the kernel of {len(first)} and {len(first if Y is None else second)} inputs", "their number"):
-        x, y = (None if rows is None else torch.tensor(rows, device=device) for rows in (first, second))
+        x, y = (None if rows is None else torch.tensor(np.ascontiguousarray(rows), device=device) for rows in (first, second))
         return exact_kernel(spec, x, y, kernel=kernel, memory=int(memory * 2**20), progress=progress).cpu().numpy()
 
 

@@ -45,8 +45,8 @@ def test_held_out_rows_decide(problem, loss):
     maps, labels, targets, start = problem
     start = start.float()
     solve = lambda judge: best_targets(maps, labels, targets, start, loss=loss, scale=1.0, judge=judge)  # noqa: E731
-    assert solve(lambda candidate: (0.0, (candidate - start).abs().sum().item())) is start
-    farthest = solve(lambda candidate: (0.0, -(candidate - start).abs().sum().item()))
+    assert solve(lambda candidate: (candidate - start).abs().sum().item()) is start
+    farthest = solve(lambda candidate: -(candidate - start).abs().sum().item())
     strongest = solve(None)
     assert farthest.dtype == strongest.dtype == torch.float32
     assert (farthest - start).abs().sum() > (strongest - start).abs().sum() > 0

@@ -13,6 +13,8 @@ __all__ = ["KIPDistiller"]
 
 # Steps that are taken for granted when only max_time bounds them: is it worth compiling?
 _EXPECTED_STEPS = 1000
+# Budgets in seconds of which compiling would take too much.
+_COMPILING_TIME = 300
 
 
 class KIPDistiller(BaseDistiller):
@@ -40,8 +42,9 @@ class KIPDistiller(BaseDistiller):
     loss : {"platt", "mse"}, default="mse"
         "platt": cross entropy of ``platt_scale * scores`` with a learned scale; "mse": squared distance to the centred one-hot targets.
     learn_labels : bool or "solve", default=False
-        True: optimise the targets along with the items. "solve": fit them once at the end, as the convex problem that they are for
-        fixed items, pulled towards the centred one-hot labels as strongly as the held-out rows ask for.
+        True: optimise the targets along with the items. "solve": fit them once at the end on training rows (8 batches, or 8 rows per
+        item where that is more), as the convex problem that they are for fixed items, pulled towards the centred one-hot labels as
+        strongly as the held-out rows ask for.
     init : {"random", "kmeans", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: random rows of each class, the rows nearest to its k-means centres, white noise, or given items in the
         units of X, class by class.
@@ -74,7 +77,7 @@ class KIPDistiller(BaseDistiller):
         Print one line per evaluation.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. With the same seed, versions, machine and number of threads, and ``max_time=None``, the coreset has
-        the same bits.
+        the same bits on the CPU.
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -194,12 +197,15 @@ class KIPDistiller(BaseDistiller):
         n_items = int(problem.per_class.sum())
         steps = _EXPECTED_STEPS if self.max_iter is None else self.max_iter
         n_pairs = steps * n_items * (min(self.batch_size, len(problem.train)) + n_items)
+        compiled = worth_compiling(problem.spec, tuple(problem.shape), n_pairs)
+        if self.max_time is not None and self.max_time < _COMPILING_TIME:
+            compiled = False
         return ExactKernelObjective(
             problem.spec,
             problem.training_data(),
             RidgeConfig(batch_size=self.batch_size, reg=self.reg, loss=self.loss),
             kernel=self.kernel,
-            compiled=worth_compiling(problem.spec, tuple(problem.shape), n_pairs),
+            compiled=compiled,
             generator=generator,
             device=problem.device,
             project=problem.project,

@@ -48,8 +48,9 @@ class RFADDistiller(BaseDistiller):
     loss : {"platt", "mse"}, default="platt"
         "platt": cross entropy of ``platt_scale * scores`` with a learned scale; "mse": squared distance to the centred one-hot targets.
     learn_labels : bool or "solve", default=False
-        True: optimise the targets along with the items. "solve": fit them once at the end, as the convex problem that they are for
-        fixed items, pulled towards the centred one-hot labels as strongly as the held-out rows ask for.
+        True: optimise the targets along with the items. "solve": fit them once at the end on training rows (8 batches, or 8 rows per
+        item where that is more), as the convex problem that they are for fixed items, pulled towards the centred one-hot labels as
+        strongly as the held-out rows ask for.
     init : {"random", "kmeans", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: random rows of each class, the rows nearest to its k-means centres, white noise, or given items in the
         units of X, class by class.
