@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from rfad_sklearn import MLP, ConvNet
-from rfad_sklearn._exact_kernels import mlp_kernel
+from rfad_sklearn._exact_kernels import exact_kernel
 from rfad_sklearn.random_features import (
     _patches,
     cached_features,
@@ -113,7 +113,7 @@ def kernel_errors(spec, x, exact, n_networks, width, n_repeats):
 
 def test_monte_carlo_error_falls_with_the_root_of_the_number_of_networks():
     spec, x = MLP(depth=2), inputs((6,), 8)
-    exact = mlp_kernel(spec, x)
+    exact = exact_kernel(spec, x)
     errors = [kernel_errors(spec, x, exact, n, 512, 12)[0] for n in (1, 4, 16)]
     slope = np.polyfit(np.log([1, 4, 16]), np.log(errors), 1)[0]
     assert slope == pytest.approx(-0.5, abs=0.12)
@@ -121,7 +121,7 @@ def test_monte_carlo_error_falls_with_the_root_of_the_number_of_networks():
 
 def test_random_features_converge_to_the_exact_kernel_with_width():
     spec, x = MLP(depth=2), inputs((6,), 8)
-    exact = mlp_kernel(spec, x)
+    exact = exact_kernel(spec, x)
     errors = [kernel_errors(spec, x, exact, 4, width, 12)[0] for width in (16, 64, 256)]
     slope = np.polyfit(np.log([16, 64, 256]), np.log(errors), 1)[0]
     assert slope == pytest.approx(-0.5, abs=0.15)
