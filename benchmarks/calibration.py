@@ -47,7 +47,7 @@ def main():
         for ipc in (1, 10):
             for loss in ("platt", "mse"):
                 coreset = RFADDistiller(ipc=ipc, loss=loss, max_iter=args.max_iter, random_state=0).fit(X, y).coreset_
-                clf = NNGPKernelRidge(random_state=0).fit_coreset(coreset)
+                clf = NNGPKernelRidge(method="random_features", random_state=0).fit_coreset(coreset)
                 row = []
                 for scale in (coreset.provenance["platt_scale_before_refit"], coreset.platt_scale):
                     clf.platt_scale_ = scale

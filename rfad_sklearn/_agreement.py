@@ -8,7 +8,7 @@ from ._specs import MLP, resolve_spec, same_kernel
 
 # The exact kernel matrix of more rows would not fit in the memory of a laptop, twice.
 _MAX_EXACT = 5000
-# Arc-cosines per predicted row up to which the exact kernel of a ConvNet is as fast as random features: 16 images of 28x28.
+# Arc-cosines per predicted row up to which the exact kernel of a ConvNet is taken: 16 images of 28x28.
 _MAX_ARC_COSINES = 2e6
 
 

@@ -23,7 +23,7 @@ _DENSE_ENTRIES = 2**16
 class AxisMap:
     """Convolution along one axis: from pairs after the last block to pairs of pixels before the next ReLU.
 
-    ``sources`` has shape (reach, n_out): positions in the list of pairs, -1 outside the image. ``weight`` is 1 / reach.
+    ``sources`` has shape (reach, n_out): positions in the list of pairs, -1 outside the image.
     """
 
     sources: torch.Tensor
@@ -176,17 +176,7 @@ def _plan(spec, shape):
 
 @functools.lru_cache(maxsize=16)
 def cross_pairs(spec, shape):
-    """What the kernel of two images needs.
-
-    Parameters
-    ----------
-    spec : ConvNet or MLP
-    shape : tuple of int
-
-    Returns
-    -------
-    PixelPairs
-    """
+    """:class:`PixelPairs` that the kernel of two images of ``shape`` needs."""
     sides, window, reach = _plan(spec, shape)
     return _product(sides, window, reach, _read_out(spec, sides[-1], window))
 
@@ -209,19 +199,7 @@ def n_arc_cosines(spec, shape):
 
 @functools.lru_cache(maxsize=16)
 def own_pairs(spec, shape):
-    """What the variances of all pixels before each ReLU need.
-
-    In the last block only pixels with themselves.
-
-    Parameters
-    ----------
-    spec : ConvNet or MLP
-    shape : tuple of int
-
-    Returns
-    -------
-    PixelPairs
-    """
+    """:class:`PixelPairs` that the variances before each ReLU need; in the last block only pixels with themselves."""
     sides, window, reach = _plan(spec, shape)
     # The last block is not pooled: each of its pixels is a window.
     wanted = [[(p, p) for p in range(side)] for side in sides[-1]]

@@ -70,9 +70,14 @@ class ExactModel:
         return out
 
 
+def exact_dtype(spec, dtype):
+    """Type that the exact kernel is computed in: an MLP's is cheap enough for float64."""
+    return torch.float64 if isinstance(spec, MLP) else dtype
+
+
 def exact_inputs(spec, inputs):
-    """Inputs in the type that the exact kernel is computed in: an MLP's is cheap enough for float64."""
-    return inputs.double() if isinstance(spec, MLP) else inputs
+    """Inputs in that type."""
+    return inputs.to(exact_dtype(spec, inputs.dtype))
 
 
 def fit_exact(spec, kernel, inputs, targets, reg):

@@ -16,7 +16,7 @@ from ._device import resolve_device, resolve_dtype
 from ._inputs import check_labels, check_rows, float_dtype, keep_state_on_error, resolve_image_shape
 from ._objectives import centred_one_hot
 from ._ridge import fit_platt_scale
-from ._solvers import fit_exact, fit_features
+from ._solvers import exact_dtype, fit_exact, fit_features
 from ._specs import MLP, ConvNet, resolve_spec
 from .coreset import Coreset, label_array
 from .preprocessing import fit_preprocessing
@@ -45,7 +45,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         "ntk" needs an exact kernel.
     method : {"auto", "exact", "random_features"}, default="auto"
         How the kernel is computed. "random_features" estimates it by finite networks. "auto" is decided in ``fit``: exact for "ntk",
-        for an MLP and at most 5,000 rows (or items), and for a ConvNet where that is as fast: up to 16 images of 28x28 pixels, or
+        for an MLP and at most 5,000 rows (or items), and for a ConvNet and few items: up to 16 images of 28x28 pixels, or
         450 of 8x8; else random features.
     reg : float, default=None
         Ridge, relative to the mean diagonal of the kernel matrix. None: the coreset's own, or 5e-3 without one.
@@ -311,9 +311,9 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         return device, torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
 
     def _inputs(self, rows):
-        # An MLP's exact kernel is cheap enough for float64.
-        double = self.method_ == "exact" and isinstance(self.architecture_, MLP)
-        dtype = torch.float64 if double else self._arithmetic[1]
+        dtype = self._arithmetic[1]
+        if self.method_ == "exact":
+            dtype = exact_dtype(self.architecture_, dtype)
         inputs = torch.tensor(self._preprocessing.apply(np.asarray(rows)), dtype=dtype)
         return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
 
