@@ -128,18 +128,24 @@ class _Run:
         begin = time.monotonic()
         self.optimizer.zero_grad()
         loss = self.objective.loss(self.variables)
-        self.recent.append(loss.item())
-        if not math.isfinite(self.recent[-1]):
-            return False
         loss.backward()
         self.optimizer.step()
-        if not all(bool(torch.isfinite(self.variables[name]).all()) for name in self.config.rates):
-            return False
         self.objective.after_step()
+        self.recent.append(loss.detach())
         self.result.n_iter += 1
         self._update_average()
         self.budget.step_seconds = time.monotonic() - begin
-        return True
+
+    def _diverged(self):
+        """Whether a step since the last evaluation, or the variables now, are not finite; ``n_iter`` then counts the steps before.
+
+        Looked at here, not at every step: a GPU would have to wait for each.
+        """
+        finite = torch.isfinite(torch.stack(self.recent))
+        if not bool(finite.all()):
+            self.result.n_iter = self.last_mark[0] + int(finite.int().argmin())
+            return True
+        return not all(bool(torch.isfinite(self.variables[name]).all()) for name in self.config.rates)
 
     def _update_average(self):
         """Polynomial-decay averaging (Shamir and Zhang 2013): the noise of the pool averages out, old states fade."""
@@ -153,8 +159,10 @@ class _Run:
         begin, result = time.monotonic(), self.result
         if not self.recent:
             with torch.no_grad():
-                self.recent.append(self.objective.loss(self.variables).item())
-        result.loss_curve.append(sum(self.recent) / len(self.recent))
+                self.recent.append(self.objective.loss(self.variables))
+        if self._diverged():
+            return "diverged"
+        result.loss_curve.append(torch.stack(self.recent).mean().item())
         validation = self.objective.validate(self.average)
         score = loss = None
         if validation is not None:
@@ -192,12 +200,12 @@ class _Run:
             progress = self.budget.progress(result.n_iter)
             if progress >= 1:
                 reason = "max_time" if config.max_iter is None or result.n_iter < config.max_iter else "max_iter"
-            elif not self.step(progress):
-                return "diverged"
-            elif result.n_iter % config.eval_every == 0:
-                reason = self.evaluate()
-        if self.recent:
-            self.evaluate()
+            else:
+                self.step(progress)
+                if result.n_iter % config.eval_every == 0:
+                    reason = self.evaluate()
+        if self.recent and reason != "diverged":
+            reason = "diverged" if self.evaluate() == "diverged" else reason
         return reason
 
     def finish_interrupted(self):

@@ -34,18 +34,32 @@ class RidgeConfig:
 class PoolConfig(RidgeConfig):
     """Settings of :class:`RandomFeatureObjective`.
 
-    ``network_life`` and ``row_life`` are the numbers of steps that a network and a training row stay in the pool.
+    The pool holds up to ``pool_size`` groups of ``n_networks`` networks and ``batch_size`` rows; every ``refresh_every`` steps a new
+    group takes the place of the oldest.
     """
 
     n_networks: int
-    network_life: float
-    row_life: float
+    pool_size: int
+    refresh_every: int
     n_eval_networks: int
+
+
+@dataclass
+class _Group:
+    """Networks, the activations of some training rows in them, and the labels and targets of these rows."""
+
+    networks: list
+    features: torch.Tensor
+    labels: torch.Tensor
+    targets: torch.Tensor
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Rows as the objective sees them: ``read(indices)`` gives preprocessed float32 inputs of shape ``(n, *shape)``."""
+    """Rows as the objective sees them: ``read(indices)`` gives preprocessed inputs of shape ``(n, *shape)``.
+
+    Inputs, labels and targets are on the device, the numbers of the rows to train on and to hold out on the CPU.
+    """
 
     read: object
     labels: torch.Tensor
@@ -56,8 +70,11 @@ class TrainingData:
 
 
 def kernel_ridge_scores(kernel_ss, kernel_bs, targets, reg):
-    """``K_BS (K_SS + reg tr(K_SS)/|S| I)^-1 Y_S`` in float64."""
-    return kernel_bs.double() @ solve_targets(kernel_ss, targets, reg)
+    """``K_BS (K_SS + reg tr(K_SS)/|S| I)^-1 Y_S`` in float64.
+
+    With gradients, a kernel matrix that cannot be solved gives NaN: a step does not wait for the device to find out.
+    """
+    return kernel_bs.double() @ solve_targets(kernel_ss, targets, reg, check=not torch.is_grad_enabled())
 
 
 def prediction_loss(loss, scores, labels, targets, log_scale):
@@ -93,7 +110,7 @@ class _RowStream:
 class KernelRidgeObjective:
     """Loss of kernel ridge regression on the coreset, for a batch of training rows; subclasses provide the kernel.
 
-    A subclass sets ``rows`` (those of the current batch) and provides ``scores(variables)`` of them, ``after_step()``,
+    A subclass sets ``labels`` and ``targets`` of the current rows and provides ``scores(variables)`` of them, ``after_step()``,
     ``validation_scores(variables)`` (scores and labels) and ``solving_kernels(variables)``.
     """
 
@@ -102,12 +119,14 @@ class KernelRidgeObjective:
         self.generator, self.device, self.project = generator, device, project
         self.stream = _RowStream(data.train, generator)
         self.whole = config.batch_size >= len(data.train)
-        self.rows = data.train if self.whole else self.stream.take(config.batch_size)
+
+    def _next_rows(self):
+        return self.data.train if self.whole else self.stream.take(self.config.batch_size)
 
     def loss(self, variables):
         """Loss of the coreset on the current rows, with gradients to the variables only."""
         scores = self.scores(variables)
-        return prediction_loss(self.config.loss, scores, *self._labels(self.rows), variables["log_scale"])
+        return prediction_loss(self.config.loss, scores, self.labels, self.targets, variables["log_scale"])
 
     def validate(self, variables):
         """Accuracy, and cross entropy at its best scale, on held-out rows; None without any."""
@@ -123,7 +142,7 @@ class KernelRidgeObjective:
         with torch.no_grad():
             if held_out and len(self.data.validation):
                 return fit_platt_scale(*self.validation_scores(variables))
-            return fit_platt_scale(self.scores(variables), self._labels(self.rows)[0])
+            return fit_platt_scale(self.scores(variables), self.labels)
 
     @torch.no_grad()
     def solve_labels(self, variables, deadline=None):
@@ -150,7 +169,7 @@ class KernelRidgeObjective:
         for part in rows.split(_SOLVE_CHUNK):
             if maps and deadline is not None and time.monotonic() > deadline:
                 break
-            maps.append(kernel_with(self._read(part)).double())
+            maps.append(kernel_with(self.data.read(part)).double())
         maps = torch.cat(maps) @ solved
         labels, targets = self._labels(rows[: len(maps)])
         # The scores of held-out rows are linear in the targets too: with the identity as targets they give the map.
@@ -175,11 +194,9 @@ class KernelRidgeObjective:
     def _items(self, variables):
         return variables["X"] if self.project is None else self.project(variables["X"])
 
-    def _read(self, rows):
-        return self.data.read(rows).to(self.device)
-
     def _labels(self, rows):
-        return self.data.labels[rows].to(self.device), self.data.targets[rows].to(self.device)
+        rows = rows.to(self.device)
+        return self.data.labels[rows], self.data.targets[rows]
 
 
 class ExactKernelObjective(KernelRidgeObjective):
@@ -188,14 +205,17 @@ class ExactKernelObjective(KernelRidgeObjective):
     def __init__(self, spec, data, config, *, kernel, compiled, generator, device, project=None):
         super().__init__(data, config, generator=generator, device=device, project=project)
         self.spec, self.kernel, self.compiled = spec, kernel, compiled
-        self.inputs = self._read(self.rows)
-        self.held_out = self._read(data.validation) if len(data.validation) else None
+        self._take(self._next_rows())
+        self.held_out = data.read(data.validation) if len(data.validation) else None
+
+    def _take(self, rows):
+        self.inputs = self.data.read(rows)
+        self.labels, self.targets = self._labels(rows)
 
     def after_step(self):
         """Draw the next rows."""
         if not self.whole:
-            self.rows = self.stream.take(self.config.batch_size)
-            self.inputs = self._read(self.rows)
+            self._take(self._next_rows())
 
     def scores(self, variables):
         """Scores of the current rows."""
@@ -220,46 +240,29 @@ class ExactKernelObjective(KernelRidgeObjective):
 
 
 class RandomFeatureObjective(KernelRidgeObjective):
-    """RFAD (Loo et al. 2022): loss of kernel ridge regression with random features, on a rolling pool.
+    """RFAD (Loo et al. 2022): loss of kernel ridge regression with random features, from a pool of networks and rows.
 
-    The pool holds ``n_networks`` networks and their cached features of ``batch_size`` training rows. Only the coreset passes
-    through the networks at every step; after each step a few networks and rows are replaced, so that the loss of the pool stays
-    an honest estimate of the loss with fresh ones.
+    Only the coreset passes through the networks at every step; the features of the training rows are cached. The pool is made of
+    groups, each with its own networks and its own rows. A step takes one group at random, so that a group serves many times,
+    but hardly twice in a row: the coreset fits all networks and rows of the pool, not the few of the moment.
     """
 
     def __init__(self, spec, data, config, *, generator, device, dtype, project=None, eval_spec=None):
         super().__init__(data, config, generator=generator, device=device, project=project)
         self.spec, self.eval_spec, self.dtype = spec, eval_spec or spec, dtype
-        self.inputs = self._read(self.rows)
-        self.networks = [self._draw() for _ in range(config.n_networks)]
-        self.cache = cached_features(spec, self.networks, self.inputs)
-        self.row_credit = self.network_credit = 0.0
-        self.next_row = self.next_network = 0
+        self.n_steps, self.oldest = 0, 0
+        self.groups = []
+        self._add_group()
+        self._choose_group()
         # Made here, not at the first evaluation, so that evaluations cost the same each time.
         self._validation = self._draw_validation() if len(data.validation) else None
 
-    def _draw(self):
-        seed = torch.randint(_MAX_SEED, (1,), generator=self.generator).item()
-        return draw_network(self.spec, self.data.shape, seed, device=self.device, dtype=self.dtype)
-
     def after_step(self):
-        """Replace the rows and the networks whose time is up."""
-        config = self.config
-        n_rows = 0
-        if not self.whole:
-            self.row_credit += config.batch_size / config.row_life
-            n_rows = min(int(self.row_credit), config.batch_size)
-            self.row_credit -= n_rows
-        self.network_credit += config.n_networks / config.network_life
-        n_networks = min(int(self.network_credit), config.n_networks)
-        self.network_credit -= n_networks
-        places, slots = self._replace_rows(n_rows), self._replace_networks(n_networks)
-        staying = [slot for slot in range(config.n_networks) if slot not in slots]
-        if n_rows and staying:
-            networks = [self.networks[slot] for slot in staying]
-            self.cache[places[:, None], torch.tensor(staying)] = cached_features(self.spec, networks, self.inputs[places])
-        for slot in slots:
-            cached_features(self.spec, [self.networks[slot]], self.inputs, out=self.cache[:, slot : slot + 1])
+        """Replace the oldest group when its time is up, and choose the group of the next step."""
+        self.n_steps += 1
+        if self.n_steps % self.config.refresh_every == 0:
+            self._add_group()
+        self._choose_group()
 
     def validation_scores(self, variables):
         """Scores and labels of the held-out rows."""
@@ -271,8 +274,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
     # Parts
 
     def scores(self, variables):
-        """Scores of the pool's rows."""
-        return self._scores(variables, self.spec, self.networks, self.cache)
+        """Scores of the rows of the current group."""
+        return self._scores(variables, self.spec, self.group.networks, self.group.features)
 
     def solving_kernels(self, variables):
         """Kernel of the items with themselves, and a function that gives the kernel of rows with them; by fresh networks."""
@@ -290,34 +293,36 @@ class RandomFeatureObjective(KernelRidgeObjective):
     def _features(self, variables, spec, networks):
         x = self._items(variables)
         features = network_features(spec, networks, x, recompute=self._recompute(x.shape[0], len(networks)))
-        return torch.stack(features, dim=1).to(wide_dtype(networks))
+        return features.to(wide_dtype(networks))
 
     def _recompute(self, n_points, n_networks):
         positions = self.data.shape[0] * self.data.shape[1] if len(self.data.shape) == 3 else self.spec.depth
         n_bytes = 2 * positions * self.spec.width * self.dtype.itemsize
         return n_points * n_networks * n_bytes > _ACTIVATION_BUDGET
 
-    def _replace_rows(self, n):
-        """Put the next n training rows in the oldest places; gives the places."""
-        size = self.config.batch_size
-        places = (self.next_row + torch.arange(n)) % size
-        self.next_row = (self.next_row + n) % size
-        if n:
-            self.rows[places] = self.stream.take(n)
-            self.inputs[places] = self._read(self.rows[places])
-        return places
+    def _add_group(self):
+        """Draw networks and rows; once the pool is full, in place of the oldest."""
+        seeds = torch.randint(_MAX_SEED, (self.config.n_networks,), generator=self.generator).tolist()
+        networks = [draw_network(self.spec, self.data.shape, seed, device=self.device, dtype=self.dtype) for seed in seeds]
+        rows = self._next_rows()
+        full = len(self.groups) == self.config.pool_size
+        out = self.groups[self.oldest].features if full else None
+        # In the type of the networks nothing is lost; products are taken in float32 or more.
+        features = cached_features(self.spec, networks, self.data.read(rows), dtype=self.dtype, out=out)
+        group = _Group(networks, features, *self._labels(rows))
+        if full:
+            self.groups[self.oldest] = group
+            self.oldest = (self.oldest + 1) % len(self.groups)
+        else:
+            self.groups.append(group)
 
-    def _replace_networks(self, n):
-        """Draw networks for the n oldest slots; gives the slots."""
-        slots = [(self.next_network + k) % len(self.networks) for k in range(n)]
-        self.next_network = (self.next_network + n) % len(self.networks)
-        for slot in slots:
-            self.networks[slot] = self._draw()
-        return slots
+    def _choose_group(self):
+        self.group = self.groups[torch.randint(len(self.groups), (1,), generator=self.generator).item()]
+        self.labels, self.targets = self.group.labels, self.group.targets
 
     def _draw_validation(self):
         networks = self._judging_networks()
-        return networks, cached_features(self.eval_spec, networks, self._read(self.data.validation))
+        return networks, cached_features(self.eval_spec, networks, self.data.read(self.data.validation))
 
     def _judging_networks(self):
         seeds = torch.randint(_MAX_SEED, (self.config.n_eval_networks,), generator=self.generator)

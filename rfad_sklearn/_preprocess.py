@@ -10,10 +10,9 @@ import numpy as np
 _SMALLEST_NORM = 1e-12
 
 
-def low_rank_scaling(z, components, gains, tail, asarray=np.asarray):
+def low_rank_scaling(z, components, gains, tail):
     """Scale by ``gains`` along the orthonormal rows of ``components`` and by ``tail`` along everything else."""
-    components = asarray(components)
-    return tail * z + ((z @ components.T) * (asarray(gains) - tail)) @ components
+    return tail * z + ((z @ components.T) * (gains - tail)) @ components
 
 
 def row_standardized(z):
@@ -22,8 +21,35 @@ def row_standardized(z):
     return z / ((z * z).mean(axis=1, keepdims=True) + _SMALLEST_NORM) ** 0.5
 
 
+def float_types(dtype):
+    """numpy types in which raw rows of ``dtype`` are scaled, and which the result has.
+
+    Long integers, time stamps say, lose their last digits in float32: the offset is taken off before.
+    """
+    exact = np.float64 if dtype.kind in "iuf" and dtype.itemsize >= 4 and dtype != np.float32 else np.float32
+    return np.dtype(exact), np.dtype(np.float64 if dtype == np.float64 else np.float32)
+
+
+class AfterScaling:
+    """``W norm(z)``: what is the same for numpy arrays and torch tensors, whichever ``components`` and ``gains`` are."""
+
+    def after_scaling(self, z):
+        """The row norm and the whitening of scaled rows."""
+        return self._whiten(row_standardized(z) if self.row_norm else z)
+
+    def project(self, z):
+        """``apply(invert(z))``, differentiable."""
+        return self._whiten(row_standardized(self._unwhiten(z))) if self.row_norm else z
+
+    def _whiten(self, z):
+        return low_rank_scaling(z, self.components, self.gains, self.tail) if len(self.gains) else z
+
+    def _unwhiten(self, z):
+        return low_rank_scaling(z, self.components, 1 / self.gains, 1 / self.tail) if len(self.gains) else z
+
+
 @dataclass(frozen=True, eq=False)
-class Preprocessing:
+class Preprocessing(AfterScaling):
     """``z = W norm((x - offset) / scale)`` with ``W`` a truncated whitening; every part but the first may be absent.
 
     Parameters
@@ -77,34 +103,16 @@ class Preprocessing:
 
     def apply(self, X):
         """Preprocessed rows ``(n, d)`` of raw rows; float64 stays float64, everything else becomes float32."""
-        # Long integers, time stamps say, lose their last digits in float32: the offset is taken off before.
-        exact = np.float64 if X.dtype.kind in "iuf" and X.dtype.itemsize >= 4 and X.dtype != np.float32 else np.float32
-        dtype = np.float64 if X.dtype == np.float64 else np.float32
+        exact, dtype = float_types(X.dtype)
         z = ((X.astype(exact) - self.offset.astype(exact)) / self.scale.astype(exact)).astype(dtype, copy=False)
-        if self.row_norm:
-            z = row_standardized(z)
-        return self._whiten(z, np.asarray).astype(dtype, copy=False)
+        return self.after_scaling(z).astype(dtype, copy=False)
 
     def invert(self, Z):
         """Raw rows of preprocessed ones, in float64.
 
         With ``row_norm`` only ``apply(invert(Z)) == Z`` holds, for Z in the range of ``apply``.
         """
-        return self._unwhiten(np.asarray(Z, dtype=np.float64), np.asarray) * self.scale + self.offset
-
-    def project(self, z, asarray=np.asarray):
-        """``apply(invert(z))``, differentiable for torch tensors when ``asarray`` makes arrays of their kind."""
-        if not self.row_norm:
-            return z
-        return self._whiten(row_standardized(self._unwhiten(z, asarray)), asarray)
-
-    def _whiten(self, z, asarray):
-        return low_rank_scaling(z, self.components, self.gains, self.tail, asarray) if len(self.gains) else z
-
-    def _unwhiten(self, z, asarray):
-        if not len(self.gains):
-            return z
-        return low_rank_scaling(z, self.components, 1 / self.gains, 1 / self.tail, asarray)
+        return self._unwhiten(np.asarray(Z, dtype=np.float64)) * self.scale + self.offset
 
     def __eq__(self, other):
         if not isinstance(other, Preprocessing):

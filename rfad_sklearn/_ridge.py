@@ -24,9 +24,11 @@ def regularised(kernel, reg):
     return shifted
 
 
-def cholesky(matrix, reg):
-    """Cholesky factor with an error that says what to do."""
+def cholesky(matrix, reg, *, check=True):
+    """Cholesky factor with an error that says what to do; with ``check=False`` NaN in its place, and no wait for the device."""
     factor, info = torch.linalg.cholesky_ex(matrix)
+    if not check:
+        return factor.where(info == 0, torch.nan)
     if bool(info.any()) or not bool(torch.isfinite(factor.diagonal()).all()):
         state = "not finite" if not bool(torch.isfinite(matrix).all()) else "not positive definite"
         raise SingularKernelError(
@@ -36,9 +38,9 @@ def cholesky(matrix, reg):
     return factor
 
 
-def solve_targets(kernel, targets, reg):
+def solve_targets(kernel, targets, reg, *, check=True):
     """Dual coefficients ``(K + reg tr(K)/n I)^-1 Y``, float64, differentiable."""
-    factor = cholesky(regularised(kernel, reg), reg)
+    factor = cholesky(regularised(kernel, reg), reg, check=check)
     return torch.cholesky_solve(targets.double(), factor)
 
 
@@ -77,7 +79,8 @@ def fit_platt_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
     -------
     float
     """
-    scores = scores.detach().double()
+    # On the CPU: every Newton step is read.
+    scores, labels = scores.detach().double().cpu(), labels.cpu()
     smoothing = 1 / (len(scores) + 2)
     picked = (1 - smoothing) * scores.gather(1, labels[:, None]).squeeze(1) + smoothing * scores.mean(1)
     low, high = math.log(floor), math.log(ceiling)

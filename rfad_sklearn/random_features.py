@@ -4,6 +4,7 @@ Everything here is torch. Inputs are preprocessed: rows ``(n, d)`` for an ``MLP`
 ``ConvNet``.
 """
 
+import functools
 import math
 
 import torch
@@ -12,10 +13,12 @@ from torch.utils.checkpoint import checkpoint
 
 from ._specs import MLP
 
-# Images per pass without gradient: small enough for the activations of one block to stay in the cache.
+# Images per pass without gradient on a CPU: small enough for the activations of one block to stay in the cache.
 _CHUNK = 64
-# Above this fan-in of a 3x3 patch (3 channels have 27) a convolution is as fast as the patch product.
-_PATCH_FAN_IN = 64
+# On a GPU: enough to fill it.
+_CUDA_CHUNK = 1024
+# Above this fan-in of a 4x4 window (3 channels have 48) a convolution is as fast as the window product.
+_WINDOW_FAN_IN = 64
 
 
 def draw_network(spec, shape, seed, *, device="cpu", dtype=torch.float32):
@@ -60,52 +63,97 @@ def cpu_networks(spec, shape, seeds, device, dtype):
     ]
 
 
-def _patches(x):
-    """3x3 patches of ``(n, H, W, C)`` for each of the four places in a 2x2 pooling window: ``(4, n, H//2, W//2, 9 C)``."""
-    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    windows = F.pad(x, (0, 0, 1, 1, 1, 1)).unfold(1, 3, 1).unfold(2, 3, 1)
-    places = [windows[:, a:height:2, b:width:2].flatten(3) for a in (0, 1) for b in (0, 1)]
-    return torch.stack(places)
+def _takes_windows(spec, channels):
+    return spec.pooling == "avg" and 16 * channels <= _WINDOW_FAN_IN
 
 
-def _patch_block(patches, weight, bias):
-    """First convolution, ReLU and pooling as one sum of four patch products: no full-size map is ever stored."""
-    flat = patches.flatten(1, 3)
-    matrix = weight.flatten(1).T
-    pooled = torch.addmm(bias, flat[0], matrix).relu_()
-    for place in flat[1:]:
-        pooled = pooled + torch.addmm(bias, place, matrix).relu_()
-    return (0.25 * pooled).view(*patches.shape[1:4], -1).permute(0, 3, 1, 2)
+def _windows(x):
+    """4x4 windows of ``(n, H, W, C)``, one for each 2x2 pooling window: ``(n, H // 2, W // 2, 16 C)``."""
+    height, width = x.shape[1] // 2, x.shape[2] // 2
+    windows = F.pad(x, (0, 0, 1, 1, 1, 1)).unfold(1, 4, 2)[:, :height].unfold(2, 4, 2)[:, :, :width]
+    return windows.permute(0, 1, 2, 4, 5, 3).flatten(3)
 
 
-def _conv_block(spec, x, weight, bias):
-    x = F.conv2d(x, weight, bias, padding=1).relu()
+def _window_weights(weight, bias, n_networks):
+    """The 3x3 convolutions at the four places of a pooling window: a matrix ``(16 C, n_networks * 4 * width)`` and its bias."""
+    kernel = weight.unflatten(0, (n_networks, -1)).permute(3, 4, 2, 0, 1)
+    channels, width = kernel.shape[2], kernel.shape[4]
+    matrix = weight.new_zeros((4, 4, channels, n_networks, 2, 2, width))
+    for a in (0, 1):
+        for b in (0, 1):
+            matrix[a : a + 3, b : b + 3, :, :, a, b] = kernel
+    return matrix.view(16 * channels, -1), bias.view(n_networks, 1, width).expand(-1, 4, -1).flatten()
+
+
+class _WindowProduct(torch.autograd.Function):
+    """First convolution, ReLU and average pooling as one matrix product; gradient to the windows only."""
+
+    @staticmethod
+    def forward(ctx, windows, matrix, bias, width):
+        places = torch.addmm(bias, windows, matrix).relu_().view(-1, 4, width)
+        ctx.save_for_backward(matrix, places)
+        # torch's pooling is several times faster than its mean over so short an axis.
+        pooled = F.avg_pool2d(places[None].permute(0, 3, 1, 2), (1, 4))
+        return pooled.permute(0, 2, 3, 1).reshape(windows.shape[0], -1)
+
+    @staticmethod
+    def backward(ctx, grad):
+        matrix, places = ctx.saved_tensors
+        # What autograd calls for a ReLU: far faster than a mask and a product in bfloat16.
+        grad = torch.ops.aten.threshold_backward((0.25 * grad).view(-1, 1, places.shape[2]).expand_as(places), places, 0)
+        return grad.view(-1, matrix.shape[1]) @ matrix.T, None, None, None
+
+
+def _conv_block(spec, x, weight, bias, groups):
+    x = F.conv2d(x, weight, bias, padding=1, groups=groups).relu_()
     return F.avg_pool2d(x, 2) if spec.pooling == "avg" else x
 
 
 def _convnet_inputs(spec, x):
-    """What the first block reads: patches where they pay, else the image, channels first in channels-last memory."""
-    if spec.pooling == "avg" and 9 * x.shape[-1] <= _PATCH_FAN_IN:
-        return _patches(x)
-    return x.permute(0, 3, 1, 2)
+    """What the first block reads: windows where they pay, else the image, channels first in channels-last memory."""
+    return _windows(x) if _takes_windows(spec, x.shape[-1]) else x.permute(0, 3, 1, 2)
 
 
-def _convnet_forward(spec, network, inputs):
-    first, *others = network
-    x = _patch_block(inputs, *first) if inputs.dim() == 5 else _conv_block(spec, inputs, *first)
+def _convnet_forward(spec, layers, n_networks, inputs):
+    (weight, bias), *others = layers
+    if _takes_windows(spec, weight.shape[1]):
+        matrix, bias = _window_weights(weight, bias, n_networks)
+        x = _WindowProduct.apply(inputs.flatten(0, 2), matrix, bias, weight.shape[0] // n_networks)
+        x = x.view(*inputs.shape[:3], -1).permute(0, 3, 1, 2)
+    else:
+        x = _conv_block(spec, inputs, weight, bias, 1)
     for weight, bias in others:
-        x = _conv_block(spec, x, weight, bias)
-    x = x.permute(0, 2, 3, 1)
-    return x.mean((1, 2)) if spec.readout == "mean" else x.flatten(1)
+        x = _conv_block(spec, x, weight, bias, n_networks)
+    x = x.permute(0, 2, 3, 1).unflatten(3, (n_networks, -1))
+    return x.mean((1, 2)) if spec.readout == "mean" else x.permute(0, 3, 1, 2, 4).flatten(2)
 
 
-def _mlp_forward(spec, network, x):
-    for weight, bias in network:
-        x = torch.addmm(bias, x, weight.T).relu()
-    return x
+def _mlp_forward(spec, layers, n_networks, x):
+    (weight, bias), *others = layers
+    x = torch.addmm(bias, x, weight.T).relu_().unflatten(1, (n_networks, -1)).transpose(0, 1)
+    for weight, bias in others:
+        matrices = weight.unflatten(0, (n_networks, -1)).transpose(1, 2)
+        x = torch.baddbmm(bias.view(n_networks, 1, -1), x, matrices).relu_()
+    return x.transpose(0, 1)
 
 
-def network_features(spec, networks, x, *, recompute=False):
+def _concatenated(networks):
+    """One network of all their channels: each layer's weights and biases, one after the other."""
+    return [tuple(torch.cat(parts) for parts in zip(*layer, strict=True)) for layer in zip(*networks, strict=True)]
+
+
+def _passes(spec, networks, x, forward, batched):
+    """Activations ``(n, k, n_features)`` of all k networks in one call a layer, or of each network with k = 1."""
+    dtype = networks[0][0][0].dtype
+    inputs = x.to(dtype) if isinstance(spec, MLP) else _convnet_inputs(spec, x.to(dtype))
+    if batched or (batched is None and x.is_cuda):
+        yield forward(spec, _concatenated(networks), len(networks), inputs)
+        return
+    for network in networks:
+        yield forward(spec, network, 1, inputs)
+
+
+def network_features(spec, networks, x, *, recompute=False, batched=None):
     """Last hidden activations of each network, with gradient to ``x``.
 
     Parameters
@@ -117,38 +165,41 @@ def network_features(spec, networks, x, *, recompute=False):
     recompute : bool, default=False
         Do not keep the activations for the backward pass but compute them a second time: half as fast again, memory of one
         network.
+    batched : bool, optional
+        All networks in one call a layer, in place of one network after the other. By default on GPUs, where the number of calls is
+        what costs; on a CPU the activations of one network stay in the cache.
 
     Returns
     -------
-    list of tensors of shape (n, n_features)
+    tensor of shape (n, n_networks, n_features)
         Not normalised; in the dtype of the networks.
     """
-    dtype = networks[0][0][0].dtype
-    is_mlp = isinstance(spec, MLP)
-    forward = _mlp_forward if is_mlp else _convnet_forward
-    inputs = x.to(dtype) if is_mlp else _convnet_inputs(spec, x.to(dtype))
+    forward = _mlp_forward if isinstance(spec, MLP) else _convnet_forward
     if recompute and torch.is_grad_enabled():
-        return [checkpoint(forward, spec, network, inputs, use_reentrant=False, preserve_rng_state=False) for network in networks]
-    return [forward(spec, network, inputs) for network in networks]
+        forward = functools.partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
+    return torch.cat(list(_passes(spec, networks, x, forward, batched)), dim=1)
 
 
 @torch.no_grad()
-def cached_features(spec, networks, x, *, out=None):
+def cached_features(spec, networks, x, *, dtype=None, out=None, batched=None):
     """Activations of many rows without gradient, in cache-sized chunks.
 
     Returns
     -------
     tensor of shape (n, n_networks, n_features)
-        ``out`` when given; float64 for float64 networks, else float32.
+        ``out`` when given; else of type ``dtype``, by default float64 for float64 networks and float32 for all others.
     """
+    is_mlp = isinstance(spec, MLP)
     if out is None:
         shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
-        out = torch.empty(shape, dtype=wide_dtype(networks), device=x.device)
-    chunk = 16 * _CHUNK if isinstance(spec, MLP) else _CHUNK
+        out = torch.empty(shape, dtype=dtype or wide_dtype(networks), device=x.device)
+    chunk = (16 if is_mlp else 1) * (_CUDA_CHUNK if x.is_cuda else _CHUNK)
+    forward = _mlp_forward if is_mlp else _convnet_forward
     for start in range(0, x.shape[0], chunk):
-        rows = slice(start, start + chunk)
-        for slot, features in enumerate(network_features(spec, networks, x[rows])):
-            out[rows, slot] = features
+        rows, slot = slice(start, start + chunk), 0
+        for features in _passes(spec, networks, x[rows], forward, batched):
+            out[rows, slot : slot + features.shape[1]] = features
+            slot += features.shape[1]
     return out
 
 
@@ -181,7 +232,7 @@ def linear_in_features(spec, networks, read, n, weights, *, block=64):
     for start in range(0, n, block):
         x = read(start, min(start + block, n))
         padding = x.new_zeros((block - x.shape[0], *x.shape[1:]))
-        features = torch.cat(network_features(spec, networks, torch.cat([x, padding])), dim=1).double()
+        features = network_features(spec, networks, torch.cat([x, padding])).flatten(1).double()
         out[start : start + block] = torch.addmm(weights[-1], features, weights[:-1]).cpu()[: n - start]
     return out
 
@@ -193,6 +244,7 @@ def feature_scales(spec, n_features):
 
 def kernel_product(spec, first, second):
     """``sigma_w^2 <phi, phi'> + sigma_b^2``: the NNGP estimate for activations of shape ``(n, n_networks, n_features)``."""
-    first, second = first.flatten(1), second.flatten(1)
+    dtype = torch.promote_types(first.dtype, second.dtype)
+    first, second = first.flatten(1).to(dtype), second.flatten(1).to(dtype)
     scale, constant = feature_scales(spec, first.shape[1])
     return scale**2 * (first @ second.T) + constant**2

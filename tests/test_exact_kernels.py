@@ -294,7 +294,7 @@ def relative_errors(spec, shape, n_networks):
     exact = exact_kernel(spec, x.double())[0, 1]
     estimates = []
     for seed in range(n_networks):
-        features = network_features(spec, [draw_network(spec, shape, seed)], x)[0][:, None]
+        features = network_features(spec, [draw_network(spec, shape, seed)], x)
         estimates.append(kernel_product(spec, features, features)[0, 1])
     return torch.stack(estimates).double() / exact - 1
 

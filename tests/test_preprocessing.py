@@ -8,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from rfad_sklearn import ChannelStandardizer, InstanceNormalizer, NNGPKernelRidge, RegularizedZCA, RFADDistiller
 from rfad_sklearn._preprocess import Preprocessing
+from rfad_sklearn._resident import DevicePreprocessing
 from rfad_sklearn.preprocessing import fit_preprocessing, standardizing_value, whitening_value
 
 
@@ -85,8 +86,9 @@ def test_projection_is_transform_of_inverse_for_any_row_and_has_a_gradient(colou
     value = InstanceNormalizer(zca_reg=0.1).fit(colour).value_
     z = rng.normal(size=(3, 108))
     assert_allclose(value.project(z), value.apply(value.invert(z)), atol=1e-4)
-    as_tensor = lambda array: torch.tensor(array, dtype=torch.float64)  # noqa: E731
-    assert torch.autograd.gradcheck(lambda t: value.project(t, as_tensor), torch.tensor(z[:1]).requires_grad_())
+    on_device = DevicePreprocessing(value, "cpu", torch.float64)
+    assert_allclose(on_device.project(torch.tensor(z)), value.project(z), atol=1e-9)
+    assert torch.autograd.gradcheck(on_device.project, torch.tensor(z[:1]).requires_grad_())
 
 
 def test_float_types_are_kept(colour):

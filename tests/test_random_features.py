@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from rfad_sklearn import MLP, ConvNet
 from rfad_sklearn._exact_kernels import exact_kernel
 from rfad_sklearn.random_features import (
-    _patches,
+    _windows,
     cached_features,
     cpu_networks,
     draw_network,
@@ -50,7 +50,7 @@ def inputs(shape, n=5, seed=0):
 def test_fast_path_equals_the_naive_network(spec, shape):
     network = draw_network(spec, shape, 0, dtype=torch.float64)
     x = inputs(shape)
-    fast = network_features(spec, [network], x)[0]
+    fast = network_features(spec, [network], x)[:, 0]
     assert fast.shape == (5, spec.n_features(shape))
     torch.testing.assert_close(fast, naive_features(spec, network, x))
 
@@ -61,7 +61,7 @@ def test_gradient_of_the_fast_path(spec, shape, recompute):
     network = draw_network(spec, shape, 0, dtype=torch.float64)
     x = inputs(shape).requires_grad_()
     upstream = torch.randn(5, spec.n_features(shape), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    (fast,) = torch.autograd.grad((network_features(spec, [network], x, recompute=recompute)[0] * upstream).sum(), x)
+    (fast,) = torch.autograd.grad((network_features(spec, [network], x, recompute=recompute)[:, 0] * upstream).sum(), x)
     (naive,) = torch.autograd.grad((naive_features(spec, network, x) * upstream).sum(), x)
     torch.testing.assert_close(fast, naive)
 
@@ -71,7 +71,7 @@ def test_gradcheck_through_the_kernel():
     network = draw_network(spec, shape, 0, dtype=torch.float64)
 
     def kernel(x):
-        features = torch.stack(network_features(spec, [network], x), 1)
+        features = network_features(spec, [network], x)
         return kernel_product(spec, features, features)
 
     assert torch.autograd.gradcheck(kernel, inputs(shape, 3).requires_grad_())
@@ -164,8 +164,24 @@ def test_feature_scales_agree_with_the_kernel():
     torch.testing.assert_close(flat @ flat.T, kernel_product(spec, features, features))
 
 
-def test_patches_drop_the_odd_row_and_column():
-    assert _patches(inputs((7, 5, 2), 3)).shape == (4, 3, 3, 2, 18)
+def test_windows_drop_the_odd_row_and_column():
+    assert _windows(inputs((7, 5, 2), 3)).shape == (3, 3, 2, 32)
+
+
+@pytest.mark.parametrize(("spec", "shape"), SPECS)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_all_networks_in_one_call_give_what_each_gives_alone(spec, shape, recompute):
+    """What a GPU does, on the CPU."""
+    networks = [draw_network(spec, shape, seed, dtype=torch.float64) for seed in range(3)]
+    x = inputs(shape).requires_grad_()
+    upstream = torch.randn(5, 3, spec.n_features(shape), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    values, gradients = [], []
+    for batched in (False, True):
+        values.append(network_features(spec, networks, x, recompute=recompute, batched=batched))
+        gradients.append(torch.autograd.grad((values[-1] * upstream).sum(), x)[0])
+    torch.testing.assert_close(values[1], values[0])
+    torch.testing.assert_close(gradients[1], gradients[0])
+    torch.testing.assert_close(cached_features(spec, networks, x.detach(), batched=True), values[0].detach())
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFit
 import rfad_sklearn
 from rfad_sklearn import MLP, ConvNet, DistillationState, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._distillation import _Run
+from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective
+from rfad_sklearn.distillers._problem import prepare
+from rfad_sklearn.random_features import cached_features
 from tests.conftest import FAST
 
 
@@ -159,16 +163,17 @@ def test_held_out_rows_are_never_trained_on(digits):
     seen, original = set(), rfad_sklearn.distillers.rfad.RandomFeatureObjective
 
     class Spy(original):
-        def _read(self, rows):
+        def _next_rows(self):
+            rows = super()._next_rows()
             seen.update(rows.tolist())
-            return super()._read(rows)
+            return rows
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rfad_sklearn.distillers.rfad.RandomFeatureObjective", Spy)
         patch.setattr(Spy, "_draw_validation", lambda self: None)
         patch.setattr(Spy, "validate", lambda self, variables: (0.0, 0.0))
         patch.setattr(Spy, "fit_scale", lambda self, variables, held_out=False: 1.0)
-        make(validation_fraction=0.25, max_iter=30, batch_size=50, n_iter_no_change=100).fit(X, y)
+        make(validation_fraction=0.25, max_iter=30, batch_size=50, refresh_every=2, n_iter_no_change=100).fit(X, y)
     n_held_out = round(0.25 * len(X))
     assert len(seen) <= len(X) - n_held_out + 1
     assert len(seen) > 0.5 * len(X)
@@ -249,25 +254,40 @@ def test_instance_norm_is_part_of_the_loss(digits):
 
 def test_the_pool_is_refreshed(digits):
     X, _, y, _ = digits
-    from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective
-    from rfad_sklearn.distillers._problem import prepare
-    from rfad_sklearn.random_features import cached_features
-
     problem = prepare(make(), X, y, 0)
-    config = PoolConfig(batch_size=32, reg=5e-3, loss="platt", n_networks=4, network_life=8, row_life=4, n_eval_networks=2)
+    config = PoolConfig(batch_size=32, reg=5e-3, loss="platt", n_networks=4, pool_size=2, refresh_every=3, n_eval_networks=2)
     objective = RandomFeatureObjective(
         problem.spec, problem.training_data(), config, generator=torch.Generator(), device="cpu", dtype=torch.float32
     )
-    networks, rows = list(objective.networks), objective.rows.clone()
-    for _ in range(2):
+    pools = []
+    for _ in range(12):
+        pools.append(list(objective.groups))
+        assert any(objective.group is group for group in objective.groups)
         objective.after_step()
-    assert sum(a is b for a, b in zip(objective.networks, networks, strict=True)) == 3
-    assert (objective.rows == rows).sum() == 16
-    for _ in range(6):
+    assert [len(pool) for pool in pools] == 3 * [1] + 9 * [2]
+    renewed = [pools[k + 1][slot] is not pools[k][slot] for k in range(3, 11) for slot in (0, 1)]
+    # After step 6 the first slot, after step 9 the second.
+    assert [k for k, new in enumerate(renewed) if new] == [2 * 2, 2 * 5 + 1]
+    seen = [id(layer) for group in {id(g): g for pool in pools for g in pool}.values() for layer in group.networks]
+    assert len(set(seen)) == 4 * 4
+
+
+def test_cached_activations_belong_to_the_rows_of_their_group(digits):
+    X, _, y, _ = digits
+    reads = []
+    problem = prepare(make(), X, y, 0)
+    data = problem.training_data()
+    watched = replace(data, read=lambda rows: reads.append(rows) or data.read(rows), validation=data.validation[:0])
+    config = PoolConfig(batch_size=32, reg=5e-3, loss="platt", n_networks=2, pool_size=2, refresh_every=1, n_eval_networks=2)
+    objective = RandomFeatureObjective(
+        problem.spec, watched, config, generator=torch.Generator(), device="cpu", dtype=torch.float32
+    )
+    for _ in range(4):
         objective.after_step()
-    assert not any(a is b for a, b in zip(objective.networks, networks, strict=True))
-    fresh = cached_features(problem.spec, objective.networks, objective._read(objective.rows))
-    torch.testing.assert_close(objective.cache, fresh)
+    for group, rows in zip(objective.groups, (reads[4], reads[3]), strict=True):
+        torch.testing.assert_close(group.features, cached_features(problem.spec, group.networks, data.read(rows)))
+        assert torch.equal(group.labels, data.labels[rows])
+        torch.testing.assert_close(group.targets, data.targets[rows])
 
 
 def test_recomputing_activations_changes_nothing_but_memory(digits, monkeypatch):

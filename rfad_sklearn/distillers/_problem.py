@@ -8,6 +8,7 @@ import torch
 from .._device import resolve_device, resolve_dtype
 from .._inputs import RowSubset, as_rows, check_labels, check_rows, resolve_image_shape
 from .._objectives import TrainingData, centred_one_hot
+from .._resident import DevicePreprocessing, ResidentRows, can_reside
 from .._selection import initial_rows, items_per_class, split_holdout
 from .._specs import ConvNet, resolve_spec
 from ..preprocessing import fit_preprocessing
@@ -60,21 +61,25 @@ class Problem:
         """Differentiable ``transform(inverse_transform(x))`` of network inputs, or None where it changes nothing."""
         if not self.preprocessing.row_norm:
             return None
-
-        def project(x):
-            as_tensor = lambda array: torch.tensor(array, dtype=x.dtype, device=x.device)  # noqa: E731
-            return self.preprocessing.project(x.flatten(1), as_tensor).reshape(x.shape)
-
-        return project
+        on_device = DevicePreprocessing(
+            self.preprocessing, self.device, torch.float64 if self.dtype == torch.float64 else torch.float32
+        )
+        return lambda x: on_device.project(x.flatten(1)).reshape(x.shape)
 
     def training_data(self):
         """What an objective needs to draw its batches."""
         codes = torch.from_numpy(self.codes.astype(np.int64))
         shape = tuple(self.shape)
+        if self.device.type == "cuda" and can_reside(self.rows, self.preprocessing):
+            dtype = torch.promote_types(self.dtype, torch.float32)
+            resident = ResidentRows(self.rows, self.preprocessing, self.device)
+            read = lambda indices: resident.read(indices).to(dtype)  # noqa: E731
+        else:
+            read = lambda indices: torch.from_numpy(self.read(indices)).to(self.device)  # noqa: E731
         return TrainingData(
-            read=lambda indices: torch.from_numpy(self.read(indices)).reshape(-1, *shape),
-            labels=codes,
-            targets=centred_one_hot(codes, len(self.classes)),
+            read=lambda indices: read(indices).reshape(-1, *shape),
+            labels=codes.to(self.device),
+            targets=centred_one_hot(codes, len(self.classes)).to(self.device),
             train=torch.from_numpy(self.train),
             validation=torch.from_numpy(self.validation),
             shape=shape,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from numbers import Integral
 
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._objectives import PoolConfig, RandomFeatureObjective
 from .._ridge import inverse_square_root
@@ -17,8 +17,10 @@ __all__ = ["RFADDistiller"]
 
 # Channels of the training networks with architecture="auto": in the same time, more steps are worth more than wider networks.
 _TRAINING_WIDTH = 64
-# Bounds of the number of steps that networks and rows stay in the pool. Too long, and the coreset fits its networks.
-_LIFE = (4.0, 32.0)
+# Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
+_REFRESH = (4, 32)
+# Cached activations of a pool: 512 MB.
+_POOL_BYTES = 2**29
 
 
 class RFADDistiller(BaseDistiller):
@@ -59,6 +61,13 @@ class RFADDistiller(BaseDistiller):
         channel of images, per column of tables. "zca": regularised whitening. A transformer needs ``inverse_transform``.
     batch_size : int, default=1024
         Training rows per step.
+    pool_size : int, default=32
+        The pool holds this many groups of ``n_networks`` networks and ``batch_size`` training rows, with the rows' activations cached;
+        fewer where these would take more than 512 MB. Each step uses one group at random.
+    refresh_every : int or "auto", default="auto"
+        Steps after which a new group takes the place of the oldest. "auto": ``batch_size / n_items``, at least 4 and at most 32, so
+        that refreshing costs about as much as the coreset's own passes. ``pool_size=1, refresh_every=1`` is the algorithm of
+        the paper: new networks and rows at every step.
     learning_rate : float, default=0.03
         Step size of Adam in preprocessed units; decays linearly to zero over the budget.
     max_iter : int, default=None
@@ -141,6 +150,8 @@ class RFADDistiller(BaseDistiller):
         **BaseDistiller._parameter_constraints,
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "width": [None, Interval(Integral, 1, None, closed="left")],
+        "pool_size": [Interval(Integral, 1, None, closed="left")],
+        "refresh_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -158,6 +169,8 @@ class RFADDistiller(BaseDistiller):
         init="random",
         preprocessing="auto",
         batch_size=1024,
+        pool_size=32,
+        refresh_every="auto",
         learning_rate=0.03,
         max_iter=None,
         max_time=None,
@@ -184,6 +197,8 @@ class RFADDistiller(BaseDistiller):
         self.init = init
         self.preprocessing = preprocessing
         self.batch_size = batch_size
+        self.pool_size = pool_size
+        self.refresh_every = refresh_every
         self.learning_rate = learning_rate
         self.max_iter = max_iter
         self.max_time = max_time
@@ -199,29 +214,35 @@ class RFADDistiller(BaseDistiller):
         self.dtype = dtype
 
     def _make_objective(self, problem, generator):
-        # Refreshing the pool costs about batch_size / life per step and network, the coreset's own pass its number of items.
-        life = min(max(self.batch_size / problem.per_class.sum(), _LIFE[0]), _LIFE[1])
-        config = PoolConfig(
-            n_networks=self.n_networks,
-            batch_size=self.batch_size,
-            reg=self.reg,
-            loss=self.loss,
-            network_life=life,
-            row_life=life,
-            n_eval_networks=N_EVAL_NETWORKS,
-        )
         spec = problem.spec
         if self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet):
             spec = replace(spec, width=_TRAINING_WIDTH)
+        data = problem.training_data()
         return RandomFeatureObjective(
             spec,
-            problem.training_data(),
-            config,
+            data,
+            self._pool_config(problem, spec),
             generator=generator,
             device=problem.device,
             dtype=problem.dtype,
             project=problem.project,
             eval_spec=problem.spec,
+        )
+
+    def _pool_config(self, problem, spec):
+        every = self.refresh_every
+        if isinstance(every, str):
+            every = min(max(self.batch_size // problem.per_class.sum(), _REFRESH[0]), _REFRESH[1])
+        n_rows = min(self.batch_size, len(problem.train))
+        group_bytes = n_rows * self.n_networks * spec.n_features(problem.shape) * problem.dtype.itemsize
+        return PoolConfig(
+            batch_size=self.batch_size,
+            reg=self.reg,
+            loss=self.loss,
+            n_networks=self.n_networks,
+            pool_size=max(min(self.pool_size, _POOL_BYTES // group_bytes), 1),
+            refresh_every=int(every),
+            n_eval_networks=N_EVAL_NETWORKS,
         )
 
     def _transform_model(self, inputs):
