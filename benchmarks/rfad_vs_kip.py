@@ -9,53 +9,25 @@ cost per pair; for |B| = 5120 it is extrapolated: pairs = |B| |S| + |S| (|S| + 1
 
 import argparse
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
 from _common import machine
+from _steps import Engine, noise, start
 
 from rfad_sklearn import ConvNet
 from rfad_sklearn._device import resolve_dtype
 from rfad_sklearn._exact_kernels import exact_kernel
-from rfad_sklearn._objectives import (
-    ExactKernelObjective,
-    PoolConfig,
-    RandomFeatureObjective,
-    RidgeConfig,
-    TrainingData,
-    centred_one_hot,
-)
+from rfad_sklearn._objectives import ExactKernelObjective, RidgeConfig
+from rfad_sklearn.distillers.rfad import automatic_refresh
 
 SHAPE = (28, 28, 1)
 
 
-def training_data(n):
-    """Noise in the shape of Fashion-MNIST: the time of a step does not depend on the values."""
-    generator = torch.Generator().manual_seed(0)
-    images, labels = torch.randn((n, *SHAPE), generator=generator), torch.arange(n) % 10
-    return TrainingData(
-        read=lambda rows: images[rows],
-        labels=labels,
-        targets=centred_one_hot(labels, 10),
-        train=torch.arange(n),
-        validation=torch.empty(0, dtype=torch.long),
-        shape=SHAPE,
-    )
-
-
-def variables(n_items):
-    """Items, targets and scale."""
-    generator = torch.Generator().manual_seed(1)
-    return {
-        "X": torch.randn((n_items, *SHAPE), generator=generator).requires_grad_(),
-        "targets": centred_one_hot(torch.arange(n_items) % 10, 10),
-        "log_scale": torch.zeros((), requires_grad=True),
-    }
-
-
 def seconds_per_step(objective, n_items, steps):
     """Mean over the steps, for a pool is refreshed at some steps only, and half of the range; one step before to warm up."""
-    values, times = variables(n_items), []
+    values, times = start(SHAPE, n_items, "cpu"), []
     for _ in range(steps + 1):
         begin = time.perf_counter()
         objective.loss(values).backward()
@@ -64,13 +36,11 @@ def seconds_per_step(objective, n_items, steps):
     return float(np.mean(times[1:])), (max(times[1:]) - min(times[1:])) / 2
 
 
-def rfad(data, batch_size, width, life, dtype):
-    """The objective of RFAD; life 1 is fresh networks and rows at every step."""
-    config = PoolConfig(
-        batch_size=batch_size, reg=5e-3, loss="platt", n_networks=8, network_life=life, row_life=life, n_eval_networks=1
-    )
-    generator = torch.Generator().manual_seed(0)
-    return RandomFeatureObjective(ConvNet(width=width), data, config, generator=generator, device=torch.device("cpu"), dtype=dtype)
+def rfad(batch_size, width, every, n_items):
+    """The objective of RFAD; a refresh at every step is fresh networks and rows at every step."""
+    engine = Engine(SHAPE, n_items, n_networks=8, width=width, n_rows=batch_size, refresh_every=every)
+    engine.objective.config = replace(engine.objective.config, refresh_every=every)
+    return engine.objective
 
 
 def kip(data, batch_size):
@@ -107,7 +77,7 @@ def main():
     args = parser.parse_args()
     print(machine())
     dtype = resolve_dtype("auto", torch.device("cpu"), reduced=True)
-    data = training_data(3 * args.rows)
+    data = noise(SHAPE, 3 * args.rows, "cpu")
     per_pair = {n: seconds_per_pair(max(4096 // n, 16), n) for n in args.items}
     for n, cost in per_pair.items():
         print(f"KIP, |S| = {n}: {1e3 * cost:.2f} ms/pair forward and backward, on {max(4096 // n, 16) * n} pairs", flush=True)
@@ -120,15 +90,15 @@ def main():
                 flush=True,
             )
     print(f"\n|B| = {args.rows}; RFAD in {str(dtype).removeprefix('torch.')}; KIP extrapolated")
-    print("| items | RFAD, fresh 8 x 256 | RFAD, pool of 8 x 64, life 32 | KIP (NTK) | KIP / fresh | KIP / pool |")
+    print("| items | RFAD, fresh 8 x 256 | RFAD, pool of 8 x 64 | KIP (NTK) | KIP / fresh | KIP / pool |")
     print("| --- | --- | --- | --- | --- | --- |")
     for n in args.items:
-        fresh, fresh_spread = seconds_per_step(rfad(data, args.rows, 256, 1, dtype), n, args.steps)
-        life = min(max(args.rows / n, 4), 32)
-        pool, pool_spread = seconds_per_step(rfad(data, args.rows, 64, life, dtype), n, 32 * args.steps)
+        fresh, fresh_spread = seconds_per_step(rfad(args.rows, 256, 1, n), n, args.steps)
+        every = automatic_refresh(args.rows, n)
+        pool, pool_spread = seconds_per_step(rfad(args.rows, 64, every, n), n, every * args.steps)
         slow = per_pair[n] * n_pairs(args.rows, n)
         print(
-            f"| {n} | {fresh:.1f} +- {fresh_spread:.1f} s | {pool:.2f} +- {pool_spread:.2f} s (life {life:.0f}) | {slow:.0f} s | "
+            f"| {n} | {fresh:.1f} +- {fresh_spread:.1f} s | {pool:.2f} +- {pool_spread:.2f} s (refreshed every {every} steps) | {slow:.0f} s | "
             f"{slow / fresh:.0f} x | {slow / pool:.0f} x |",
             flush=True,
         )

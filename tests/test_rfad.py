@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import rfad_sklearn
 from rfad_sklearn import MLP, ConvNet, DistillationState, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._distillation import _Run
 from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective
 from rfad_sklearn.distillers._problem import prepare
+from rfad_sklearn.distillers.rfad import automatic_refresh
 from rfad_sklearn.random_features import cached_features
 from tests.conftest import FAST
 
@@ -288,6 +290,44 @@ def test_cached_activations_belong_to_the_rows_of_their_group(digits):
         torch.testing.assert_close(group.features, cached_features(problem.spec, group.networks, data.read(rows)))
         assert torch.equal(group.labels, data.labels[rows])
         torch.testing.assert_close(group.targets, data.targets[rows])
+
+
+def test_a_pool_of_large_features_holds_fewer_groups(digits, monkeypatch):
+    X, _, y, _ = digits
+    distiller = make(batch_size=64, n_networks=3, dtype="float32")
+    problem = prepare(distiller, X, y, 0)
+    config = distiller._pool_config(problem, problem.spec)
+    assert config.pool_size == 32
+    one_group = 64 * 3 * problem.spec.n_features(problem.shape) * 4
+    monkeypatch.setattr("rfad_sklearn.distillers.rfad._POOL_BYTES", 5 * one_group)
+    assert distiller._pool_config(problem, problem.spec).pool_size == 5
+    monkeypatch.setattr("rfad_sklearn.distillers.rfad._POOL_BYTES", 1)
+    assert distiller._pool_config(problem, problem.spec).pool_size == 1
+
+
+@pytest.mark.parametrize(("n_items", "every"), [(1, 32), (10, 32), (100, 10), (1000, 4)])
+def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
+    assert automatic_refresh(1024, n_items) == every
+
+
+def test_a_step_never_waits_for_the_device(digits):
+    """No tensor is read as a number in a step: on a GPU that would stop the host."""
+
+    class NoReading(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            assert function is not torch.ops.aten._local_scalar_dense.default
+            return function(*args, **(kwargs or {}))
+
+    X, _, y, _ = digits
+    distiller = make(refresh_every=1, pool_size=1)
+    problem = prepare(distiller, X, y, 0)
+    objective = distiller._make_objective(problem, torch.Generator().manual_seed(0))
+    run = _Run(objective, problem.initial_variables("random"), distiller._loop_config(0.0), None)
+    # Which group comes next is decided on the host, by a generator of the host; torch's Adam counts its steps there.
+    objective.after_step = run.optimizer.step = lambda: None
+    with NoReading():
+        run.step(0.0)
+    assert run.result.n_iter == 1
 
 
 def test_recomputing_activations_changes_nothing_but_memory(digits, monkeypatch):

@@ -23,6 +23,11 @@ _REFRESH = (4, 32)
 _POOL_BYTES = 2**29
 
 
+def automatic_refresh(batch_size, n_items):
+    """``refresh_every="auto"``: a refresh costs about ``batch_size`` passes, a step of the coreset three times its items."""
+    return int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
+
+
 class RFADDistiller(BaseDistiller):
     """Distil a labelled data set into a few synthetic rows per class, by random feature approximation.
 
@@ -232,7 +237,7 @@ class RFADDistiller(BaseDistiller):
     def _pool_config(self, problem, spec):
         every = self.refresh_every
         if isinstance(every, str):
-            every = min(max(self.batch_size // problem.per_class.sum(), _REFRESH[0]), _REFRESH[1])
+            every = automatic_refresh(self.batch_size, problem.per_class.sum())
         n_rows = min(self.batch_size, len(problem.train))
         group_bytes = n_rows * self.n_networks * spec.n_features(problem.shape) * problem.dtype.itemsize
         return PoolConfig(
@@ -241,7 +246,7 @@ class RFADDistiller(BaseDistiller):
             loss=self.loss,
             n_networks=self.n_networks,
             pool_size=max(min(self.pool_size, _POOL_BYTES // group_bytes), 1),
-            refresh_every=int(every),
+            refresh_every=every,
             n_eval_networks=N_EVAL_NETWORKS,
         )
 
