@@ -15,8 +15,8 @@ from ._specs import MLP
 
 # Images per pass without gradient on a CPU: small enough for the activations of one block to stay in the cache.
 _CHUNK = 64
-# On a GPU: enough to fill it.
-_CUDA_CHUNK = 1024
+# On a GPU: entries of the first maps of all networks, half a gigabyte in bfloat16.
+_CUDA_ENTRIES = 2**28
 # Above this fan-in of a 4x4 window (3 channels have 48) a convolution is as fast as the window product.
 _WINDOW_FAN_IN = 64
 
@@ -193,7 +193,9 @@ def cached_features(spec, networks, x, *, dtype=None, out=None, batched=None):
     if out is None:
         shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
         out = torch.empty(shape, dtype=dtype or wide_dtype(networks), device=x.device)
-    chunk = (16 if is_mlp else 1) * (_CUDA_CHUNK if x.is_cuda else _CHUNK)
+    chunk = 16 * _CHUNK if is_mlp else _CHUNK
+    if x.is_cuda:
+        chunk = max(_CUDA_ENTRIES // (len(networks) * spec.width * math.prod(x.shape[1:-1])), chunk)
     forward = _mlp_forward if is_mlp else _convnet_forward
     for start in range(0, x.shape[0], chunk):
         rows, slot = slice(start, start + chunk), 0
