@@ -1,7 +1,7 @@
 # make demo   distil scikit-learn's digits: accuracies, a coreset file and a picture in demo_output/
 # make test   run all tests, doctests included
 # make lint   check style
-# make gpu-tables   time steps, growth and time to accuracy on a GPU, with the torch of $(PYTHON)
+# make gpu-tables   time steps, growth and time to accuracy on a GPU, with the torch of $(PYTHON) (not of .venv, which has none for GPUs)
 # make test-oldest   run the tests with the oldest supported scikit-learn, in a second environment
 PYTHON ?= python3
 VENV := .venv
@@ -41,9 +41,9 @@ test-oldest: .venv-oldest/.stamp
 	.venv-oldest/bin/python -m pytest
 
 gpu-tables:
-	$(PYTHON) benchmarks/step_time.py --device cuda
-	$(PYTHON) benchmarks/scaling.py --device cuda
-	$(PYTHON) benchmarks/time_to_accuracy.py --device cuda --ipc 10 --minutes 10 --paper-steps 1000 --plot time_to_accuracy_gpu.png
+	PYTHONPATH=. $(PYTHON) benchmarks/step_time.py --device cuda
+	PYTHONPATH=. $(PYTHON) benchmarks/scaling.py --device cuda
+	PYTHONPATH=. $(PYTHON) benchmarks/time_to_accuracy.py --device cuda --ipc 10 --minutes 10 --paper-steps 1000 --plain-steps 3 --plot time_to_accuracy_gpu.png
 
 clean:
 	rm -rf $(VENV) .venv-oldest demo_output

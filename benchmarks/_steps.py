@@ -87,7 +87,7 @@ def stopwatch(device):
 
 @dataclass
 class Steps:
-    """Times of the parts of some steps; ``share`` of the networks were run and the parts that depend on them scaled up."""
+    """Times of the parts of some steps."""
 
     parts: dict = field(default_factory=lambda: {name: [] for name in PARTS})
 
@@ -128,6 +128,10 @@ class Plain:
             x = F.avg_pool2d(torch.relu(F.conv2d(x, weight, bias, padding=1)), 2)
         return x.flatten(1)
 
+    def warm_up(self):
+        """Choosing and loading kernels is not part of a step."""
+        self._features(self._network(), self.data.read(torch.arange(128)).requires_grad_()).sum().backward()
+
     def step(self, steps):
         """One step, its parts noted in ``steps``."""
         networks = [self._network() for _ in range(self.n_networks)]
@@ -158,7 +162,7 @@ class Engine:
     """A step of this library. The training features of a refresh are spread over the steps between two refreshes."""
 
     def __init__(self, shape, n_items, *, n_networks, width, n_rows, refresh_every, device="cpu", dtype="auto"):
-        self.device, self.refresh_every, self.n_items = torch.device(device), refresh_every, n_items
+        self.device, self.refresh_every = torch.device(device), refresh_every
         self.dtype = resolve_dtype(dtype, self.device, reduced=True)
         self.values = start(shape, n_items, device)
         config = PoolConfig(

@@ -1,7 +1,7 @@
 """Seconds per step of RFAD and of KIP (exact NTK), same rows per step, same coreset, same machine; Fashion-MNIST shapes.
 
 RFAD in two settings: the paper's algorithm (8 fresh networks of 256 channels and fresh rows at every step) and this library's
-default (8 networks of 64 channels in a rolling pool). KIP is measured in whole steps where that takes seconds, |B| <= 256, and by its
+default (8 networks of 64 channels in a pool). KIP is measured in whole steps where that takes seconds, |B| <= 256, and by its
 cost per pair; for |B| = 5120 it is extrapolated: pairs = |B| |S| + |S| (|S| + 1) / 2.
 
     python benchmarks/rfad_vs_kip.py

@@ -39,9 +39,7 @@ def measure(name, shape, n_items, repeats, device):
     steps, before = Steps(), peak_memory_gb()
     if name == "plain":
         runner = Plain(shape, n_items, device=device)
-        # Warm up on one image: compiling and choosing kernels is not part of a step.
-        with torch.no_grad():
-            runner._features(runner._network(), runner.data.read(torch.arange(1)))
+        runner.warm_up()
         for _ in range(repeats):
             runner.step(steps)
     else:

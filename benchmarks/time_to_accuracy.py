@@ -73,6 +73,8 @@ def judging_objective(X, y, ipc, args):
     """What judges the default: 8 networks of 128 channels on the held-out rows."""
     distiller = RFADDistiller(ipc=ipc, random_state=args.seed, device=args.device)
     problem = prepare(distiller, X, y, args.seed)
+    # As fit does before it seeds the generator: the same networks.
+    problem.initial_variables("random")
     return distiller._make_objective(problem, torch.Generator().manual_seed(int(problem.rng.integers(2**62))))
 
 
@@ -136,6 +138,7 @@ def main():
         save(args.out, record)
     if args.plain_steps:
         steps, plain = Steps(), Plain((28, 28, 1), 10 * args.ipc, device=args.device)
+        plain.warm_up()
         for _ in range(args.plain_steps):
             plain.step(steps)
         record["plain"] = float(np.median(steps.totals()))

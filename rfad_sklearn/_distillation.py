@@ -134,13 +134,11 @@ class _Run:
         self.recent.append(loss.detach())
         self.result.n_iter += 1
         self._update_average()
-        self.budget.step_seconds = time.monotonic() - begin
+        # The dearest step: some refresh the pool, most do not.
+        self.budget.step_seconds = max(self.budget.step_seconds, time.monotonic() - begin)
 
     def _diverged(self):
-        """Whether a step since the last evaluation, or the variables now, are not finite; ``n_iter`` then counts the steps before.
-
-        Looked at here, not at every step: a GPU would have to wait for each.
-        """
+        """Whether a loss since the last evaluation, or the variables now, are not finite; ``n_iter`` then counts the finite losses."""
         finite = torch.isfinite(torch.stack(self.recent))
         if not bool(finite.all()):
             self.result.n_iter = self.last_mark[0] + int(finite.int().argmin())
@@ -154,14 +152,20 @@ class _Run:
             for name in self.config.rates:
                 self.average[name].lerp_(self.variables[name], weight)
 
+    def _known_to_fail(self):
+        """Whether the last loss is known not to be finite. A GPU would have to wait for it: there the next evaluation tells."""
+        return self.recent[-1].device.type == "cpu" and not math.isfinite(self.recent[-1].item())
+
     def evaluate(self):
         """Validate, record, keep the state if it is the best; the reason to stop, or None."""
-        begin, result = time.monotonic(), self.result
+        result = self.result
         if not self.recent:
             with torch.no_grad():
                 self.recent.append(self.objective.loss(self.variables))
+        # Reads the losses, so that a GPU has done all steps when the clock of the evaluation starts.
         if self._diverged():
             return "diverged"
+        begin = time.monotonic()
         result.loss_curve.append(torch.stack(self.recent).mean().item())
         validation = self.objective.validate(self.average)
         score = loss = None
@@ -202,7 +206,7 @@ class _Run:
                 reason = "max_time" if config.max_iter is None or result.n_iter < config.max_iter else "max_iter"
             else:
                 self.step(progress)
-                if result.n_iter % config.eval_every == 0:
+                if result.n_iter % config.eval_every == 0 or self._known_to_fail():
                     reason = self.evaluate()
         if self.recent and reason != "diverged":
             reason = "diverged" if self.evaluate() == "diverged" else reason
@@ -214,7 +218,7 @@ class _Run:
         try:
             if self.recent and self.result.n_iter:
                 self.evaluate()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SingularKernelError):
             pass
 
 

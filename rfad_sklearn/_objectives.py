@@ -1,4 +1,4 @@
-"""What the loop minimises: kernel ridge regression, by random networks in a rolling pool or by the exact kernel."""
+"""What the loop minimises: kernel ridge regression, by random networks in a pool or by the exact kernel."""
 
 import time
 from dataclasses import dataclass
@@ -305,12 +305,10 @@ class RandomFeatureObjective(KernelRidgeObjective):
         seeds = torch.randint(_MAX_SEED, (self.config.n_networks,), generator=self.generator).tolist()
         networks = [draw_network(self.spec, self.data.shape, seed, device=self.device, dtype=self.dtype) for seed in seeds]
         rows = self._next_rows()
-        full = len(self.groups) == self.config.pool_size
-        out = self.groups[self.oldest].features if full else None
         # In the type of the networks nothing is lost; products are taken in float32 or more.
-        features = cached_features(self.spec, networks, self.data.read(rows), dtype=self.dtype, out=out)
+        features = cached_features(self.spec, networks, self.data.read(rows), dtype=self.dtype)
         group = _Group(networks, features, *self._labels(rows))
-        if full:
+        if len(self.groups) == self.config.pool_size:
             self.groups[self.oldest] = group
             self.oldest = (self.oldest + 1) % len(self.groups)
         else:

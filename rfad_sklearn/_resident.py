@@ -10,7 +10,7 @@ _TYPES = {
     np.dtype(name): getattr(torch, name) for name in ("uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 }
 # Rows of more bytes stay where they are.
-_MAX_BYTES = 4 * 2**30
+_MAX_BYTES = 2**30
 # Rows copied to the device at a time.
 _CHUNK = 4096
 

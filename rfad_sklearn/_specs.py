@@ -68,6 +68,10 @@ class MLP:
         """Number of last hidden activations of one network."""
         return self.width
 
+    def n_weights(self, shape):
+        """Number of weights and biases of the hidden layers of one network."""
+        return self.width * (shape[0] + (self.depth - 1) * self.width + self.depth)
+
     def check_shape(self, shape):
         """Raise ``ValueError`` when inputs of ``shape`` cannot be fed to the network."""
         if not self.fits(shape):
@@ -128,6 +132,10 @@ class ConvNet:
         """Number of last hidden activations of one network for images of shape ``(H, W, channels)``."""
         positions = 1 if self.readout == "mean" else self._final_side(shape[0]) * self._final_side(shape[1])
         return self.width * positions
+
+    def n_weights(self, shape):
+        """Number of weights and biases of the convolutions of one network."""
+        return self.width * (9 * (shape[2] + (self.depth - 1) * self.width) + self.depth)
 
     def check_shape(self, shape):
         """Raise ``ValueError`` when images of ``shape`` cannot be fed to the network."""

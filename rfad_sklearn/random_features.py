@@ -15,7 +15,7 @@ from ._specs import MLP
 
 # Images per pass without gradient on a CPU: small enough for the activations of one block to stay in the cache.
 _CHUNK = 64
-# On a GPU: entries of the first maps of all networks, half a gigabyte in bfloat16.
+# On a GPU: entries of the first maps of all networks; half a gigabyte in bfloat16, one in float32.
 _CUDA_ENTRIES = 2**28
 # Above this fan-in of a 4x4 window (3 channels have 48) a convolution is as fast as the window product.
 _WINDOW_FAN_IN = 64
@@ -69,8 +69,7 @@ def _takes_windows(spec, channels):
 
 def _windows(x):
     """4x4 windows of ``(n, H, W, C)``, one for each 2x2 pooling window: ``(n, H // 2, W // 2, 16 C)``."""
-    height, width = x.shape[1] // 2, x.shape[2] // 2
-    windows = F.pad(x, (0, 0, 1, 1, 1, 1)).unfold(1, 4, 2)[:, :height].unfold(2, 4, 2)[:, :, :width]
+    windows = F.pad(x, (0, 0, 1, 1, 1, 1)).unfold(1, 4, 2).unfold(2, 4, 2)
     return windows.permute(0, 1, 2, 4, 5, 3).flatten(3)
 
 
@@ -166,8 +165,8 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
         Do not keep the activations for the backward pass but compute them a second time: half as fast again, memory of one
         network.
     batched : bool, optional
-        All networks in one call a layer, in place of one network after the other. By default on GPUs, where the number of calls is
-        what costs; on a CPU the activations of one network stay in the cache.
+        All networks in one call a layer, in place of one network after the other. By default on GPUs without ``recompute``: there the
+        number of calls is what costs; on a CPU the activations of one network stay in the cache.
 
     Returns
     -------
@@ -176,26 +175,27 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
     """
     forward = _mlp_forward if isinstance(spec, MLP) else _convnet_forward
     if recompute and torch.is_grad_enabled():
+        # One after the other, or the second pass would keep the activations of all networks at once.
+        batched = bool(batched)
         forward = functools.partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
     return torch.cat(list(_passes(spec, networks, x, forward, batched)), dim=1)
 
 
 @torch.no_grad()
-def cached_features(spec, networks, x, *, dtype=None, out=None, batched=None):
+def cached_features(spec, networks, x, *, dtype=None, batched=None):
     """Activations of many rows without gradient, in cache-sized chunks.
 
     Returns
     -------
     tensor of shape (n, n_networks, n_features)
-        ``out`` when given; else of type ``dtype``, by default float64 for float64 networks and float32 for all others.
+        Of type ``dtype``, by default float64 for float64 networks and float32 for all others.
     """
     is_mlp = isinstance(spec, MLP)
-    if out is None:
-        shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
-        out = torch.empty(shape, dtype=dtype or wide_dtype(networks), device=x.device)
+    shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
+    out = torch.empty(shape, dtype=dtype or wide_dtype(networks), device=x.device)
     chunk = 16 * _CHUNK if is_mlp else _CHUNK
     if x.is_cuda:
-        chunk = max(_CUDA_ENTRIES // (len(networks) * spec.width * math.prod(x.shape[1:-1])), chunk)
+        chunk = max(_CUDA_ENTRIES // (len(networks) * spec.width * math.prod(x.shape[1:-1])), 1)
     forward = _mlp_forward if is_mlp else _convnet_forward
     for start in range(0, x.shape[0], chunk):
         rows, slot = slice(start, start + chunk), 0

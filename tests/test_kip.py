@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -57,19 +59,21 @@ def test_the_loss_is_the_formula(small, kernel, loss):
     torch.testing.assert_close(objective.loss(variables), expected, rtol=1e-6, atol=0)
 
 
-def test_every_step_sees_fresh_rows(small):
+def test_every_step_sees_fresh_rows_with_their_labels(small):
     X, _, y, _ = small
     problem = prepare(KIPDistiller(), X, y, 0)
-    n_train = len(problem.train)
+    n_train, rows = len(problem.train), []
+    data = problem.training_data()
+    watched = replace(data, read=lambda indices: rows.append(indices) or data.read(indices), validation=data.validation[:0])
     objective = ExactKernelObjective(
-        problem.spec, problem.training_data(), RidgeConfig(batch_size=n_train // 4, reg=0.01, loss="mse"), kernel="nngp",
+        problem.spec, watched, RidgeConfig(batch_size=n_train // 4, reg=0.01, loss="mse"), kernel="nngp",
         compiled=False, generator=torch.Generator().manual_seed(0), device="cpu",
     )  # fmt: skip
-    seen = [objective.inputs]
     for _ in range(3):
         objective.after_step()
-        seen.append(objective.inputs)
-    assert len(torch.cat(seen).unique(dim=0)) == n_train // 4 * 4
+    assert len(torch.cat(rows).unique()) == n_train // 4 * 4
+    torch.testing.assert_close(objective.inputs, data.read(rows[-1]))
+    assert torch.equal(objective.labels, torch.from_numpy(y)[rows[-1]])
 
 
 def test_same_seed_same_bits(small):

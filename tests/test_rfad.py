@@ -13,7 +13,7 @@ from rfad_sklearn._distillation import _Run
 from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective
 from rfad_sklearn.distillers._problem import prepare
 from rfad_sklearn.distillers.rfad import automatic_refresh
-from rfad_sklearn.random_features import cached_features
+from rfad_sklearn.random_features import cached_features, cpu_networks
 from tests.conftest import FAST
 
 
@@ -298,7 +298,9 @@ def test_a_pool_of_large_features_holds_fewer_groups(digits, monkeypatch):
     problem = prepare(distiller, X, y, 0)
     config = distiller._pool_config(problem, problem.spec)
     assert config.pool_size == 32
-    one_group = 64 * 3 * problem.spec.n_features(problem.shape) * 4
+    (network,) = cpu_networks(problem.spec, problem.shape, [0], "cpu", torch.float32)
+    n_weights = sum(part.numel() for layer in network for part in layer)
+    one_group = 3 * 4 * (64 * problem.spec.n_features(problem.shape) + n_weights)
     monkeypatch.setattr("rfad_sklearn.distillers.rfad._POOL_BYTES", 5 * one_group)
     assert distiller._pool_config(problem, problem.spec).pool_size == 5
     monkeypatch.setattr("rfad_sklearn.distillers.rfad._POOL_BYTES", 1)
@@ -310,8 +312,8 @@ def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
     assert automatic_refresh(1024, n_items) == every
 
 
-def test_a_step_never_waits_for_the_device(digits):
-    """No tensor is read as a number in a step: on a GPU that would stop the host."""
+def test_loss_gradient_and_average_never_wait_for_the_device(digits):
+    """No tensor is read as a number there: on a GPU that would stop the host."""
 
     class NoReading(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
@@ -398,7 +400,7 @@ def test_too_little_memory_says_what_to_lower(digits, monkeypatch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr("rfad_sklearn._objectives.cached_features", fail)
-    with pytest.raises(MemoryError, match="distilling with batch_size=128; lower batch_size, n_networks or width"):
+    with pytest.raises(MemoryError, match="distilling with batch_size=128; lower batch_size, n_networks, pool_size or width"):
         make().fit(X, y)
 
 

@@ -2,6 +2,7 @@ import pytest
 
 from rfad_sklearn import MLP, ConvNet
 from rfad_sklearn._specs import auto_spec, resolve_spec, same_kernel, spec_from_dict, spec_to_dict
+from rfad_sklearn.random_features import draw_network
 
 
 @pytest.mark.parametrize("spec", [MLP(depth=2, width=7, sigma_b=0.3), ConvNet(depth=1, pooling="none", readout="mean")])
@@ -71,3 +72,9 @@ def test_width_does_not_change_the_kernel_but_depth_does():
     assert same_kernel(ConvNet(width=3), ConvNet(width=4))
     assert not same_kernel(ConvNet(depth=2), ConvNet(depth=3))
     assert not same_kernel(ConvNet(), MLP())
+
+
+@pytest.mark.parametrize(("spec", "shape"), [(MLP(depth=3, width=7), (5,)), (ConvNet(depth=2, width=7), (8, 8, 3))])
+def test_number_of_weights(spec, shape):
+    network = draw_network(spec, shape, 0)
+    assert spec.n_weights(shape) == sum(part.numel() for layer in network for part in layer)

@@ -43,7 +43,7 @@ class BaseDistiller(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     _kernel = "nngp"
     # Held-out rows at most, and what to lower when memory does not suffice.
     _max_held_out = 2048
-    _memory_levers = "batch_size, n_networks or width"
+    _memory_levers = "batch_size"
 
     _parameter_constraints: dict = {
         "ipc": [Interval(Integral, 1, None, closed="left"), dict],

@@ -134,7 +134,6 @@ class KIPDistiller(BaseDistiller):
         "dtype": [StrOptions({"auto", "float32", "float64"}), Options(torch.dtype, {torch.float32, torch.float64})],
     }
     _max_held_out = 512
-    _memory_levers = "batch_size"
 
     def __init__(
         self,

@@ -19,12 +19,12 @@ __all__ = ["RFADDistiller"]
 _TRAINING_WIDTH = 64
 # Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
 _REFRESH = (4, 32)
-# Cached activations of a pool: 512 MB.
+# Cached activations and weights of a pool: 512 MB.
 _POOL_BYTES = 2**29
 
 
 def automatic_refresh(batch_size, n_items):
-    """``refresh_every="auto"``: a refresh costs about ``batch_size`` passes, a step of the coreset three times its items."""
+    """``refresh_every="auto"``: a step's share of a refresh costs about half of the coreset's own passes."""
     return int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
 
 
@@ -68,11 +68,11 @@ class RFADDistiller(BaseDistiller):
         Training rows per step.
     pool_size : int, default=32
         The pool holds this many groups of ``n_networks`` networks and ``batch_size`` training rows, with the rows' activations cached;
-        fewer where these would take more than 512 MB. Each step uses one group at random.
+        fewer, but at least one, where activations and weights would take more than 512 MB. Each step uses one group at random.
     refresh_every : int or "auto", default="auto"
-        Steps after which a new group takes the place of the oldest. "auto": ``batch_size / n_items``, at least 4 and at most 32, so
-        that refreshing costs about as much as the coreset's own passes. ``pool_size=1, refresh_every=1`` is the algorithm of
-        the paper: new networks and rows at every step.
+        Steps after which a new group is made; once the pool is full it takes the place of the oldest. "auto": ``batch_size / n_items``,
+        at least 4 and at most 32, so that refreshing costs about half as much as the coreset's own passes. ``pool_size=1,
+        refresh_every=1`` is the algorithm of the paper: new networks and rows at every step.
     learning_rate : float, default=0.03
         Step size of Adam in preprocessed units; decays linearly to zero over the budget.
     max_iter : int, default=None
@@ -150,6 +150,8 @@ class RFADDistiller(BaseDistiller):
     >>> distiller.transform(X[:5]).shape
     (5, 10)
     """
+
+    _memory_levers = "batch_size, n_networks, pool_size or width"
 
     _parameter_constraints: dict = {
         **BaseDistiller._parameter_constraints,
@@ -239,7 +241,8 @@ class RFADDistiller(BaseDistiller):
         if isinstance(every, str):
             every = automatic_refresh(self.batch_size, problem.per_class.sum())
         n_rows = min(self.batch_size, len(problem.train))
-        group_bytes = n_rows * self.n_networks * spec.n_features(problem.shape) * problem.dtype.itemsize
+        one_network = n_rows * spec.n_features(problem.shape) + spec.n_weights(problem.shape)
+        group_bytes = self.n_networks * one_network * problem.dtype.itemsize
         return PoolConfig(
             batch_size=self.batch_size,
             reg=self.reg,
