@@ -1,8 +1,10 @@
 """Data and machine for the benchmarks."""
 
+import io
 import os
 import platform
 import resource
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,24 @@ def load_fashion_mnist(path=None):
     X, y = fetch_openml("Fashion-MNIST", version=1, return_X_y=True, as_frame=False)
     X, y = X.reshape(-1, 28, 28).astype(np.uint8), y.astype(np.uint8)
     return {"X_train": X[:60000], "y_train": y[:60000], "X_test": X[60000:], "y_test": y[60000:]}
+
+
+def load_cifar10(path=None):
+    """CIFAR-10 re-encoded as JPEG, like :func:`load_fashion_mnist`; its file holds the JPEG bytes and where each image starts."""
+    found = find("cifar10_jpeg.npz", path)
+    if not found:
+        raise SystemExit("cifar10_jpeg.npz was not found; give its path, or put it into data/.")
+    with np.load(found) as data:
+        parts = {part: decoded(data[f"{part}_jpeg"], data[f"{part}_offsets"]) for part in ("train", "test")}
+        return {f"X_{part}": images for part, images in parts.items()} | {f"y_{part}": data[f"y_{part}"] for part in parts}
+
+
+def decoded(stream, offsets):
+    """Images ``(n, H, W, 3)`` of JPEG files that lie one after another."""
+    from PIL import Image
+
+    files = (stream[start:stop].tobytes() for start, stop in pairwise(offsets))
+    return np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
 
 
 FASHION_NAMES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]

@@ -44,6 +44,9 @@ class DistillationState:
     validation_loss : float or None
         Their cross entropy, by which the best state is chosen.
     steps_per_second : float
+        Since the last evaluation, without the time of evaluations.
+    evaluation_time : float
+        Seconds that all evaluations took so far, this one included.
     coreset : Coreset
         The current coreset, in raw units; made when asked for.
     """
@@ -55,6 +58,7 @@ class DistillationState:
     best_validation_score: float | None
     validation_loss: float | None
     steps_per_second: float
+    evaluation_time: float
     _make_coreset: object = field(repr=False, default=None)
 
     @property
@@ -66,7 +70,7 @@ class DistillationState:
         line = f"step {self.step:6d} | {self.time:8.1f} s | loss {self.loss:.4f}"
         if self.validation_score is not None:
             line += f" | validation accuracy {self.validation_score:.4f} (best {self.best_validation_score:.4f})"
-        return f"{line} | {self.steps_per_second:.1f} steps/s"
+        return f"{line} | {self.steps_per_second:.1f} steps/s | evaluating {self.evaluation_time:.1f} s"
 
 
 @dataclass
@@ -119,6 +123,7 @@ class _Run:
         self.average = _snapshot(variables)
         self.result = LoopResult(_snapshot(variables))
         self.recent = []
+        self.evaluation_time = 0.0
         self.last_mark = (0, time.monotonic())
         self.stale = 0
 
@@ -180,6 +185,7 @@ class _Run:
         self.recent = []
         now = time.monotonic()
         self.budget.evaluation_seconds = now - begin
+        self.evaluation_time += now - begin
         steps, since = self.last_mark
         speed = (result.n_iter - steps) / max(begin - since, 1e-9)
         self.last_mark = (result.n_iter, now)
@@ -190,6 +196,7 @@ class _Run:
             best_validation_score=result.best_validation_score,
             validation_loss=loss,
             steps_per_second=speed,
+            evaluation_time=self.evaluation_time,
             variables=_snapshot(self.average),
         )
         if stop:

@@ -435,6 +435,7 @@ def test_callback_sees_the_state_and_can_stop(digits):
     assert states[1].validation_score == distiller.validation_scores_[1]
     assert states[1].time > states[0].time >= 0
     assert states[1].steps_per_second > 0
+    assert 0 < states[0].evaluation_time < states[1].evaluation_time < states[1].time
 
 
 def test_verbose_prints_a_line_per_evaluation(digits, capsys):
