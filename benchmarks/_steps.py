@@ -10,9 +10,16 @@ import torch.nn.functional as F
 
 from rfad_sklearn import ConvNet
 from rfad_sklearn._device import resolve_dtype
-from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective, TrainingData, centred_one_hot, prediction_loss
+from rfad_sklearn._objectives import (
+    PoolConfig,
+    RandomFeatureObjective,
+    TrainingData,
+    centred_one_hot,
+    kernel_ridge_scores,
+    prediction_loss,
+)
 from rfad_sklearn._ridge import solve_targets
-from rfad_sklearn.random_features import kernel_product, network_features
+from rfad_sklearn.random_features import draw_network, kernel_product, network_features
 
 SHAPES = {"fashion": (28, 28, 1), "cifar": (32, 32, 3)}
 PARTS = ("training features", "coreset forward", "kernel and solve", "backward", "update")
@@ -104,6 +111,18 @@ class Steps:
         return {name: float(torch.tensor(values).median()) for name, values in self.parts.items()}
 
 
+def descend(steps, device, loss, optimizer, average=lambda: None):
+    """The end of a step: gradient, then update and average."""
+    with stopwatch(device) as watch:
+        loss.backward()
+    steps.add("backward", watch.seconds)
+    with stopwatch(device) as watch:
+        optimizer.step()
+        optimizer.zero_grad()
+        average()
+    steps.add("update", watch.seconds)
+
+
 class Plain:
     """The paper's step as a beginner writes it: float32, one network after the other, torch's convolutions; no trick."""
 
@@ -149,21 +168,15 @@ class Plain:
             scores = kernel_bs.double() @ solve_targets(kernel_ss, self.values["targets"], 5e-3)
             loss = F.cross_entropy(self.values["log_scale"].exp() * scores, self.data.labels)
         steps.add("kernel and solve", watch.seconds)
-        with stopwatch(self.device) as watch:
-            loss.backward()
-        steps.add("backward", watch.seconds)
-        with stopwatch(self.device) as watch:
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-        steps.add("update", watch.seconds)
+        descend(steps, self.device, loss, self.optimizer)
 
 
 class Engine:
     """A step of this library. The training features of a refresh are spread over the steps between two refreshes."""
 
-    def __init__(self, shape, n_items, *, n_networks, width, n_rows, refresh_every, device="cpu", dtype="auto"):
+    def __init__(self, shape, n_items, *, n_networks, width, n_rows, refresh_every, device="cpu"):
         self.device, self.refresh_every = torch.device(device), refresh_every
-        self.dtype = resolve_dtype(dtype, self.device, reduced=True)
+        self.dtype = resolve_dtype("auto", self.device, reduced=True)
         self.values = start(shape, n_items, device)
         config = PoolConfig(
             batch_size=n_rows,
@@ -199,24 +212,15 @@ class Engine:
         steps.add("coreset forward", watch.seconds)
         with stopwatch(self.device) as watch:
             kernel_ss, kernel_bs = kernel_product(spec, items, items), kernel_product(spec, group.features, items)
-            scores = kernel_bs.double() @ solve_targets(kernel_ss, self.values["targets"], 5e-3, check=False)
+            scores = kernel_ridge_scores(kernel_ss, kernel_bs, self.values["targets"], 5e-3)
             loss = prediction_loss("platt", scores, group.labels, group.targets, self.values["log_scale"])
         steps.add("kernel and solve", watch.seconds)
-        with stopwatch(self.device) as watch:
-            loss.backward()
-        steps.add("backward", watch.seconds)
-        with stopwatch(self.device) as watch:
-            self.optimizer.step()
-            self.optimizer.zero_grad()
-            self.average.lerp_(self.values["X"].detach(), 0.01)
-        steps.add("update", watch.seconds)
+        descend(steps, self.device, loss, self.optimizer, lambda: self.average.lerp_(self.values["X"].detach(), 0.01))
 
 
 def convolution_speed(shape, n_items, *, n_networks=8, width=64, device="cpu"):
     """Operations per second of the convolutions proper (all blocks but the first) of a forward pass, by torch's profiler."""
     from torch.profiler import ProfilerActivity, profile
-
-    from rfad_sklearn.random_features import draw_network
 
     spec, dtype = ConvNet(width=width), resolve_dtype("auto", torch.device(device), reduced=True)
     networks = [draw_network(spec, shape, seed, device=device, dtype=dtype) for seed in range(n_networks)]

@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 from _common import load_cifar10, load_fashion_mnist, machine
+from fashion_mnist import LABELS
 from sklearn.model_selection import train_test_split
 
 from rfad_sklearn import NNGPKernelRidge, RFADDistiller, __version__
 from rfad_sklearn.datasets import load_digits_images
 
 RESULTS = Path(__file__).resolve().parent / "results"
-LABELS = {"fixed": False, "learned": True, "solved": "solve"}
 REAL = ("random", "kmeans", "herding")
 # Test accuracy in %, fixed and learned labels, KIP and RFAD: Loo et al. 2022, Table 1.
 PAPER = {
