@@ -5,7 +5,7 @@ from ._distillation import DistillationState
 from ._specs import MLP, ConvNet
 from ._version import __version__
 from .coreset import Coreset
-from .distillers import CoresetSampler, KIPDistiller, RFADDistiller
+from .distillers import CoresetSampler, CoresetSelector, KIPDistiller, RFADDistiller
 from .kernel_ridge import NNGPKernelRidge
 from .plotting import CoresetDisplay
 from .preprocessing import ChannelStandardizer, InstanceNormalizer, RegularizedZCA
@@ -17,6 +17,7 @@ __all__ = [
     "Coreset",
     "CoresetDisplay",
     "CoresetSampler",
+    "CoresetSelector",
     "DistillationState",
     "InstanceNormalizer",
     "KIPDistiller",

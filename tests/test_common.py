@@ -11,6 +11,7 @@ import rfad_sklearn
 from rfad_sklearn import (
     ChannelStandardizer,
     CoresetSampler,
+    CoresetSelector,
     InstanceNormalizer,
     KIPDistiller,
     NNGPKernelRidge,
@@ -30,6 +31,8 @@ ESTIMATORS = [
     # Two networks are too few to classify with.
     NNGPKernelRidge(distiller=RFADDistiller(ipc=1, max_iter=60, eval_every=30, width=64)),
     CoresetSampler(RFADDistiller(**SMALL)),
+    CoresetSelector(n_networks=2, width=8),
+    CoresetSelector(strategy="kcenter", space="features", n_networks=2, width=8),
     ChannelStandardizer(),
     RegularizedZCA(),
     InstanceNormalizer(),

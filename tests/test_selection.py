@@ -42,7 +42,7 @@ def test_numbers_per_class_from_a_dict_of_numpy_labels():
     assert items_per_class({np.int64(9): 3, 1: 1, 5: np.int64(2)}, classes, [9, 9, 9]).tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("strategy", ["random", "kmeans"])
+@pytest.mark.parametrize("strategy", _selection.STRATEGIES)
 def test_initial_rows_are_distinct_and_of_their_class(rng, strategy):
     codes = np.repeat([0, 1], [30, 20])
     X = rng.normal(size=(50, 2))
@@ -62,7 +62,7 @@ def test_kmeans_rows_are_near_the_centres_of_clusters(rng):
 
 
 def test_kmeans_looks_at_a_bounded_number_of_rows(rng, monkeypatch):
-    monkeypatch.setattr(_selection, "_MAX_CLUSTERED", 10)
+    monkeypatch.setattr(_selection, "_MAX_COMPARED", 10)
     asked = []
 
     def read(rows):
@@ -71,3 +71,29 @@ def test_kmeans_looks_at_a_bounded_number_of_rows(rng, monkeypatch):
 
     initial_rows(np.zeros(100, dtype=int), np.arange(100), np.array([3]), "kmeans", read, rng)
     assert asked == [10]
+
+
+def test_herded_rows_keep_the_mean(rng):
+    X = rng.normal(size=(200, 5)) ** 3
+    herded = initial_rows(np.zeros(200, dtype=int), np.arange(200), np.array([20]), "herding", lambda i: X[i], rng)
+    errors = [np.linalg.norm(X[rng.choice(200, 20, replace=False)].mean(0) - X.mean(0)) for _ in range(50)]
+    assert np.linalg.norm(X[herded].mean(0) - X.mean(0)) < min(errors)
+
+
+def test_herding_is_greedy(rng):
+    X = rng.normal(size=(30, 2))
+    herded = initial_rows(np.zeros(30, dtype=int), np.arange(30), np.array([4]), "herding", lambda i: X[i], rng)
+    for k in range(4):
+        others = np.setdiff1d(np.arange(30), herded[:k])
+        means = (X[herded[:k]].sum(0) + X[others]) / (k + 1)
+        assert herded[k] == others[np.linalg.norm(means - X.mean(0), axis=1).argmin()]
+
+
+def test_k_centres_cover_better_than_random_rows(rng):
+    X = rng.normal(size=(200, 2))
+
+    def radius(rows):
+        return np.linalg.norm(X[:, None] - X[rows], axis=2).min(1).max()
+
+    chosen = initial_rows(np.zeros(200, dtype=int), np.arange(200), np.array([12]), "kcenter", lambda i: X[i], rng)
+    assert radius(chosen) < min(radius(rng.choice(200, 12, replace=False)) for _ in range(50))

@@ -1,7 +1,8 @@
-"""Distillers: estimators that turn many rows into a few synthetic ones."""
+"""Estimators that turn many rows into a few: distillers make synthetic ones, the selector takes real ones."""
 
 from ._sampler import CoresetSampler
 from .kip import KIPDistiller
 from .rfad import RFADDistiller
+from .selector import CoresetSelector
 
-__all__ = ["CoresetSampler", "KIPDistiller", "RFADDistiller"]
+__all__ = ["CoresetSampler", "CoresetSelector", "KIPDistiller", "RFADDistiller"]

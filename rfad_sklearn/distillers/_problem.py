@@ -91,12 +91,15 @@ class Problem:
             if init == "noise":
                 x = self.rng.standard_normal((self.per_class.sum(), *self.shape))
             else:
-                chosen = initial_rows(self.codes, self.train, self.per_class, init, self.read, self.rng)
-                x = self.read(chosen).reshape(-1, *self.shape)
+                x = self.read(initial_rows(self.codes, self.train, self.per_class, init, self.read, self.rng))
         else:
-            x = self.preprocessing.apply(self._check_init(init)).reshape(-1, *self.shape)
+            x = self.preprocessing.apply(self._check_init(init))
+        return self.variables_at(x)
+
+    def variables_at(self, x):
+        """Variables with these network inputs as items, the given labels as targets, and scale 1."""
         targets = centred_one_hot(torch.from_numpy(self.item_codes), len(self.classes))
-        x = torch.tensor(self.as_read(x), device=self.device)
+        x = torch.tensor(self.as_read(x), device=self.device).reshape(-1, *self.shape)
         return {"X": x, "targets": targets.to(self.device), "log_scale": torch.zeros((), device=self.device)}
 
     def _check_init(self, init):
@@ -115,6 +118,11 @@ class Problem:
         return rows
 
 
+def held_out_limit(estimator, spec, shape):
+    """Most rows whose features in the judging networks are worth their memory."""
+    return min(max(_HELD_OUT_ENTRIES // (N_EVAL_NETWORKS * spec.n_features(tuple(shape))), 256), estimator._max_held_out)
+
+
 def prepare(estimator, X, y, seed):
     """Validate the arguments of ``fit`` against each other and against X and y."""
     device = resolve_device(estimator.device)
@@ -126,8 +134,8 @@ def prepare(estimator, X, y, seed):
     spec = resolve_spec(estimator.architecture, shape, getattr(estimator, "width", None), estimator.depth)
     rng = np.random.default_rng(seed)
     train, validation = np.arange(len(rows)), np.empty(0, dtype=int)
-    if estimator.early_stopping:
-        limit = min(max(_HELD_OUT_ENTRIES // (N_EVAL_NETWORKS * spec.n_features(shape)), 256), estimator._max_held_out)
+    if getattr(estimator, "early_stopping", False):
+        limit = held_out_limit(estimator, spec, shape)
         train, validation = split_holdout(codes, estimator.validation_fraction, per_class, rng, limit)
     preprocessing = fit_preprocessing(estimator.preprocessing, RowSubset(rows, train), image_shape)
     return Problem(

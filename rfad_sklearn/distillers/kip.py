@@ -7,7 +7,7 @@ from .._exact_kernels import exact_kernel, worth_compiling
 from .._objectives import ExactKernelObjective, RidgeConfig
 from .._ridge import inverse_square_root
 from .._solvers import ExactModel, exact_inputs
-from ._base import BaseDistiller
+from ._looped import RidgeDistiller
 
 __all__ = ["KIPDistiller"]
 
@@ -17,7 +17,7 @@ _EXPECTED_STEPS = 1000
 _COMPILING_TIME = 300
 
 
-class KIPDistiller(BaseDistiller):
+class KIPDistiller(RidgeDistiller):
     """Distil a labelled data set into a few synthetic rows per class, by kernel inducing points.
 
     The coreset is optimised such that kernel ridge regression on it, with the exact kernel of an infinitely wide network, classifies
@@ -45,9 +45,9 @@ class KIPDistiller(BaseDistiller):
         True: optimise the targets along with the items. "solve": fit them once at the end on training rows (8 batches, or 8 rows per
         item where that is more), as the convex problem that they are for fixed items, pulled towards the centred one-hot labels as
         strongly as the held-out rows ask for.
-    init : {"random", "kmeans", "noise"} or array of shape (n_items, ...), default="random"
-        Where the items start: random rows of each class, the rows nearest to its k-means centres, white noise, or given items in the
-        units of X, class by class.
+    init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
+        Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
+        class by class.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         What is applied before the network, and taken back in the coreset. "auto" and "standardize": zero mean and unit variance per
         channel of images, per column of tables. "zca": regularised whitening. A transformer needs ``inverse_transform``.
@@ -129,7 +129,7 @@ class KIPDistiller(BaseDistiller):
     """
 
     _parameter_constraints: dict = {
-        **BaseDistiller._parameter_constraints,
+        **RidgeDistiller._parameter_constraints,
         "kernel": [StrOptions({"ntk", "nngp"})],
         "dtype": [StrOptions({"auto", "float32", "float64"}), Options(torch.dtype, {torch.float32, torch.float64})],
     }

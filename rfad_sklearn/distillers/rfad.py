@@ -6,11 +6,8 @@ from numbers import Integral
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._objectives import PoolConfig, RandomFeatureObjective
-from .._ridge import inverse_square_root
-from .._solvers import FeatureModel, feature_weights
 from .._specs import ConvNet
-from ..random_features import cached_features, cpu_networks, kernel_product
-from ._base import BaseDistiller
+from ._looped import RidgeDistiller
 from ._problem import N_EVAL_NETWORKS
 
 __all__ = ["RFADDistiller"]
@@ -28,7 +25,7 @@ def automatic_refresh(batch_size, n_items):
     return int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
 
 
-class RFADDistiller(BaseDistiller):
+class RFADDistiller(RidgeDistiller):
     """Distil a labelled data set into a few synthetic rows per class, by random feature approximation.
 
     The coreset is optimised such that kernel ridge regression on it, with the kernel of an infinitely wide random network,
@@ -58,9 +55,9 @@ class RFADDistiller(BaseDistiller):
         True: optimise the targets along with the items. "solve": fit them once at the end on training rows (8 batches, or 8 rows per
         item where that is more), as the convex problem that they are for fixed items, pulled towards the centred one-hot labels as
         strongly as the held-out rows ask for.
-    init : {"random", "kmeans", "noise"} or array of shape (n_items, ...), default="random"
-        Where the items start: random rows of each class, the rows nearest to its k-means centres, white noise, or given items in the
-        units of X, class by class.
+    init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
+        Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
+        class by class.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         What is applied before the network, and taken back in the coreset. "auto" and "standardize": zero mean and unit variance per
         channel of images, per column of tables. "zca": regularised whitening. A transformer needs ``inverse_transform``.
@@ -154,7 +151,7 @@ class RFADDistiller(BaseDistiller):
     _memory_levers = "batch_size, n_networks, pool_size or width"
 
     _parameter_constraints: dict = {
-        **BaseDistiller._parameter_constraints,
+        **RidgeDistiller._parameter_constraints,
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "width": [None, Interval(Integral, 1, None, closed="left")],
         "pool_size": [Interval(Integral, 1, None, closed="left")],
@@ -252,11 +249,3 @@ class RFADDistiller(BaseDistiller):
             refresh_every=every,
             n_eval_networks=N_EVAL_NETWORKS,
         )
-
-    def _transform_model(self, inputs):
-        coreset, shape = self.coreset_, tuple(inputs.shape[1:])
-        spec = coreset.architecture
-        networks = cpu_networks(spec, shape, self._seeds, inputs.device, inputs.dtype)
-        features = cached_features(spec, networks, inputs).double()
-        root = inverse_square_root(kernel_product(spec, features, features), coreset.reg)
-        return FeatureModel(spec, shape, self._seeds, feature_weights(spec, features, root).cpu().numpy())

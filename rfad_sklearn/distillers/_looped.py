@@ -1,0 +1,163 @@
+"""What all distillers share: the loop, its budgets, and how it ends."""
+
+import time
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .._device import explained_memory
+from .._distillation import DistillationState, LoopConfig, distill
+from .._selection import STRATEGIES
+from ._base import CoresetEstimator
+
+# Step size of the logarithm of the scale; the items have ``learning_rate``.
+_SCALE_RATE = 1e-2
+# Learned targets move at this share of the items' step: they are of size 1 / n_classes to 1, the items of size 1.
+_TARGET_RATE = 0.1
+# Shares of max_time after which the steps end when labels are solved for, and after which no more rows are read for that.
+_LOOP_SHARE, _SOLVE_DEADLINE = 0.85, 0.95
+# Steps when neither max_iter nor max_time is given.
+_DEFAULT_MAX_ITER = 1000
+
+
+class BaseDistiller(CoresetEstimator):
+    """Base class of the distillers.
+
+    A subclass provides ``_make_objective(problem, generator)``, and ``_rates()`` where more than the items is learned.
+    """
+
+    # What to lower when memory does not suffice.
+    _memory_levers = "batch_size"
+
+    _parameter_constraints: dict = {
+        **CoresetEstimator._parameter_constraints,
+        "init": [StrOptions({*STRATEGIES, "noise"}), "array-like"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [None, Interval(Integral, 0, None, closed="left")],
+        "max_time": [None, Interval(Real, 0, None, closed="neither")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "eval_every": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "callback": [None, callable],
+        "verbose": ["verbose"],
+    }
+
+    def _make(self, problem, begin):
+        variables = problem.initial_variables(self.init)
+        generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
+        with explained_memory(f"distilling with batch_size={self.batch_size!r}", self._memory_levers):
+            objective = self._make_objective(problem, generator)
+            variables["log_scale"].fill_(np.log(objective.fit_scale(variables)))
+            result = distill(objective, variables, self._loop_config(begin), self._reporter(problem, begin))
+        learned_scale = result.variables["log_scale"].exp().item()
+        try:
+            if result.reason not in ("interrupted", "diverged"):
+                self._finish(objective, result.variables, begin)
+            result.variables["log_scale"].fill_(np.log(objective.fit_scale(result.variables, held_out=True)))
+        except KeyboardInterrupt:
+            result.reason = "interrupted"
+        self.n_iter_ = result.n_iter
+        self.loss_curve_ = result.loss_curve
+        self.validation_scores_ = result.validation_scores or None
+        self.best_validation_score_ = result.best_validation_score
+        self.stop_reason_ = result.reason
+        self.coreset_ = self._make_coreset(
+            problem,
+            result.variables,
+            n_iter=result.n_iter,
+            validation_score=result.best_validation_score,
+            platt_scale_before_refit=learned_scale,
+        )
+
+    def _rates(self):
+        """Step size of each variable that is optimised."""
+        return {"X": self.learning_rate}
+
+    def _loop_time(self):
+        """Seconds of ``fit`` after which the steps end, or None."""
+        return self.max_time
+
+    def _finish(self, objective, variables, begin):
+        """What is left to do with the variables that the loop has chosen."""
+
+    def _loop_config(self, begin):
+        max_iter, seconds = self.max_iter, self._loop_time()
+        if max_iter is None and seconds is None:
+            max_iter = _DEFAULT_MAX_ITER
+        return LoopConfig(
+            rates=self._rates(),
+            max_iter=max_iter,
+            deadline=None if seconds is None else begin + seconds,
+            eval_every=self.eval_every,
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+        )
+
+    def _reporter(self, problem, begin):
+        """What the loop calls at every evaluation: print a line, ask the user's callback."""
+
+        def report(*, variables, **numbers):
+            state = DistillationState(
+                time=time.monotonic() - begin,
+                _make_coreset=lambda: self._make_coreset(
+                    problem, variables, n_iter=numbers["step"], validation_score=numbers["validation_score"]
+                ),
+                **numbers,
+            )
+            if self.verbose:
+                print(state)
+            return self.callback is not None and bool(self.callback(state))
+
+        return report
+
+    def _warn_of_ending(self):
+        if self.stop_reason_ == "interrupted":
+            warnings.warn(
+                f"fit was interrupted after {self.n_iter_} steps; the best coreset so far is kept in coreset_.",
+                UserWarning,
+                stacklevel=4,
+            )
+        elif self.stop_reason_ == "diverged":
+            warnings.warn(
+                f"The loss stopped being finite after {self.n_iter_} steps; the best coreset before that is kept. Lower "
+                f"learning_rate={self.learning_rate!r} or raise reg={self.reg!r}.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+
+class RidgeDistiller(BaseDistiller):
+    """Base class of the distillers that minimise the loss of kernel ridge regression: its scale and targets may be learned too."""
+
+    _parameter_constraints: dict = {
+        **BaseDistiller._parameter_constraints,
+        "loss": [StrOptions({"platt", "mse"})],
+        "learn_labels": ["boolean", StrOptions({"solve"})],
+    }
+
+    @property
+    def _solves_labels(self):
+        return isinstance(self.learn_labels, str)
+
+    def _rates(self):
+        rates = super()._rates()
+        if self.loss == "platt":
+            rates["log_scale"] = _SCALE_RATE
+        if self.learn_labels and not self._solves_labels:
+            rates["targets"] = _TARGET_RATE * self.learning_rate
+        return rates
+
+    def _loop_time(self):
+        return self.max_time if self.max_time is None or not self._solves_labels else _LOOP_SHARE * self.max_time
+
+    def _finish(self, objective, variables, begin):
+        if self._solves_labels:
+            deadline = None if self.max_time is None else begin + _SOLVE_DEADLINE * self.max_time
+            variables["targets"] = objective.solve_labels(variables, deadline)

@@ -1,0 +1,181 @@
+"""Real rows as a coreset: what distilled items are compared with, and what they start from."""
+
+from dataclasses import replace
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .._device import explained_memory
+from .._objectives import PoolConfig, RandomFeatureObjective
+from .._selection import STRATEGIES, initial_rows
+from ..random_features import cached_features, cpu_networks
+from ._base import CoresetEstimator
+from ._problem import N_EVAL_NETWORKS, held_out_limit
+
+__all__ = ["CoresetSelector"]
+
+# Rows whose features are computed at a time.
+_CHUNK = 512
+
+
+class CoresetSelector(CoresetEstimator):
+    """Choose a few real rows per class.
+
+    The choice is made class by class. Of a class with more than 8,192 rows, as many random ones are compared with each other.
+
+    Parameters
+    ----------
+    ipc : int or dict, default=1
+        Items per class; a dict of label to int names every class.
+    strategy : {"random", "kmeans", "herding", "kcenter"}, default="kmeans"
+        "kmeans": the rows nearest to the centres of k-means. "herding": rows whose running mean stays nearest to the mean of the class
+        ([1]_). "kcenter": the row nearest to the mean, then always the row farthest from those chosen ([2]_).
+    space : {"input", "features"}, default="input"
+        Where distances are taken: between preprocessed rows, or between random features, that is by the NNGP kernel.
+    architecture : {"auto"}, ConvNet or MLP, default="auto"
+        Network whose kernel is used. "auto": a :class:`ConvNet` for images, an :class:`MLP` for flat rows.
+    image_shape : tuple (H, W) or (H, W, channels), default=None
+        Shape of the images when X holds them as flat rows.
+    n_networks : int, default=8
+        Random networks of the features.
+    width : int, default=None
+        Channels or units of each network, in place of the architecture's.
+    depth : int, default=None
+        Number of blocks, in place of the architecture's.
+    reg : float, default=5e-3
+        Ridge that the coreset is to be used with, relative to the mean diagonal of the kernel matrix.
+    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
+        What is applied before the network: zero mean and unit variance per channel of images or per column of tables, or
+        regularised whitening.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything random.
+    device : str or torch.device, default="auto"
+        Where to compute; "auto" is CUDA if there is one, else the CPU.
+    dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        Arithmetic of the networks; "auto" and "bfloat16" are float32.
+
+    Attributes
+    ----------
+    coreset_ : Coreset
+        The chosen rows with centred one-hot targets. Its scale is fitted on up to 2,048 of the rows that were not chosen.
+    sample_indices_ : array of shape (n_items,)
+        Their numbers in X.
+    classes_ : array of shape (n_classes,)
+        Class labels.
+    labels_ : array of shape (n_items,)
+        Label of each item.
+    image_shape_ : tuple (H, W, channels) or None
+        Shape of one image.
+    n_features_in_ : int
+        H x W x channels, or the number of columns.
+    feature_names_in_ : array of shape (n_features_in_,)
+        Column names, when X is a data frame with string names.
+
+    See Also
+    --------
+    RFADDistiller : Synthetic items in place of real rows.
+
+    References
+    ----------
+    .. [1] M. Welling, "Herding dynamical weights to learn", ICML 2009.
+    .. [2] T. Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical Computer Science 1985.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from rfad_sklearn import CoresetSelector
+    >>> X, y = load_iris(return_X_y=True)
+    >>> selector = CoresetSelector(ipc=2, strategy="kcenter", random_state=0).fit(X, y)
+    >>> bool((selector.coreset_.X == X[selector.sample_indices_]).all())
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **CoresetEstimator._parameter_constraints,
+        "strategy": [StrOptions(set(STRATEGIES))],
+        "space": [StrOptions({"input", "features"})],
+        "n_networks": [Interval(Integral, 1, None, closed="left")],
+        "width": [None, Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        ipc=1,
+        *,
+        strategy="kmeans",
+        space="input",
+        architecture="auto",
+        image_shape=None,
+        n_networks=8,
+        width=None,
+        depth=None,
+        reg=5e-3,
+        preprocessing="auto",
+        random_state=None,
+        device="auto",
+        dtype="auto",
+    ):
+        self.ipc = ipc
+        self.strategy = strategy
+        self.space = space
+        self.architecture = architecture
+        self.image_shape = image_shape
+        self.n_networks = n_networks
+        self.width = width
+        self.depth = depth
+        self.reg = reg
+        self.preprocessing = preprocessing
+        self.random_state = random_state
+        self.device = device
+        self.dtype = dtype
+
+    def _make(self, problem, begin):
+        problem = replace(problem, dtype=torch.promote_types(problem.dtype, torch.float32))
+        read = self._read_features(problem) if self.space == "features" else problem.read
+        with explained_memory("comparing the rows of a class", "n_networks or width, or use space='input'"):
+            chosen = initial_rows(problem.codes, problem.train, problem.per_class, self.strategy, read, problem.rng)
+        variables = problem.variables_at(problem.read(chosen))
+        variables["log_scale"].fill_(np.log(self._fit_scale(problem, chosen, variables)))
+        self.sample_indices_ = chosen
+        self.coreset_ = self._make_coreset(problem, variables, rows=problem.rows[chosen])
+
+    def _read_features(self, problem):
+        """A function that gives the random features of rows."""
+        seeds = problem.rng.integers(2**31, size=self.n_networks).tolist()
+        networks = cpu_networks(problem.spec, problem.shape, seeds, problem.device, problem.dtype)
+        data = problem.training_data()
+
+        def read(rows):
+            parts = torch.from_numpy(rows).split(_CHUNK)
+            return np.concatenate(
+                [cached_features(problem.spec, networks, data.read(part)).flatten(1).cpu().numpy() for part in parts]
+            )
+
+        return read
+
+    def _fit_scale(self, problem, chosen, variables):
+        """Scale of the scores on rows that were not chosen; on the chosen ones where there are no others."""
+        others = np.setdiff1d(problem.train, chosen)
+        limit = held_out_limit(self, problem.spec, problem.shape)
+        if len(others) > limit:
+            others = np.sort(problem.rng.choice(others, limit, replace=False))
+        config = PoolConfig(
+            batch_size=len(chosen),
+            reg=self.reg,
+            loss="platt",
+            n_networks=self.n_networks,
+            pool_size=1,
+            refresh_every=1,
+            n_eval_networks=N_EVAL_NETWORKS,
+        )
+        objective = RandomFeatureObjective(
+            problem.spec,
+            replace(problem, train=chosen, validation=others).training_data(),
+            config,
+            generator=torch.Generator().manual_seed(int(problem.rng.integers(2**62))),
+            device=problem.device,
+            dtype=problem.dtype,
+        )
+        return objective.fit_scale(variables, held_out=True)
