@@ -20,7 +20,7 @@ from _common import load_cifar10, load_fashion_mnist, machine
 from fashion_mnist import LABELS
 from sklearn.model_selection import train_test_split
 
-from rfad_sklearn import NNGPKernelRidge, RFADDistiller, __version__
+from rfad_sklearn import CoresetSelector, NNGPKernelRidge, RFADDistiller, __version__
 from rfad_sklearn.datasets import load_digits_images
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -34,8 +34,10 @@ PAPER = {
     ("cifar10_jpeg", 10): {"fixed": (67.0, 73.1), "learned": (75.6, 73.7)},
     ("cifar10_jpeg", 50): {"fixed": (71.7, 76.1), "learned": (80.6, 76.6)},
 }
-# Exact kernels above this many items take hours for all test rows on two cores: they judge the first rows only.
-EXACT_ITEMS, EXACT_ROWS = 100, 1000
+# Pairs that the exact kernels are taken of, about a quarter of a millisecond each: coresets of many items are judged by fewer rows, but
+# not by fewer than the last number.
+PAIRS = {"nngp": 1_000_000, "ntk": 300_000, "real": 100_000}
+LEAST_ROWS = 1000
 
 
 def load(name, path, final):
@@ -51,51 +53,35 @@ def load(name, path, final):
     return X, y, X_judge, y_judge
 
 
-def herding(inputs, y, ipc):
-    """Rows whose running mean stays nearest to the mean of their class (Welling 2009), in the network's inputs; class by class."""
-    chosen = []
-    for label in np.unique(y):
-        members = np.flatnonzero(y == label)
-        rows = inputs(members).reshape(len(members), -1)
-        mean, total = rows.mean(0), np.zeros(rows.shape[1])
-        free = np.ones(len(rows), dtype=bool)
-        for k in range(1, ipc + 1):
-            distances = np.where(free, np.square((total + rows) / k - mean).sum(1), np.inf)
-            best = int(distances.argmin())
-            free[best] = False
-            total += rows[best]
-            chosen.append(members[best])
-    return np.array(chosen)
-
-
 def coreset_of(cell, X, y, args):
-    """The coreset of a cell: distilled, or real rows with the same preprocessing; the distiller tells how many steps it took."""
+    """The coreset of a cell, distilled or of real rows, and how many steps it took with which accuracy on its own held-out rows."""
     settings = {"ipc": cell["ipc"], "random_state": cell["seed"], "preprocessing": args.preprocessing}
-    if cell["what"] == "distilled":
-        distiller = RFADDistiller(max_time=60 * cell["minutes"], learn_labels=LABELS[cell["labels"]], **settings)
-    elif cell["what"] == "herding":
-        value = RFADDistiller(max_iter=0, **settings).fit(X, y).coreset_.preprocessing
-        rows = herding(lambda members: value.apply(X[members].reshape(len(members), -1)), y, cell["ipc"])
-        distiller = RFADDistiller(max_iter=0, init=X[rows], **settings)
-    else:
-        distiller = RFADDistiller(max_iter=0, init=cell["what"], **settings)
-    return distiller.fit(X, y)
+    if cell["what"] != "distilled":
+        return CoresetSelector(strategy=cell["what"], **settings).fit(X, y).coreset_, {}
+    distiller = RFADDistiller(max_time=60 * cell["minutes"], learn_labels=LABELS[cell["labels"]], **settings).fit(X, y)
+    return distiller.coreset_, {"n_iter": distiller.n_iter_, "validation": distiller.best_validation_score_}
 
 
-def evaluate(coreset, X, y, X_judge, y_judge):
-    """Accuracy by the exact NNGP, the exact NTK and 8 random networks of 256 channels; and what the difference of two of them is."""
+def exact_accuracy(coreset, kernel, X, y, X_judge, y_judge, n_pairs):
+    """Accuracy by the exact kernel on as many judging rows as these pairs allow, always the same ones, and which rows they are."""
+    n = min(max(n_pairs // coreset.n_items, LEAST_ROWS), len(X_judge))
+    chosen = np.random.default_rng(0).permutation(len(X_judge))[:n]
+    # The accuracy does not depend on the scale: a few training rows satisfy the refit that another kernel asks for.
+    clf = NNGPKernelRidge(kernel=kernel, method="exact").fit_coreset(coreset, X[:512], y[:512])
+    return float((clf.predict(X_judge[chosen]) == y_judge[chosen]).mean()), chosen
+
+
+def evaluate(coreset, X, y, X_judge, y_judge, *, real):
+    """Accuracy by the exact kernels, and by 8 random networks of 256 channels; real rows by the exact NNGP only."""
     result = {"n_judge": len(X_judge)}
-    features = NNGPKernelRidge(method="random_features", n_networks=8, width=256, random_state=1000).fit_coreset(coreset)
-    correct = features.predict(X_judge) == y_judge
-    result["features"] = float(correct.mean())
-    n_exact = len(X_judge) if coreset.n_items <= EXACT_ITEMS else min(EXACT_ROWS, len(X_judge))
-    chosen = np.random.default_rng(0).permutation(len(X_judge))[:n_exact]
-    result["n_exact"] = n_exact
-    for kernel in ("nngp", "ntk"):
-        # The accuracy does not depend on the scale: a few training rows satisfy the refit that another kernel asks for.
-        clf = NNGPKernelRidge(kernel=kernel, method="exact").fit_coreset(coreset, X[:512], y[:512])
-        result[kernel] = float((clf.predict(X_judge[chosen]) == y_judge[chosen]).mean())
-    result["features_minus_nngp"] = float(correct[chosen].mean() - result["nngp"])
+    result["nngp"], chosen = exact_accuracy(coreset, "nngp", X, y, X_judge, y_judge, PAIRS["real" if real else "nngp"])
+    result["n_nngp"] = len(chosen)
+    if not real:
+        ntk, rows = exact_accuracy(coreset, "ntk", X, y, X_judge, y_judge, PAIRS["ntk"])
+        result |= {"ntk": ntk, "n_ntk": len(rows)}
+        features = NNGPKernelRidge(method="random_features", n_networks=8, width=256, random_state=1000).fit_coreset(coreset)
+        correct = features.predict(X_judge) == y_judge
+        result |= {"features": float(correct.mean()), "features_minus_nngp": float(correct[chosen].mean() - result["nngp"])}
     return result
 
 
@@ -125,56 +111,66 @@ def run(args):
         if any(all(old[key] == value for key, value in cell.items()) for old in read(args.data)):
             continue
         begin = time.monotonic()
-        distiller = coreset_of(cell, X, y, args)
+        coreset, run_facts = coreset_of(cell, X, y, args)
         seconds = time.monotonic() - begin
-        coreset = distiller.coreset_
         if args.coresets:
             name = "_".join(str(cell[key]) for key in ("what", "labels", "ipc", "seed"))
             coreset.save(Path(args.coresets) / f"{args.data}_{name}.npz")
-        result = evaluate(coreset, X, y, X_judge, y_judge)
-        result |= {"n_iter": distiller.n_iter_, "seconds": seconds, "validation": distiller.best_validation_score_}
-        result |= {"machine": machine(), "version": __version__}
+        result = evaluate(coreset, X, y, X_judge, y_judge, real=cell["what"] in REAL)
+        result |= {**run_facts, "seconds": seconds, "machine": machine(), "version": __version__}
         with (RESULTS / f"{args.data}.jsonl").open("a") as file:
             file.write(json.dumps({**cell, **result}) + "\n")
         print(
             f"{args.data}, {cell['ipc']} per class, {cell['what']}, {cell['labels']} labels, seed {cell['seed']}: "
-            f"NNGP {result['nngp']:.4f}, NTK {result['ntk']:.4f}, features {result['features']:.4f}, {result['n_iter']} steps",
+            + ", ".join(f"{name} {value:.4f}" for name, value in result.items() if isinstance(value, float)),
             flush=True,
         )
 
 
-def percent(values):
-    """Mean and, of several seeds, standard deviation."""
-    values = 100 * np.array(values)
-    return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
+def percent(records, field):
+    """Mean and, of several seeds, standard deviation; with the number of rows where it is not all of them."""
+    values = 100 * np.array([record[field] for record in records if field in record])
+    if not len(values):
+        return ""
+    words = f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
+    n = records[0].get(f"n_{field}", records[0]["n_judge"])
+    return words if n == records[0]["n_judge"] else f"{words} ({n} rows)"
 
 
-def render_table(name):
-    """Markdown of one data set."""
+def grouped(name):
+    """Records of the same cell but for the seed, in the order of the table."""
     groups = {}
     for record in read(name):
         key = tuple(record[field] for field in ("final", "ipc", "what", "labels", "minutes", "preprocessing"))
         groups.setdefault(key, []).append(record)
+    order = lambda key: (not key[0], key[1], key[2] == "distilled", key[2:4], key[4])  # noqa: E731
+    return {key: groups[key] for key in sorted(groups, key=order)}
+
+
+def render_table(name):
+    """Markdown of one data set."""
     lines = [
         f"## {name}\n",
         "| rows | items per class | what | labels | minutes | seeds | steps | exact NNGP | exact NTK | features | paper: KIP, RFAD |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for key in sorted(groups, key=lambda key: (not key[0], key[1], key[2] == "distilled", key[2:4], key[4])):
-        final, ipc, what, labels, minutes, preprocessing = key
-        records = groups[key]
+    for (final, ipc, what, labels, minutes, preprocessing), records in grouped(name).items():
         paper = PAPER.get((name, ipc), {}).get(labels) if what == "distilled" else None
-        mark = "" if preprocessing == "auto" else f", {preprocessing}"
-        few = "" if records[0]["n_exact"] == records[0]["n_judge"] else f" ({records[0]['n_exact']} rows)"
-        steps = np.mean([record["n_iter"] for record in records])
-        cells = [percent([record[field] for record in records]) for field in ("nngp", "ntk", "features")]
-        cells = [cells[0] + few, cells[1] + few, cells[2], "" if paper is None else f"{paper[0]}, {paper[1]}"]
-        start = (
-            f"| {'test' if final else 'held out'} | {ipc} | {what}{mark} | {labels} | {minutes:g} | {len(records)} | {steps:.0f} "
-        )
-        lines.append(start + "".join(f"| {cell} " for cell in cells) + "|")
-    gaps = [100 * record["features_minus_nngp"] for record in read(name)]
-    lines.append(f"\nRandom features minus exact NNGP: {min(gaps):+.1f} to {max(gaps):+.1f} points.\n")
+        cells = [
+            "test" if final else "held out",
+            ipc,
+            what + ("" if preprocessing == "auto" else f", {preprocessing}"),
+            labels,
+            f"{minutes:g}" if minutes else "",
+            len(records),
+            f"{np.mean([record['n_iter'] for record in records]):.0f}" if "n_iter" in records[0] else "",
+            *(percent(records, field) for field in ("nngp", "ntk", "features")),
+            "" if paper is None else f"{paper[0]}, {paper[1]}",
+        ]
+        lines.append("".join(f"| {cell} " for cell in cells) + "|")
+    gaps = [100 * record["features_minus_nngp"] for record in read(name) if "features_minus_nngp" in record]
+    if gaps:
+        lines.append(f"\nRandom features minus exact NNGP on the same rows: {min(gaps):+.1f} to {max(gaps):+.1f} points.\n")
     return "\n".join(lines)
 
 

@@ -5,7 +5,8 @@ from ._distillation import DistillationState
 from ._specs import MLP, ConvNet
 from ._version import __version__
 from .coreset import Coreset
-from .distillers import CoresetSampler, CoresetSelector, KIPDistiller, RFADDistiller
+from .distillers import CoresetSampler, CoresetSelector, GradientMatchingDistiller, KIPDistiller, RFADDistiller
+from .finite_network import FiniteNetworkClassifier
 from .kernel_ridge import NNGPKernelRidge
 from .plotting import CoresetDisplay
 from .preprocessing import ChannelStandardizer, InstanceNormalizer, RegularizedZCA
@@ -19,6 +20,8 @@ __all__ = [
     "CoresetSampler",
     "CoresetSelector",
     "DistillationState",
+    "FiniteNetworkClassifier",
+    "GradientMatchingDistiller",
     "InstanceNormalizer",
     "KIPDistiller",
     "NNGPKernelRidge",

@@ -89,7 +89,7 @@ def centred_one_hot(codes, n_classes):
     return F.one_hot(codes, n_classes).float() - 1 / n_classes
 
 
-class _RowStream:
+class RowStream:
     """Endless stream of training rows: a new shuffle of all of them each epoch."""
 
     def __init__(self, rows, generator):
@@ -117,7 +117,7 @@ class KernelRidgeObjective:
     def __init__(self, data, config, *, generator, device, project=None):
         self.data, self.config = data, config
         self.generator, self.device, self.project = generator, device, project
-        self.stream = _RowStream(data.train, generator)
+        self.stream = RowStream(data.train, generator)
         self.whole = config.batch_size >= len(data.train)
 
     def _next_rows(self):

@@ -10,6 +10,9 @@ from numbers import Integral, Real
 
 __all__ = ["MLP", "ConvNet"]
 
+# Pixels of the smallest map from which norm="auto" normalises: over 2x2 pixels (digits of 8x8) gradient matching fails.
+_MIN_NORM_PIXELS = 16
+
 
 def _check_fields(spec):
     name = type(spec).__name__
@@ -124,6 +127,11 @@ class ConvNet:
     def _final_side(self, side):
         return side >> self.depth if self.pooling == "avg" else side
 
+    def last_map(self, shape):
+        """Height and width of the maps of the last convolution, before its pooling."""
+        halvings = self.depth - 1 if self.pooling == "avg" else 0
+        return shape[0] >> halvings, shape[1] >> halvings
+
     def fits(self, shape):
         """Whether images of shape ``(H, W, channels)`` survive all the pooling stages."""
         return len(shape) == 3 and min(self._final_side(side) for side in shape[:2]) >= 1
@@ -197,3 +205,23 @@ def resolve_spec(architecture, shape, width, depth):
     spec = replace(spec, **changes)
     spec.check_shape(shape)
     return spec
+
+
+def resolve_norm(norm, spec, shape):
+    """Whether a finite network of this spec has instance normalisation, by a user's ``norm``: None, "instance" or "auto".
+
+    Raises
+    ------
+    ValueError
+        Where it cannot have it: in an MLP, and on maps of a single pixel, which it would make zero.
+    """
+    if norm is None:
+        return False
+    pixels = math.prod(spec.last_map(shape)) if isinstance(spec, ConvNet) else 1
+    if norm == "auto":
+        return pixels >= _MIN_NORM_PIXELS
+    if pixels == 1:
+        raise ValueError(
+            f"norm='instance' needs a ConvNet with maps of more than one pixel, got {spec} and inputs of shape {shape}."
+        )
+    return True

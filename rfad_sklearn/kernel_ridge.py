@@ -5,20 +5,19 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.base import _fit_context, clone
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted, check_memory
+from sklearn.utils.validation import check_memory
 
-from ._agreement import agree, agree_with_distiller, decide_method
+from ._agreement import agree_with_distiller, decide_method
+from ._classifier import CoresetClassifier, refuse_soft_targets
 from ._device import resolve_device, resolve_dtype
-from ._inputs import check_labels, check_rows, float_dtype, keep_state_on_error, resolve_image_shape
+from ._inputs import check_labels, check_rows, keep_state_on_error, resolve_image_shape
 from ._objectives import centred_one_hot
 from ._ridge import fit_platt_scale
 from ._solvers import exact_dtype, fit_exact, fit_features
 from ._specs import MLP, ConvNet, resolve_spec
-from .coreset import Coreset, label_array
 from .preprocessing import fit_preprocessing
 
 __all__ = ["NNGPKernelRidge"]
@@ -33,7 +32,7 @@ def _fit_distiller(distiller, X, y):
     return distiller.fit(X, y)
 
 
-class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
+class NNGPKernelRidge(CoresetClassifier):
     """Kernel ridge classifier with the kernel of an infinitely wide random network (NNGP), or of its training (NTK).
 
     ``scores = K(x, S) (K(S, S) + reg tr(K)/|S| I)^-1 targets``; the predicted class has the largest score, and its probability is
@@ -188,7 +187,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         MemoryError
             When neither the primal nor the dual problem fits; the message says what to lower.
         """
-        rows, seen, y = check_rows(self, X, reset=True, y=_refuse_soft_targets(y))
+        rows, seen, y = check_rows(self, X, reset=True, y=refuse_soft_targets(y))
         classes, codes = check_labels(y)
         if self.distiller is None:
             return self._fit_rows(rows, seen, classes, codes)
@@ -206,7 +205,7 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
             distiller.set_params(random_state=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
         result = check_memory(self.memory).cache(_fit_distiller).call_and_shelve(distiller, X, y)
         self.distiller_ = result.get()
-        if self.distiller_.stop_reason_ in ("interrupted", "diverged"):
+        if getattr(self.distiller_, "stop_reason_", None) in ("interrupted", "diverged"):
             # Half a run must not be served as a whole one later.
             result.clear()
         return self.distiller_.coreset_
@@ -236,28 +235,8 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
         UserWarning
             When the scale is stale, because ``kernel`` or ``reg`` differs, and no rows are given.
         """
-        if not isinstance(coreset, Coreset):
-            raise TypeError(
-                f"coreset must be a Coreset, got {type(coreset).__name__}; use fit(X, y) for rows, Coreset.load for a file."
-            )
-        if (X is None) != (y is None):
-            raise ValueError("X and y must be given together, or neither.")
-        self.n_features_in_ = coreset.X.shape[1]
-        vars(self).pop("feature_names_in_", None)
-        if coreset.feature_names is not None:
-            self.feature_names_in_ = np.array(coreset.feature_names, dtype=object)
-        rows = codes = None
-        if X is not None:
-            rows, _, y = check_rows(self, X, reset=False, image_shape=coreset.image_shape, y=_refuse_soft_targets(y))
-            y = label_array(y)
-            unknown = np.setdiff1d(y, coreset.classes)
-            if len(unknown):
-                raise ValueError(
-                    f"y holds labels that the coreset does not know: {unknown.tolist()}; its classes are {coreset.classes}."
-                )
-            codes = np.searchsorted(coreset.classes, y)
+        spec, rows, codes = self._start_from_coreset(coreset, X, y)
         vars(self).pop("distiller_", None)
-        spec = agree(self, coreset.architecture, coreset.image_shape, self.n_features_in_, coreset.preprocessing)
         return self._fit_coreset(coreset, spec, coreset.classes.copy(), rows, codes)
 
     def _fit_rows(self, rows, seen, classes, codes):
@@ -345,71 +324,3 @@ class NNGPKernelRidge(ClassifierMixin, BaseEstimator):
     def _scores(self, rows):
         device, dtype = self._arithmetic
         return self._model.scores(lambda start, stop: self._inputs(rows[start:stop]), len(rows), device=device, dtype=dtype)
-
-    def _checked_scores(self, X):
-        check_is_fitted(self)
-        rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
-        return self._scores(rows), float_dtype(rows)
-
-    def decision_function(self, X):
-        """Scores of the rows of X.
-
-        Parameters
-        ----------
-        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
-
-        Returns
-        -------
-        array of shape (n, n_classes), or (n,) for two classes
-            With two classes the difference of their scores: positive for ``classes_[1]``.
-        """
-        scores, dtype = self._checked_scores(X)
-        scores = scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
-        return scores.astype(dtype, copy=False)
-
-    def predict(self, X):
-        """Class labels of the rows of X.
-
-        Parameters
-        ----------
-        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
-
-        Returns
-        -------
-        array of shape (n,)
-        """
-        scores, _ = self._checked_scores(X)
-        return self.classes_[scores.argmax(1)]
-
-    def predict_proba(self, X):
-        """Class probabilities ``softmax(platt_scale_ * scores)``.
-
-        Parameters
-        ----------
-        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
-
-        Returns
-        -------
-        array of shape (n, n_classes)
-        """
-        scores, dtype = self._checked_scores(X)
-        return softmax(self.platt_scale_ * scores, axis=1).astype(dtype, copy=False)
-
-    def _say(self, line):
-        if self.verbose:
-            print(f"NNGPKernelRidge: {line}")
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
-
-
-def _refuse_soft_targets(y):
-    shape = np.asarray(y).shape
-    if len(shape) == 2 and shape[1] > 1:
-        raise ValueError(
-            f"y must hold one label per row, got an array of shape {shape}; soft (learned) targets come in with "
-            "fit_coreset(coreset)."
-        )
-    return y

@@ -103,9 +103,17 @@ class _WindowProduct(torch.autograd.Function):
         return grad.view(-1, matrix.shape[1]) @ matrix.T, None, None, None
 
 
-def _conv_block(spec, x, weight, bias, groups):
-    x = F.conv2d(x, weight, bias, padding=1, groups=groups).relu_()
+def conv_block(spec, x, weight, bias, *, groups=1, normalise=None):
+    """[3x3 convolution, ReLU, pooling] of channels-first maps; ``normalise``, if any, acts between convolution and ReLU."""
+    x = F.conv2d(x, weight, bias, padding=1, groups=groups)
+    x = (x if normalise is None else normalise(x)).relu_()
     return F.avg_pool2d(x, 2) if spec.pooling == "avg" else x
+
+
+def read_out(spec, x, n_networks):
+    """Features ``(n, n_networks, n_features)`` of the last maps."""
+    x = x.permute(0, 2, 3, 1).unflatten(3, (n_networks, -1))
+    return x.mean((1, 2)) if spec.readout == "mean" else x.permute(0, 3, 1, 2, 4).flatten(2)
 
 
 def _convnet_inputs(spec, x):
@@ -120,11 +128,10 @@ def _convnet_forward(spec, layers, n_networks, inputs):
         x = _WindowProduct.apply(inputs.flatten(0, 2), matrix, bias, weight.shape[0] // n_networks)
         x = x.view(*inputs.shape[:3], -1).permute(0, 3, 1, 2)
     else:
-        x = _conv_block(spec, inputs, weight, bias, 1)
+        x = conv_block(spec, inputs, weight, bias)
     for weight, bias in others:
-        x = _conv_block(spec, x, weight, bias, n_networks)
-    x = x.permute(0, 2, 3, 1).unflatten(3, (n_networks, -1))
-    return x.mean((1, 2)) if spec.readout == "mean" else x.permute(0, 3, 1, 2, 4).flatten(2)
+        x = conv_block(spec, x, weight, bias, groups=n_networks)
+    return read_out(spec, x, n_networks)
 
 
 def _mlp_forward(spec, layers, n_networks, x):

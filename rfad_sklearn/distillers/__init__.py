@@ -1,8 +1,9 @@
 """Estimators that turn many rows into a few: distillers make synthetic ones, the selector takes real ones."""
 
 from ._sampler import CoresetSampler
+from .gradient_matching import GradientMatchingDistiller
 from .kip import KIPDistiller
 from .rfad import RFADDistiller
 from .selector import CoresetSelector
 
-__all__ = ["CoresetSampler", "CoresetSelector", "KIPDistiller", "RFADDistiller"]
+__all__ = ["CoresetSampler", "CoresetSelector", "GradientMatchingDistiller", "KIPDistiller", "RFADDistiller"]

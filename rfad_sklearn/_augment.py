@@ -1,0 +1,121 @@
+"""Differentiable augmentation of images (Zhao and Bilen 2021): one kind of change per call, the same for real and synthetic images."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+# Strengths of the paper: offset of the brightness, factors of saturation and contrast, shares of the side, degrees.
+_BRIGHTNESS, _SATURATION, _CONTRAST = 1.0, 2.0, 0.5
+_SHIFT, _HOLE, _ZOOM, _TURN = 0.125, 0.5, 1.2, 15.0
+
+
+def _uniform(shape, generator, low=0.0, high=1.0):
+    return low + (high - low) * torch.rand(shape, generator=generator)
+
+
+def _colour(n, shape, generator):
+    brightness, saturation, contrast = (_uniform((n, 1, 1, 1), generator) for _ in range(3))
+
+    def change(x):
+        x = x + _BRIGHTNESS * (brightness - 0.5).to(x)
+        grey = x.mean(3, keepdim=True)
+        x = grey + _SATURATION * saturation.to(x) * (x - grey)
+        mean = x.mean((1, 2, 3), keepdim=True)
+        return mean + (_CONTRAST + contrast.to(x)) * (x - mean)
+
+    return change
+
+
+def _affine(matrix):
+    """The image read at ``matrix @ (x, y, 1)``, coordinates from -1 to 1; zero, the mean colour, outside."""
+
+    def change(x):
+        images = x.permute(0, 3, 1, 2)
+        theta = matrix.to(x).expand(len(x), 2, 3)
+        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, align_corners=False).permute(0, 2, 3, 1)
+
+    return change
+
+
+def _matrix(n, a=1.0, b=0.0, c=0.0, d=1.0, dx=0.0, dy=0.0):
+    entries = [torch.as_tensor(entry, dtype=torch.float32).expand(n) for entry in (a, b, dx, c, d, dy)]
+    return torch.stack(entries, dim=1).view(n, 2, 3)
+
+
+def _crop(n, shape, generator):
+    shifts = []
+    for side in (shape[1], shape[0]):
+        pixels = max(round(_SHIFT * side), 1)
+        shifts.append(torch.randint(-pixels, pixels + 1, (n,), generator=generator) * (2 / side))
+    return _affine(_matrix(n, dx=shifts[0], dy=shifts[1]))
+
+
+def _flip(n, shape, generator):
+    return _affine(_matrix(n, a=1 - 2 * torch.randint(2, (n,), generator=generator)))
+
+
+def _scale(n, shape, generator):
+    zoom = _uniform((2, n), generator, 1 / _ZOOM, _ZOOM)
+    return _affine(_matrix(n, a=zoom[0], d=zoom[1]))
+
+
+def _rotate(n, shape, generator):
+    angle = math.radians(_TURN) * _uniform((n,), generator, -1.0, 1.0)
+    # In coordinates from -1 to 1 an image that is not square would be sheared.
+    ratio = shape[0] / shape[1]
+    return _affine(_matrix(n, a=angle.cos(), b=-angle.sin() * ratio, c=angle.sin() / ratio, d=angle.cos()))
+
+
+def _cutout(n, shape, generator):
+    mask = torch.ones((n, *shape[:2], 1))
+    for k in range(n):
+        top, left = (int(torch.randint(side, (1,), generator=generator)) for side in shape[:2])
+        half = [max(round(_HOLE * side / 2), 1) for side in shape[:2]]
+        mask[k, max(top - half[0], 0) : top + half[0], max(left - half[1], 0) : left + half[1]] = 0
+    return lambda x: x * mask.to(x)
+
+
+AUGMENTATIONS = {"color": _colour, "crop": _crop, "cutout": _cutout, "flip": _flip, "rotate": _rotate, "scale": _scale}
+
+
+def draw_augmentation(names, n, shape, generator):
+    """Draw one of the named changes.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Keys of ``AUGMENTATIONS``; one of them is drawn.
+    n : int
+        Number of images with a change of their own; 1 gives a change that is the same for all images of any batch (*siamese*).
+    shape : tuple (H, W, channels)
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    callable
+        Takes images ``(n, H, W, channels)`` to images, differentiably.
+    """
+    name = names[int(torch.randint(len(names), (1,), generator=generator))]
+    return AUGMENTATIONS[name](n, shape, generator)
+
+
+def check_augment(augment, shape):
+    """Names of the changes that a user's ``augment`` asks for.
+
+    Raises
+    ------
+    ValueError
+        For unknown names, and for rows that are not images.
+    """
+    if augment is False:
+        return ()
+    names = tuple(AUGMENTATIONS) if augment is True else tuple(augment)
+    unknown = [name for name in names if name not in AUGMENTATIONS]
+    if unknown or not names:
+        raise ValueError(f"augment must be True, False or names among {sorted(AUGMENTATIONS)}, got {augment!r}.")
+    if len(shape) != 3:
+        raise ValueError(f"augment={augment!r} changes images, but X holds flat rows; give image_shape, or use augment=False.")
+    return names

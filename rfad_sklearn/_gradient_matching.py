@@ -1,0 +1,119 @@
+"""Gradient matching (Zhao, Mopuri and Bilen 2021): the items shall move a network as the training rows do."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from ._augment import draw_augmentation
+from ._finite_network import draw_finite_network, network_outputs
+from ._objectives import RowStream
+
+# Items per step when a network is trained on them.
+_NETWORK_BATCH = 256
+_MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class MatchingConfig:
+    """Settings of :class:`GradientMatchingObjective`.
+
+    A network lives ``network_life`` steps of the items; between two of them it takes ``network_steps`` steps of size ``network_rate`` on
+    the items. ``batch_size`` rows per class and step; ``augmentations`` are names, or empty.
+    """
+
+    batch_size: int
+    network_life: int
+    network_steps: int
+    network_rate: float
+    instance_norm: bool
+    augmentations: tuple
+
+
+def gradient_distance(gradients, targets):
+    """Sum over weights and their output units of one minus the cosine; biases and gains are left out (eq. 10 of the paper)."""
+    distance = 0.0
+    for gradient, target in zip(gradients, targets, strict=True):
+        if gradient.ndim > 1:
+            cosines = F.cosine_similarity(gradient.flatten(1), target.flatten(1), dim=1, eps=1e-6)
+            distance = distance + (1 - cosines).sum()
+    return distance
+
+
+class GradientMatchingObjective:
+    """Distance between the gradients of a network's loss on the items and on training rows, class by class.
+
+    ``ridge`` is a kernel ridge objective: it judges the items and fits their scale, as for every distiller.
+    """
+
+    def __init__(self, spec, data, config, *, item_codes, ridge, generator, device, dtype, project=None):
+        self.spec, self.data, self.config, self.ridge = spec, data, config, ridge
+        self.generator, self.device, self.dtype, self.project = generator, device, dtype, project
+        self.n_classes = data.targets.shape[1]
+        self.item_codes = torch.from_numpy(item_codes).to(device)
+        labels = data.labels.cpu()[data.train]
+        self.streams = [RowStream(data.train[labels == c], generator) for c in range(self.n_classes)]
+        self.validate, self.fit_scale = ridge.validate, ridge.fit_scale
+        self.age, self.parameters = 0, self._draw()
+
+    def loss(self, variables):
+        """Distance of the gradients, summed over the classes."""
+        # Also where the caller wants no gradient: the distance itself is made of gradients.
+        with torch.enable_grad():
+            return self._distance(self._items(variables))
+
+    def after_step(self):
+        """Train the network on the items, or draw a new one at the end of its life."""
+        self.age += 1
+        if self.age < self.config.network_life:
+            self._train_network(self._last)
+        else:
+            self.age, self.parameters = 0, self._draw()
+
+    # Parts
+
+    def _distance(self, items):
+        total = 0.0
+        for c, stream in enumerate(self.streams):
+            rows = self.data.read(stream.take(min(self.config.batch_size, len(stream.rows))))
+            own = items[self.item_codes == c]
+            if self.config.augmentations:
+                change = draw_augmentation(self.config.augmentations, 1, self.data.shape, self.generator)
+                rows, own = change(rows), change(own)
+            targets = self._gradients(rows, c, dtype=self.dtype)
+            gradients = self._gradients(own, c, dtype=own.dtype, create_graph=True)
+            total = total + gradient_distance(gradients, [target.detach() for target in targets])
+        self._last = items.detach()
+        return total
+
+    def _items(self, variables):
+        return variables["X"] if self.project is None else self.project(variables["X"])
+
+    def _draw(self):
+        seed = int(torch.randint(_MAX_SEED, (1,), generator=self.generator))
+        parameters = draw_finite_network(
+            self.spec, self.data.shape, self.n_classes, seed, instance_norm=self.config.instance_norm, device=self.device
+        )
+        wide = torch.promote_types(self.dtype, torch.float32)
+        return [parameter.to(wide).requires_grad_(True) for parameter in parameters]
+
+    def _loss_of(self, x, codes, dtype):
+        parameters = [parameter.to(dtype) for parameter in self.parameters]
+        outputs = network_outputs(self.spec, parameters, x.to(dtype), instance_norm=self.config.instance_norm)
+        return F.cross_entropy(outputs.to(self.parameters[0].dtype), codes)
+
+    def _gradients(self, x, c, *, dtype, create_graph=False):
+        codes = torch.full((len(x),), c, device=self.device)
+        return torch.autograd.grad(self._loss_of(x, codes, dtype), self.parameters, create_graph=create_graph)
+
+    def _train_network(self, items):
+        for _ in range(self.config.network_steps):
+            chosen = torch.arange(len(items))
+            if len(items) > _NETWORK_BATCH:
+                chosen = torch.randperm(len(items), generator=self.generator)[:_NETWORK_BATCH]
+            x, codes = items[chosen], self.item_codes[chosen]
+            if self.config.augmentations:
+                x = draw_augmentation(self.config.augmentations, len(x), self.data.shape, self.generator)(x)
+            gradients = torch.autograd.grad(self._loss_of(x, codes, x.dtype), self.parameters)
+            with torch.no_grad():
+                torch._foreach_add_(self.parameters, gradients, alpha=-self.config.network_rate)
