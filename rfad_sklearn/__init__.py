@@ -8,7 +8,7 @@ from .coreset import Coreset
 from .distillers import CoresetSampler, CoresetSelector, GradientMatchingDistiller, KIPDistiller, RFADDistiller
 from .finite_network import FiniteNetworkClassifier
 from .kernel_ridge import NNGPKernelRidge
-from .plotting import CoresetDisplay
+from .plotting import CoresetDisplay, ExplanationDisplay
 from .preprocessing import ChannelStandardizer, InstanceNormalizer, RegularizedZCA
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "CoresetSampler",
     "CoresetSelector",
     "DistillationState",
+    "ExplanationDisplay",
     "FiniteNetworkClassifier",
     "GradientMatchingDistiller",
     "InstanceNormalizer",

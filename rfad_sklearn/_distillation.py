@@ -16,10 +16,12 @@ _AVERAGING = 8.0
 class LoopConfig:
     """When to evaluate and when to stop.
 
-    ``deadline`` is a moment of ``time.monotonic()`` or None, ``max_iter`` a number of steps or None; one of them must be given.
+    ``begin`` and ``deadline`` (or None) are moments of ``time.monotonic()``, ``max_iter`` is a number of steps or None; one of the two
+    bounds must be given.
     """
 
     rates: dict
+    begin: float
     max_iter: int | None
     deadline: float | None
     eval_every: int
@@ -79,11 +81,20 @@ class LoopResult:
 
     variables: dict
     n_iter: int = 0
-    loss_curve: list = field(default_factory=list)
-    validation_scores: list = field(default_factory=list)
+    history: list = field(default_factory=list)
     best_validation_score: float | None = None
     best_validation_loss: float = math.inf
     reason: str = "max_iter"
+
+    @property
+    def loss_curve(self):
+        """Training loss at each evaluation."""
+        return [record["loss"] for record in self.history]
+
+    @property
+    def validation_scores(self):
+        """Accuracy on held-out rows at each evaluation."""
+        return [record["validation_score"] for record in self.history if record["validation_score"] is not None]
 
 
 def _snapshot(variables):
@@ -126,6 +137,45 @@ class _Run:
         self.evaluation_time = 0.0
         self.last_mark = (0, time.monotonic())
         self.stale = 0
+
+    def state(self):
+        """All that :meth:`restore` needs to go on from here; between an evaluation and the next step."""
+        result = self.result
+        moments = {}
+        for name in self.config.rates:
+            own = self.optimizer.state.get(self.variables[name], {})
+            moments[name] = {key: own[key] for key in ("step", "exp_avg", "exp_avg_sq") if key in own}
+        return {
+            "variables": dict(self.variables),
+            "average": self.average,
+            "best": result.variables,
+            "optimizer": moments,
+            "objective": self.objective.state(),
+            "n_iter": result.n_iter,
+            "history": result.history,
+            "best_validation_score": result.best_validation_score,
+            "best_validation_loss": result.best_validation_loss,
+            "stale": self.stale,
+            "evaluation_time": self.evaluation_time,
+            "seconds": time.monotonic() - self.config.begin,
+        }
+
+    def restore(self, state):
+        """Go back to a state; the variables are changed in place."""
+        result = self.result
+        with torch.no_grad():
+            for name in self.variables:
+                for mine, kept in ((self.variables, "variables"), (self.average, "average"), (result.variables, "best")):
+                    mine[name].copy_(state[kept][name])
+        for name, own in state["optimizer"].items():
+            if own:
+                like = self.variables[name]
+                self.optimizer.state[like] = {key: value if key == "step" else value.to(like) for key, value in own.items()}
+        self.objective.restore(state["objective"])
+        result.n_iter, result.history = state["n_iter"], list(state["history"])
+        result.best_validation_score, result.best_validation_loss = state["best_validation_score"], state["best_validation_loss"]
+        self.stale, self.evaluation_time = state["stale"], state["evaluation_time"]
+        self.last_mark = (result.n_iter, time.monotonic())
 
     def step(self, progress):
         for group in self.optimizer.param_groups:
@@ -171,12 +221,11 @@ class _Run:
         if self._diverged():
             return "diverged"
         begin = time.monotonic()
-        result.loss_curve.append(torch.stack(self.recent).mean().item())
+        training_loss = torch.stack(self.recent).mean().item()
         validation = self.objective.validate(self.average)
         score = loss = None
         if validation is not None:
             score, loss = validation
-            result.validation_scores.append(score)
             self.stale = 0 if loss < result.best_validation_loss - self.config.tol else self.stale + 1
         if validation is None or loss < result.best_validation_loss:
             result.variables = _snapshot(self.average)
@@ -189,9 +238,11 @@ class _Run:
         steps, since = self.last_mark
         speed = (result.n_iter - steps) / max(begin - since, 1e-9)
         self.last_mark = (result.n_iter, now)
+        record = {"step": result.n_iter, "seconds": now - self.config.begin, "loss": training_loss}
+        result.history.append({**record, "validation_score": score, "validation_loss": loss})
         stop = self.report(
             step=result.n_iter,
-            loss=result.loss_curve[-1],
+            loss=training_loss,
             validation_score=score,
             best_validation_score=result.best_validation_score,
             validation_loss=loss,
@@ -201,12 +252,16 @@ class _Run:
         )
         if stop:
             return "callback"
-        return "no_change" if validation is not None and self.stale >= self.config.n_iter_no_change else None
+        return self._no_change()
 
-    def until_the_end(self):
+    def _no_change(self):
+        return "no_change" if self.stale >= self.config.n_iter_no_change else None
+
+    def until_the_end(self, save):
         """Step and evaluate until something ends the run; the reason."""
         config, result = self.config, self.result
-        reason = self.evaluate()
+        # A run that goes on has its first evaluation behind it, and may have come to its end.
+        reason = self._no_change() if result.history else self._evaluate_and_save(save)
         while reason is None:
             progress = self.budget.progress(result.n_iter)
             if progress >= 1:
@@ -214,9 +269,15 @@ class _Run:
             else:
                 self.step(progress)
                 if result.n_iter % config.eval_every == 0 or self._known_to_fail():
-                    reason = self.evaluate()
+                    reason = self._evaluate_and_save(save)
         if self.recent and reason != "diverged":
-            reason = "diverged" if self.evaluate() == "diverged" else reason
+            reason = "diverged" if self._evaluate_and_save(save) == "diverged" else reason
+        return reason
+
+    def _evaluate_and_save(self, save):
+        reason = self.evaluate()
+        if save is not None and reason != "diverged":
+            save(self.state())
         return reason
 
     def finish_interrupted(self):
@@ -229,7 +290,7 @@ class _Run:
             pass
 
 
-def distill(objective, variables, config, report):
+def distill(objective, variables, config, report, *, save=None, state=None):
     """Minimise ``objective.loss(variables)`` by Adam with a step size that decays linearly to zero over the budget.
 
     Parameters
@@ -242,6 +303,11 @@ def distill(objective, variables, config, report):
     config : LoopConfig
     report : callable
         Called at every evaluation with keyword arguments; returns True to stop.
+    save : callable, optional
+        Called after every evaluation with a state: a dict of tensors, of JSON values and of such dicts. Then the objective has
+        ``state()`` and ``restore(state)`` too.
+    state : dict, optional
+        What ``save`` was given by an earlier run: go on from there, with the same numbers as if that run had not ended.
 
     Returns
     -------
@@ -251,7 +317,9 @@ def distill(objective, variables, config, report):
     """
     run = _Run(objective, variables, config, report)
     try:
-        run.result.reason = run.until_the_end()
+        if state is not None:
+            run.restore(state)
+        run.result.reason = run.until_the_end(save)
     except KeyboardInterrupt:
         run.finish_interrupted()
     except SingularKernelError:

@@ -70,6 +70,25 @@ class GradientMatchingObjective:
         else:
             self.age, self.parameters = 0, self._draw()
 
+    def state(self):
+        """Everything random, and the network, for a checkpoint."""
+        return {
+            "generator": self.generator.get_state(),
+            "streams": {str(c): stream.state() for c, stream in enumerate(self.streams)},
+            "parameters": {str(k): parameter for k, parameter in enumerate(self.parameters)},
+            "age": self.age,
+        }
+
+    def restore(self, state):
+        """Go back to a state."""
+        for c, stream in enumerate(self.streams):
+            stream.restore(state["streams"][str(c)])
+        with torch.no_grad():
+            for k, parameter in enumerate(self.parameters):
+                parameter.copy_(state["parameters"][str(k)])
+        self.age = state["age"]
+        self.generator.set_state(state["generator"])
+
     # Parts
 
     def _distance(self, items):

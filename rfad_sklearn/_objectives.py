@@ -48,6 +48,8 @@ class PoolConfig(RidgeConfig):
 class _Group:
     """Networks, the activations of some training rows in them, and the labels and targets of these rows."""
 
+    seeds: torch.Tensor
+    rows: torch.Tensor
     networks: list
     features: torch.Tensor
     labels: torch.Tensor
@@ -105,6 +107,14 @@ class RowStream:
             self.order = self.order[n:]
             n -= len(parts[-1])
         return torch.cat(parts)
+
+    def state(self):
+        """Rows that are left of the current epoch."""
+        return {"order": self.order}
+
+    def restore(self, state):
+        """Go back to a state."""
+        self.order = state["order"]
 
 
 class KernelRidgeObjective:
@@ -209,8 +219,19 @@ class ExactKernelObjective(KernelRidgeObjective):
         self.held_out = data.read(data.validation) if len(data.validation) else None
 
     def _take(self, rows):
+        self.rows = rows
         self.inputs = self.data.read(rows)
         self.labels, self.targets = self._labels(rows)
+
+    def state(self):
+        """Everything random, for a checkpoint."""
+        return {"generator": self.generator.get_state(), "stream": self.stream.state(), "rows": self.rows}
+
+    def restore(self, state):
+        """Go back to a state."""
+        self.generator.set_state(state["generator"])
+        self.stream.restore(state["stream"])
+        self._take(state["rows"])
 
     def after_step(self):
         """Draw the next rows."""
@@ -264,6 +285,26 @@ class RandomFeatureObjective(KernelRidgeObjective):
             self._add_group()
         self._choose_group()
 
+    def state(self):
+        """Everything random, for a checkpoint; activations are computed again."""
+        return {
+            "generator": self.generator.get_state(),
+            "stream": self.stream.state(),
+            "seeds": torch.stack([group.seeds for group in self.groups]),
+            "rows": torch.stack([group.rows for group in self.groups]),
+            "number": self.number,
+            "oldest": self.oldest,
+            "n_steps": self.n_steps,
+        }
+
+    def restore(self, state):
+        """Go back to a state."""
+        self.groups = [self._make_group(seeds, rows) for seeds, rows in zip(state["seeds"], state["rows"], strict=True)]
+        self.oldest, self.n_steps = state["oldest"], state["n_steps"]
+        self._take_group(state["number"])
+        self.stream.restore(state["stream"])
+        self.generator.set_state(state["generator"])
+
     def validation_scores(self, variables):
         """Scores and labels of the held-out rows."""
         networks, cache = self._validation
@@ -300,14 +341,16 @@ class RandomFeatureObjective(KernelRidgeObjective):
         n_bytes = 2 * positions * self.spec.width * self.dtype.itemsize
         return n_points * n_networks * n_bytes > _ACTIVATION_BUDGET
 
-    def _add_group(self):
-        """Draw networks and rows; once the pool is full, in place of the oldest."""
-        seeds = torch.randint(_MAX_SEED, (self.config.n_networks,), generator=self.generator).tolist()
-        networks = [draw_network(self.spec, self.data.shape, seed, device=self.device, dtype=self.dtype) for seed in seeds]
-        rows = self._next_rows()
+    def _make_group(self, seeds, rows):
+        networks = [draw_network(self.spec, self.data.shape, seed, device=self.device, dtype=self.dtype) for seed in seeds.tolist()]
         # In the type of the networks nothing is lost; products are taken in float32 or more.
         features = cached_features(self.spec, networks, self.data.read(rows), dtype=self.dtype)
-        group = _Group(networks, features, *self._labels(rows))
+        return _Group(seeds, rows, networks, features, *self._labels(rows))
+
+    def _add_group(self):
+        """Draw networks and rows; once the pool is full, in place of the oldest."""
+        seeds = torch.randint(_MAX_SEED, (self.config.n_networks,), generator=self.generator)
+        group = self._make_group(seeds, self._next_rows())
         if len(self.groups) == self.config.pool_size:
             self.groups[self.oldest] = group
             self.oldest = (self.oldest + 1) % len(self.groups)
@@ -315,7 +358,10 @@ class RandomFeatureObjective(KernelRidgeObjective):
             self.groups.append(group)
 
     def _choose_group(self):
-        self.group = self.groups[torch.randint(len(self.groups), (1,), generator=self.generator).item()]
+        self._take_group(torch.randint(len(self.groups), (1,), generator=self.generator).item())
+
+    def _take_group(self, number):
+        self.number, self.group = number, self.groups[number]
         self.labels, self.targets = self.group.labels, self.group.targets
 
     def _draw_validation(self):

@@ -1,13 +1,12 @@
 """The coreset: a small immutable value with its own file format."""
 
 import json
-import os
-import uuid
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
+from ._files import read_arrays, write_arrays
 from ._preprocess import Preprocessing
 from ._specs import ConvNet, spec_from_dict, spec_to_dict
 
@@ -252,18 +251,7 @@ class Coreset:
                 f"preprocessing={type(self.preprocessing.transformer).__name__} cannot be saved as plain arrays. Put the transformer in "
                 "front of the distiller with sklearn.pipeline.Pipeline, distil with preprocessing=None, and save both."
             )
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            with open(temporary, "xb") as file:
-                np.savez_compressed(file, **self._arrays())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        return path
+        return write_arrays(path, self._arrays())
 
     def _arrays(self):
         arrays = {
@@ -304,7 +292,7 @@ class Coreset:
         """
         path = Path(path)
         try:
-            arrays = _read_arrays(path)
+            arrays = read_arrays(path, _REQUIRED)
             version = arrays["format_version"]
             if version.shape != () or version != FORMAT_VERSION:
                 raise ValueError(
@@ -336,15 +324,3 @@ class Coreset:
             feature_names=tuple(arrays["feature_names"].tolist()) or None,
             provenance=json.loads(str(arrays["provenance"])),
         )
-
-
-def _read_arrays(path):
-    # Opened here, so that a damaged archive does not leave the file open.
-    with open(path, "rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if not isinstance(loaded, np.lib.npyio.NpzFile):
-            raise ValueError("it is not an .npz archive")
-        missing = [name for name in _REQUIRED if name not in loaded.files]
-        if missing:
-            raise ValueError(f"it lacks the arrays {missing}")
-        return {name: loaded[name] for name in _REQUIRED}

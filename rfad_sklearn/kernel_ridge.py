@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_memory
 from ._agreement import agree_with_distiller, decide_method
 from ._classifier import CoresetClassifier, refuse_soft_targets
 from ._device import resolve_device, resolve_dtype
+from ._explaining import ExplainingMixin
 from ._inputs import check_labels, check_rows, keep_state_on_error, resolve_image_shape
 from ._objectives import centred_one_hot
 from ._ridge import fit_platt_scale
@@ -32,7 +33,7 @@ def _fit_distiller(distiller, X, y):
     return distiller.fit(X, y)
 
 
-class NNGPKernelRidge(CoresetClassifier):
+class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     """Kernel ridge classifier with the kernel of an infinitely wide random network (NNGP), or of its training (NTK).
 
     ``scores = K(x, S) (K(S, S) + reg tr(K)/|S| I)^-1 targets``; the predicted class has the largest score, and its probability is
@@ -95,6 +96,8 @@ class NNGPKernelRidge(CoresetClassifier):
     See Also
     --------
     RFADDistiller : Makes coresets.
+    FiniteNetworkClassifier : Trains a network on a coreset.
+    ExplanationDisplay : Picture of what the items of a coreset say about a row.
 
     References
     ----------
@@ -250,7 +253,7 @@ class NNGPKernelRidge(CoresetClassifier):
         self.classes_ = classes
         self.reg_ = _DEFAULT_REG if self.reg is None else float(self.reg)
         codes = torch.from_numpy(codes.astype(np.int64))
-        chosen, left_out = self._solve(rows, centred_one_hot(codes, len(classes)).double())
+        self._model, chosen, left_out = self._solve(rows, centred_one_hot(codes, len(classes)).double())
         self.platt_scale_ = 1.0
         if torch.bincount(codes).min() >= 2:
             self.platt_scale_ = fit_platt_scale(left_out, codes[chosen])
@@ -261,7 +264,7 @@ class NNGPKernelRidge(CoresetClassifier):
         self.classes_ = classes
         self.reg_ = coreset.reg if self.reg is None else float(self.reg)
         self.coreset_ = coreset
-        self._solve(coreset.X, torch.tensor(coreset.targets, dtype=torch.float64))
+        self._model, *_ = self._solve(coreset.X, torch.tensor(coreset.targets, dtype=torch.float64))
         self.platt_scale_ = coreset.platt_scale
         if rows is not None:
             rng = np.random.default_rng(self._seeds)
@@ -297,17 +300,15 @@ class NNGPKernelRidge(CoresetClassifier):
         return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
 
     def _solve(self, rows, targets):
-        """Solve the ridge; gives the numbers and the leave-one-out scores of rows to fit a scale on."""
+        """Solve the ridge; gives the model, and the numbers and the leave-one-out scores of rows to fit a scale on."""
         device, dtype = self._arithmetic
         n = len(rows)
         self._say(f"solving the ridge on {n} rows, method={self.method_!r}")
         if self.method_ == "exact":
-            self._model, scores = fit_exact(
-                self.architecture_, self.kernel, self._inputs(rows).to(device), targets.to(device), self.reg_
-            )
-            return np.arange(n), scores.cpu()
+            model, scores = fit_exact(self.architecture_, self.kernel, self._inputs(rows).to(device), targets.to(device), self.reg_)
+            return model, np.arange(n), scores.cpu()
         shape = tuple(self._inputs(rows[:1]).shape[1:])
-        self._model, chosen, scores = fit_features(
+        return fit_features(
             self.architecture_,
             shape,
             self._seeds,
@@ -319,8 +320,10 @@ class NNGPKernelRidge(CoresetClassifier):
             device=device,
             dtype=dtype,
         )
-        return chosen, scores
 
     def _scores(self, rows):
+        return self._scores_by(self._model, rows)
+
+    def _scores_by(self, model, rows):
         device, dtype = self._arithmetic
-        return self._model.scores(lambda start, stop: self._inputs(rows[start:stop]), len(rows), device=device, dtype=dtype)
+        return model.scores(lambda start, stop: self._inputs(rows[start:stop]), len(rows), device=device, dtype=dtype)

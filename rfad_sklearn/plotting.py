@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["CoresetDisplay"]
+__all__ = ["CoresetDisplay", "ExplanationDisplay"]
 
 # A learned target below this share of its row's largest entry is not worth a word in a title.
 _VISIBLE_TARGET = 0.15
@@ -14,6 +14,24 @@ def _pyplot():
     except ImportError as error:
         raise ImportError("Plotting needs matplotlib: pip install 'rfad_sklearn[plot]'.") from error
     return pyplot
+
+
+def _drawable(images):
+    """Images and grey limits; colours are brought to 0..1. The limits leave out the darkest and brightest half percent."""
+    images = np.asarray(images, dtype=float)
+    low, high = np.percentile(images, [0.5, 99.5])
+    if images.ndim == 3:
+        return images, (low, high)
+    if images.shape[-1] != 3:
+        return images.mean(-1), (low, high)
+    return np.clip((images - low) / max(high - low, 1e-12), 0, 1), (None, None)
+
+
+def _class_names(coreset, class_names):
+    names = coreset.classes if class_names is None else class_names
+    if len(names) != coreset.n_classes:
+        raise ValueError(f"class_names must hold {coreset.n_classes} names, got {len(names)}.")
+    return [str(name) for name in names]
 
 
 class CoresetDisplay:
@@ -76,18 +94,12 @@ class CoresetDisplay:
         ImportError
             Without matplotlib.
         """
-        names = self._names(class_names)
+        names = _class_names(self.coreset, class_names)
         if self.coreset.image_shape is None:
             self._plot_table(figure, names, cmap or "coolwarm")
         else:
             self._plot_images(figure, names, cmap or "gray")
         return self
-
-    def _names(self, class_names):
-        names = self.coreset.classes if class_names is None else class_names
-        if len(names) != self.coreset.n_classes:
-            raise ValueError(f"class_names must hold {self.coreset.n_classes} names, got {len(names)}.")
-        return [str(name) for name in names]
 
     def _plot_images(self, figure, names, cmap):
         coreset = self.coreset
@@ -97,7 +109,7 @@ class CoresetDisplay:
         if figure is None:
             figure = _pyplot().figure(figsize=(0.7 * n_columns + 1.2, (1.0 if learned else 0.75) * len(names) + 0.2))
         axes = figure.subplots(len(names), n_columns, squeeze=False)
-        images, limits = self._drawable_images()
+        images, limits = _drawable(coreset.images)
         for row, (items, name) in enumerate(zip(members, names, strict=True)):
             for column, ax in enumerate(axes[row]):
                 ax.set_xticks([])
@@ -111,16 +123,6 @@ class CoresetDisplay:
             axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
         figure.tight_layout(pad=0.4)
         self.figure_, self.axes_ = figure, axes
-
-    def _drawable_images(self):
-        """Images and grey limits; colours are brought to 0..1. The limits leave out the darkest and brightest half percent."""
-        images = np.asarray(self.coreset.images, dtype=float)
-        low, high = np.percentile(images, [0.5, 99.5])
-        if images.ndim == 3:
-            return images, (low, high)
-        if images.shape[-1] != 3:
-            return images.mean(-1), (low, high)
-        return np.clip((images - low) / max(high - low, 1e-12), 0, 1), (None, None)
 
     def _has_learned_targets(self):
         coreset = self.coreset
@@ -154,3 +156,132 @@ class CoresetDisplay:
         figure.colorbar(image, ax=ax, label="preprocessed value")
         figure.tight_layout()
         self.figure_, self.axes_ = figure, np.array([ax])
+
+
+class ExplanationDisplay:
+    """Picture of what the items of a coreset say about one row: which speak for the predicted class, and which against it.
+
+    For images: the row, then the items with the largest contributions, then those with the most negative ones. For tables: bars.
+    Make one with :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    row : array of shape (n_features,)
+        The row, in raw units.
+    coreset : Coreset
+    contributions : array of shape (n_items,)
+        Contributions to the score of the predicted class.
+    predicted : int
+        Number of the predicted class.
+
+    Attributes
+    ----------
+    items_ : array of shape (n_drawn,)
+        Numbers of the items that are drawn, from most for to most against.
+    figure_ : matplotlib Figure
+    axes_ : array of matplotlib Axes
+        Shape (1 + n_drawn,) for images, (1,) for tables.
+
+    Examples
+    --------
+    >>> from rfad_sklearn import ExplanationDisplay, NNGPKernelRidge, RFADDistiller
+    >>> from rfad_sklearn.datasets import load_digits_images
+    >>> X, y = load_digits_images()
+    >>> clf = NNGPKernelRidge(distiller=RFADDistiller(ipc=1, max_iter=5, width=16, random_state=0)).fit(X, y)
+    >>> ExplanationDisplay.from_estimator(clf, X[0], n_items=2).axes_.shape
+    (5,)
+    """
+
+    def __init__(self, row, coreset, contributions, predicted):
+        self.row, self.coreset, self.contributions, self.predicted = row, coreset, contributions, predicted
+
+    @classmethod
+    def from_estimator(cls, estimator, x, *, n_items=3, figure=None, class_names=None, cmap="gray"):
+        """Explain the prediction for one row, and draw it.
+
+        Parameters
+        ----------
+        estimator : NNGPKernelRidge
+            Fitted on a coreset.
+        x : array of shape (d,), (H, W) or (H, W, channels)
+        n_items : int, default=3
+            Items for, and items against, at most.
+        figure : matplotlib Figure, default=None
+            Where to draw; None makes a new one.
+        class_names : list of str, default=None
+            Names in place of the labels, in the order of ``coreset.classes``.
+        cmap : str or Colormap, default="gray"
+            Colours of grey images.
+
+        Returns
+        -------
+        ExplanationDisplay
+        """
+        parts = estimator.explain(np.asarray(x)[None])[0]
+        predicted = int(parts.sum(0).argmax())
+        display = cls(np.asarray(x).ravel(), estimator.coreset_, parts[:, predicted], predicted)
+        return display.plot(n_items=n_items, figure=figure, class_names=class_names, cmap=cmap)
+
+    def plot(self, *, n_items=3, figure=None, class_names=None, cmap="gray"):
+        """Draw the explanation; the parameters are those of :meth:`from_estimator`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        """
+        if n_items < 1:
+            raise ValueError(f"n_items must be at least 1, got {n_items!r}.")
+        names = _class_names(self.coreset, class_names)
+        order = np.argsort(-self.contributions, kind="stable")
+        speaks_for = [k for k in order[:n_items] if self.contributions[k] > 0]
+        speaks_against = [k for k in order[-n_items:] if self.contributions[k] < 0]
+        self.items_ = np.array(speaks_for + speaks_against, dtype=int)
+        of_label = dict(zip(self.coreset.classes.tolist(), names, strict=True))
+        labels = [of_label[self.coreset.y[k].item()] for k in self.items_]
+        title = f"predicted {names[self.predicted]}: {self.contributions.sum():+.2f}"
+        if self.coreset.image_shape is None:
+            self._plot_bars(figure, labels, title)
+        else:
+            self._plot_images(figure, labels, title, cmap)
+        return self
+
+    def _plot_images(self, figure, labels, title, cmap):
+        if figure is None:
+            figure = _pyplot().figure(figsize=(1.3 * (1 + len(labels)) + 0.6, 1.9))
+        axes = np.atleast_1d(figure.subplots(1, 1 + len(labels)))
+        shape = self.coreset.images.shape[1:]
+        row, row_limits = _drawable(self.row.reshape(1, *shape))
+        items, limits = _drawable(self.coreset.images)
+        axes[0].imshow(row[0], cmap=cmap, vmin=row_limits[0], vmax=row_limits[1], interpolation="nearest")
+        axes[0].set_title(title, fontsize=8)
+        for ax, item, label in zip(axes[1:], self.items_, labels, strict=True):
+            ax.imshow(items[item], cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+            ax.set_title(f"{label} {self.contributions[item]:+.2f}", fontsize=8, color=_colour_of(self.contributions[item]))
+        for ax in axes:
+            ax.set_xticks([])
+            ax.set_yticks([])
+        figure.tight_layout(pad=0.4)
+        self.figure_, self.axes_ = figure, axes
+
+    def _plot_bars(self, figure, labels, title):
+        if figure is None:
+            figure = _pyplot().figure(figsize=(5, 0.3 * len(labels) + 1.2))
+        ax = figure.subplots()
+        values = self.contributions[self.items_]
+        ax.barh(range(len(labels)), values, color=[_colour_of(value) for value in values])
+        ax.set_yticks(range(len(labels)), [f"{label} (item {item})" for label, item in zip(labels, self.items_, strict=True)])
+        ax.invert_yaxis()
+        ax.axvline(0, color="black", linewidth=0.8)
+        ax.set_xlabel("contribution")
+        ax.set_title(title, fontsize=10)
+        figure.tight_layout()
+        self.figure_, self.axes_ = figure, np.array([ax])
+
+
+def _colour_of(contribution):
+    return "tab:blue" if contribution > 0 else "tab:red"

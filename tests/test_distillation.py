@@ -40,7 +40,15 @@ class Parabola:
 
 def run(objective, report=lambda **numbers: None, **changes):
     variables = {"x": torch.zeros(2), "fixed": torch.ones(1)}
-    config = {"rates": {"x": 0.3}, "max_iter": 60, "deadline": None, "eval_every": 5, "n_iter_no_change": 5, "tol": 0.0}
+    config = {
+        "rates": {"x": 0.3},
+        "begin": time.monotonic(),
+        "max_iter": 60,
+        "deadline": None,
+        "eval_every": 5,
+        "n_iter_no_change": 5,
+        "tol": 0.0,
+    }
     return distill(objective, variables, LoopConfig(**{**config, **changes}), report)
 
 

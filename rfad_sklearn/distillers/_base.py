@@ -23,6 +23,9 @@ from ..random_features import cached_features, cpu_networks, kernel_product
 from ._problem import N_EVAL_NETWORKS, prepare
 from ._sampler import CoresetSampler, like_input
 
+# Parameters that do not belong to what a coreset is.
+_NOT_SETTINGS = ("callback", "verbose", "checkpoint", "warm_start")
+
 
 class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of distillers and selectors.
@@ -82,16 +85,17 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     @keep_state_on_error
     def _fit(self, X, y):
         begin = time.monotonic()
-        seed = self.random_state
-        if not isinstance(seed, Integral):
-            seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        problem = prepare(self, X, y, int(seed))
+        problem = prepare(self, X, y, self._draw_seed())
         self._make(problem, begin)
         self.classes_ = problem.classes
         self.image_shape_ = problem.image_shape
         self.labels_ = problem.classes[problem.item_codes]
         self._layout = problem.layout
         self._seeds = problem.rng.integers(2**31, size=N_EVAL_NETWORKS).tolist()
+
+    def _draw_seed(self):
+        seed = self.random_state
+        return int(seed if isinstance(seed, Integral) else check_random_state(seed).randint(np.iinfo(np.int32).max))
 
     def _warn_of_ending(self):
         """Say how ``fit`` ended where it did not end well."""
@@ -115,11 +119,20 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             provenance={
                 "method": type(self).__name__,
                 "version": __version__,
-                "settings": _plain(self.get_params(deep=False)),
+                "settings": self._plain_settings(),
                 "seed": problem.seed,
                 **provenance,
             },
         )
+
+    def _plain_settings(self):
+        """Parameters as JSON values."""
+        settings = {
+            name: [[plain_label(key), int(n)] for key, n in value.items()] if isinstance(value, dict) else value
+            for name, value in self.get_params(deep=False).items()
+            if name not in _NOT_SETTINGS
+        }
+        return json.loads(json.dumps(settings, default=_plain))
 
     def transform(self, X):
         """Features of the rows of X: their kernel with the coreset, whitened.
@@ -193,19 +206,10 @@ def _tensor(rows, shape, dtype):
     return torch.tensor(rows, dtype=dtype).reshape(-1, *shape)
 
 
-def _plain(settings):
-    """Parameters as JSON values; what cannot be one is named by its type."""
-
-    def plain(value):
-        if isinstance(value, np.generic):
-            return value.item()
-        if isinstance(value, ConvNet | MLP | torch.dtype | torch.device):
-            return str(value)
-        return type(value).__name__
-
-    settings = {name: value for name, value in settings.items() if name not in ("callback", "verbose")}
-    settings = {
-        name: [[plain_label(key), int(n)] for key, n in value.items()] if isinstance(value, dict) else value
-        for name, value in settings.items()
-    }
-    return json.loads(json.dumps(settings, default=plain))
+def _plain(value):
+    """What JSON can hold in place of what it cannot: numbers of numpy, networks and types by their words, others by their type."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, ConvNet | MLP | torch.dtype | torch.device):
+        return str(value)
+    return type(value).__name__

@@ -1,17 +1,24 @@
 """What all distillers share: the loop, its budgets, and how it ends."""
 
+import json
+import os
 import time
 import warnings
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
 
+from .._checkpoint import check_same_run, data_fingerprint, load_checkpoint, save_checkpoint
 from .._device import explained_memory
 from .._distillation import DistillationState, LoopConfig, distill
+from .._files import write_text
 from .._selection import STRATEGIES
+from .._version import __version__
 from ._base import CoresetEstimator
 
 # Step size of the logarithm of the scale; the items have ``learning_rate``.
@@ -20,6 +27,8 @@ _SCALE_RATE = 1e-2
 _TARGET_RATE = 0.1
 # Shares of max_time after which the steps end when labels are solved for, and after which no more rows are read for that.
 _LOOP_SHARE, _SOLVE_DEADLINE = 0.85, 0.95
+# Parameters that a run that goes on may change.
+_BUDGETS = ("max_iter", "max_time", "n_iter_no_change")
 # Steps when neither max_iter nor max_time is given.
 _DEFAULT_MAX_ITER = 1000
 
@@ -46,16 +55,59 @@ class BaseDistiller(CoresetEstimator):
         "eval_every": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "callback": [None, callable],
+        "checkpoint": [None, str, os.PathLike],
+        "warm_start": ["boolean"],
         "verbose": ["verbose"],
     }
 
+    def _draw_seed(self):
+        if self.warm_start and self.checkpoint is None:
+            raise ValueError("warm_start=True goes on from a checkpoint; give checkpoint=path, or warm_start=False.")
+        if self.checkpoint is not None and not Path(self.checkpoint).parent.is_dir():
+            raise ValueError(
+                f"checkpoint={str(self.checkpoint)!r} is to lie in a folder that does not exist; make it, or give another path."
+            )
+        if self.warm_start and Path(self.checkpoint).exists():
+            # With random_state=None too, the run goes on with its own seed.
+            return load_checkpoint(self.checkpoint)[1]["seed"]
+        return super()._draw_seed()
+
+    def _fingerprint(self, problem):
+        """What must be the same for a run to go on; budgets may change."""
+        settings = {name: value for name, value in self._plain_settings().items() if name not in _BUDGETS}
+        own = {"method": type(self).__name__, "version": __version__, "seed": problem.seed}
+        return {**settings, **own, "data": data_fingerprint(problem.rows, problem.codes)}
+
+    def _resume(self, problem):
+        """State of the run to go on with, or None."""
+        if not self.warm_start or not Path(self.checkpoint).exists():
+            return None
+        state, theirs = load_checkpoint(self.checkpoint)
+        check_same_run(self.checkpoint, self._fingerprint(problem), theirs)
+        return state
+
     def _make(self, problem, begin):
+        state = self._resume(problem)
+        if state is not None:
+            # The clock of the run goes on.
+            begin -= state["seconds"]
+        save = None
+        if self.checkpoint is not None:
+            fingerprint = self._fingerprint(problem)
+            save = lambda state: save_checkpoint(self.checkpoint, state, fingerprint)  # noqa: E731
         variables = problem.initial_variables(self.init)
         generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
         with explained_memory(f"distilling with batch_size={self.batch_size!r}", self._memory_levers):
             objective = self._make_objective(problem, generator)
             variables["log_scale"].fill_(np.log(objective.fit_scale(variables)))
-            result = distill(objective, variables, self._loop_config(begin), self._reporter(problem, begin))
+            result = distill(
+                objective,
+                variables,
+                self._loop_config(begin),
+                self._reporter(problem, begin),
+                save=save,
+                state=state,
+            )
         learned_scale = result.variables["log_scale"].exp().item()
         try:
             if result.reason not in ("interrupted", "diverged"):
@@ -64,6 +116,7 @@ class BaseDistiller(CoresetEstimator):
         except KeyboardInterrupt:
             result.reason = "interrupted"
         self.n_iter_ = result.n_iter
+        self.history_ = result.history
         self.loss_curve_ = result.loss_curve
         self.validation_scores_ = result.validation_scores or None
         self.best_validation_score_ = result.best_validation_score
@@ -75,6 +128,20 @@ class BaseDistiller(CoresetEstimator):
             validation_score=result.best_validation_score,
             platt_scale_before_refit=learned_scale,
         )
+
+    def export_history(self, path):
+        """Write ``history_`` as JSON.
+
+        Parameters
+        ----------
+        path : str or path-like
+
+        Returns
+        -------
+        pathlib.Path
+        """
+        check_is_fitted(self)
+        return write_text(path, json.dumps(self.history_, indent=1))
 
     def _rates(self):
         """Step size of each variable that is optimised."""
@@ -93,6 +160,7 @@ class BaseDistiller(CoresetEstimator):
             max_iter = _DEFAULT_MAX_ITER
         return LoopConfig(
             rates=self._rates(),
+            begin=begin,
             max_iter=max_iter,
             deadline=None if seconds is None else begin + seconds,
             eval_every=self.eval_every,

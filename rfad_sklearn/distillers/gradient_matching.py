@@ -81,6 +81,12 @@ class GradientMatchingDistiller(BaseDistiller):
         Improvement of the validation loss that counts as one.
     callback : callable, default=None
         Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns True to stop.
+    checkpoint : str or path-like, default=None
+        File that is written at every evaluation, whole or not at all, with everything that the run needs to go on.
+    warm_start : bool, default=False
+        Go on from the file ``checkpoint`` where there is one: with the same parameters, data, versions and number of threads, and
+        ``max_time=None``, the coreset has the same bits as that of a run that was never cut off. ``max_iter``, ``max_time`` and
+        ``n_iter_no_change`` may be raised.
     verbose : int, default=0
         Print one line per evaluation.
     random_state : int, RandomState instance or None, default=None
@@ -100,6 +106,8 @@ class GradientMatchingDistiller(BaseDistiller):
         Label of each item.
     n_iter_ : int
         Steps done.
+    history_ : list of dict
+        One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and "validation_loss".
     loss_curve_ : list of float
         Mean distance of the gradients up to each evaluation; the first is the initial one.
     validation_scores_ : list of float, or None
@@ -173,6 +181,8 @@ class GradientMatchingDistiller(BaseDistiller):
         eval_every=50,
         tol=1e-4,
         callback=None,
+        checkpoint=None,
+        warm_start=False,
         verbose=0,
         random_state=None,
         device="auto",
@@ -201,6 +211,8 @@ class GradientMatchingDistiller(BaseDistiller):
         self.eval_every = eval_every
         self.tol = tol
         self.callback = callback
+        self.checkpoint = checkpoint
+        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
         self.device = device

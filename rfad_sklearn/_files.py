@@ -1,0 +1,70 @@
+"""Files that are written whole or not at all, and archives of plain arrays, which are read without pickles."""
+
+import contextlib
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+
+
+def write_arrays(path, arrays, *, compressed=True):
+    """Write a ``.npz`` file.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Taken as it is; no suffix is added.
+    arrays : dict of str to array
+    compressed : bool, default=True
+
+    Returns
+    -------
+    pathlib.Path
+    """
+    write = np.savez_compressed if compressed else np.savez
+    with _replacing(path) as file:
+        write(file, **arrays)
+    return Path(path)
+
+
+def write_text(path, text):
+    """Write a text file in UTF-8; gives its path."""
+    with _replacing(path) as file:
+        file.write(text.encode())
+    return Path(path)
+
+
+@contextlib.contextmanager
+def _replacing(path):
+    """A file under a temporary name in the same folder, which takes the place of ``path`` once all is written."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_arrays(path, required):
+    """All arrays of a ``.npz`` file.
+
+    Raises
+    ------
+    ValueError
+        When it is not such a file, or lacks one of the ``required`` names.
+    """
+    # Opened here, so that a damaged archive does not leave the file open.
+    with open(path, "rb") as file:
+        loaded = np.load(file, allow_pickle=False)
+        if not isinstance(loaded, np.lib.npyio.NpzFile):
+            raise ValueError("it is not an .npz archive")
+        missing = [name for name in required if name not in loaded.files]
+        if missing:
+            raise ValueError(f"it lacks the arrays {missing}")
+        return {name: loaded[name] for name in loaded.files}

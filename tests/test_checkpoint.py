@@ -1,0 +1,174 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+
+from rfad_sklearn import GradientMatchingDistiller, KIPDistiller, RFADDistiller
+from rfad_sklearn._checkpoint import load_checkpoint, save_checkpoint
+
+SMALL = {"max_iter": 12, "eval_every": 3, "batch_size": 64, "random_state": 0}
+DISTILLERS = [
+    RFADDistiller(**SMALL, width=16, n_networks=2, pool_size=3, refresh_every=2, learn_labels=True),
+    RFADDistiller(**SMALL, width=16, n_networks=2, learn_labels="solve", early_stopping=False, preprocessing="zca"),
+    KIPDistiller(**SMALL, learn_labels=True),
+    GradientMatchingDistiller(**SMALL, width=16, network_life=4, network_steps=2, augment=("crop",)),
+]
+
+
+class CutOff(Exception):
+    pass
+
+
+def cut_off_after(n_evaluations):
+    def callback(state):
+        callback.calls += 1
+        if callback.calls == n_evaluations:
+            raise CutOff
+
+    callback.calls = 0
+    return callback
+
+
+@pytest.mark.parametrize("distiller", DISTILLERS, ids=lambda d: type(d).__name__)
+@pytest.mark.parametrize("n_evaluations", [2, 4])
+def test_a_run_that_goes_on_ends_with_the_same_bits(digits, tmp_path, distiller, n_evaluations):
+    X, _, y, _ = digits
+    whole = clone(distiller).fit(X, y)
+    path = tmp_path / "run.npz"
+    with pytest.raises(CutOff):
+        clone(distiller).set_params(checkpoint=path, callback=cut_off_after(n_evaluations)).fit(X, y)
+    resumed = clone(distiller).set_params(checkpoint=path, warm_start=True).fit(X, y)
+    np.testing.assert_array_equal(resumed.coreset_.X, whole.coreset_.X)
+    np.testing.assert_array_equal(resumed.coreset_.targets, whole.coreset_.targets)
+    assert resumed.coreset_.platt_scale == whole.coreset_.platt_scale
+    assert resumed.loss_curve_ == whole.loss_curve_
+    assert resumed.validation_scores_ == whole.validation_scores_
+    assert resumed.n_iter_ == whole.n_iter_ == 12
+    np.testing.assert_array_equal(resumed.transform(X[:5]), whole.transform(X[:5]))
+
+
+def test_a_finished_run_stays_as_it_is_and_may_get_more_steps(digits, tmp_path):
+    X, _, y, _ = digits
+    distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True)
+    first = clone(distiller).fit(X, y)
+    again = clone(distiller).fit(X, y)
+    np.testing.assert_array_equal(again.coreset_.X, first.coreset_.X)
+    more = clone(distiller).set_params(max_iter=18).fit(X, y)
+    assert more.n_iter_ == 18
+    assert more.loss_curve_[:5] == first.loss_curve_
+
+
+def test_a_run_without_a_seed_goes_on_with_its_own(digits, tmp_path):
+    X, _, y, _ = digits
+    distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True, random_state=None)
+    first = clone(distiller).fit(X, y)
+    again = clone(distiller).fit(X, y)
+    np.testing.assert_array_equal(again.coreset_.X, first.coreset_.X)
+
+
+def test_without_warm_start_a_checkpoint_is_overwritten(digits, tmp_path):
+    X, _, y, _ = digits
+    distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", max_iter=6)
+    distiller.fit(X, y)
+    assert distiller.set_params(max_iter=3).fit(X, y).n_iter_ == 3
+
+
+def test_another_run_is_refused(digits, tmp_path):
+    X, _, y, _ = digits
+    path = tmp_path / "run.npz"
+    distiller = clone(DISTILLERS[0]).set_params(checkpoint=path, warm_start=True, max_iter=3).fit(X, y)
+    with pytest.raises(ValueError, match=r"learning_rate=0\.03, not 0\.5"):
+        clone(distiller).set_params(learning_rate=0.5).fit(X, y)
+    with pytest.raises(ValueError, match="other rows or labels"):
+        distiller.fit(X + 1, y)
+    with pytest.raises(ValueError, match="other rows or labels"):
+        distiller.fit(X, y[::-1])
+    with pytest.raises(ValueError, match="method='RFADDistiller', not 'KIPDistiller'"):
+        KIPDistiller(checkpoint=path, warm_start=True).fit(X, y)
+
+
+def test_damaged_files_and_wrong_words(digits, tmp_path):
+    X, _, y, _ = digits
+    path = tmp_path / "run.npz"
+    for content in (b"", b"nonsense", b"PK\x03\x04 damaged"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match="not a readable checkpoint"):
+            clone(DISTILLERS[0]).set_params(checkpoint=path, warm_start=True).fit(X, y)
+    np.savez(path, X=X)
+    with pytest.raises(ValueError, match="lacks the arrays"):
+        clone(DISTILLERS[0]).set_params(checkpoint=path, warm_start=True).fit(X, y)
+    np.savez(path, checkpoint_version=9, facts="{}", fingerprint="{}")
+    with pytest.raises(ValueError, match="checkpoint_version 9"):
+        clone(DISTILLERS[0]).set_params(checkpoint=path, warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="give checkpoint=path"):
+        RFADDistiller(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="folder"):
+        RFADDistiller(checkpoint=tmp_path / "nowhere" / "run.npz").fit(X, y)
+
+
+def test_pickles_are_never_loaded(tmp_path):
+    path = tmp_path / "run.npz"
+    np.savez(path, checkpoint_version=1, facts=np.array({"a": 1}, dtype=object), fingerprint="{}")
+    with pytest.raises(ValueError, match="not a readable checkpoint"):
+        load_checkpoint(path)
+
+
+def test_state_goes_through_a_file(tmp_path):
+    state = {"a": {"b": torch.arange(3), "c": {"d": [1, None, 0.1]}}, "e": float("inf"), "f": torch.tensor(2.5)}
+    save_checkpoint(tmp_path / "s.npz", state, {"seed": 1})
+    loaded, fingerprint = load_checkpoint(tmp_path / "s.npz")
+    assert torch.equal(loaded["a"]["b"], state["a"]["b"])
+    assert loaded["a"]["c"] == state["a"]["c"]
+    assert loaded["e"] == state["e"]
+    assert torch.equal(loaded["f"], state["f"])
+    assert fingerprint == {"seed": 1}
+
+
+def test_history_is_plain_and_can_be_written(digits, tmp_path):
+    X, _, y, _ = digits
+    distiller = clone(DISTILLERS[0]).fit(X, y)
+    assert [record["step"] for record in distiller.history_] == [0, 3, 6, 9, 12]
+    assert [record["loss"] for record in distiller.history_] == distiller.loss_curve_
+    assert np.all(np.diff([record["seconds"] for record in distiller.history_]) > 0)
+    assert json.loads(distiller.export_history(tmp_path / "h.json").read_text()) == distiller.history_
+
+
+RUN = """
+import sys
+import torch
+torch.set_num_threads(1)
+from rfad_sklearn import RFADDistiller
+from rfad_sklearn.datasets import load_digits_images
+X, y = load_digits_images()
+distiller = RFADDistiller(max_iter=400, eval_every=2, width=8, n_networks=2, batch_size=64, random_state=0,
+                          checkpoint=sys.argv[1], warm_start=True)
+distiller.fit(X[:300], y[:300]).coreset_.save(sys.argv[2])
+"""
+
+
+def test_killed_at_any_moment(tmp_path):
+    """The whole test with 50 kills is benchmarks/kill_and_resume.py."""
+    run = [sys.executable, "-c", RUN]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    path = tmp_path / "run.npz"
+    for delay in (0.05, 0.3):
+        process = subprocess.Popen([*run, path, tmp_path / "killed.npz"], env=environment)
+        begin = time.monotonic()
+        while not path.exists() and process.poll() is None and time.monotonic() - begin < 60:
+            time.sleep(0.01)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert load_checkpoint(path)[0]["n_iter"] >= 0
+    subprocess.run([*run, path, tmp_path / "resumed.npz"], check=True, env=environment)
+    subprocess.run([*run, tmp_path / "other.npz", tmp_path / "whole.npz"], check=True, env=environment)
+    with np.load(tmp_path / "resumed.npz") as resumed, np.load(tmp_path / "whole.npz") as whole:
+        for name in ("X", "targets", "platt_scale"):
+            np.testing.assert_array_equal(resumed[name], whole[name])
