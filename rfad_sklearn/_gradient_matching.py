@@ -31,12 +31,15 @@ class MatchingConfig:
 
 
 def gradient_distance(gradients, targets):
-    """Sum over weights and their output units of one minus the cosine; biases and gains are left out (eq. 10 of the paper)."""
+    """Sum over weights and their output units of one minus the cosine; biases and gains are left out (eq. 10 of the paper).
+
+    Units that no training row reaches have no gradient to match: they do not count.
+    """
     distance = 0.0
     for gradient, target in zip(gradients, targets, strict=True):
         if gradient.ndim > 1:
-            cosines = F.cosine_similarity(gradient.flatten(1), target.flatten(1), dim=1, eps=1e-6)
-            distance = distance + (1 - cosines).sum()
+            cosines = F.cosine_similarity(gradient.flatten(1), target.flatten(1), dim=1, eps=1e-8)
+            distance = distance + ((1 - cosines) * target.flatten(1).any(1)).sum()
     return distance
 
 

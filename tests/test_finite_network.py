@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_iris
 
-from rfad_sklearn import MLP, Coreset, CoresetSelector, FiniteNetworkClassifier, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn import MLP, Coreset, CoresetSelector, FiniteNetworkClassifier, RFADDistiller
 from rfad_sklearn._finite_network import draw_finite_network, largest_curvature, network_outputs
 from rfad_sklearn._specs import ConvNet, resolve_norm
 from rfad_sklearn._training import target_distribution
@@ -112,16 +112,21 @@ def test_strong_weight_decay_keeps_the_network_at_its_start(digits, coreset):
     assert abs(held.decision_function(digits[2])).max() < 0.2 * abs(free.decision_function(digits[2])).max()
 
 
-def test_wide_lazy_network_predicts_like_the_ntk():
-    """With small targets and centring, gradient descent on a wide network is kernel regression with its NTK."""
+def test_lazy_network_is_kernel_regression_with_its_tangent_kernel():
+    """With small targets and centring, gradient descent stays in the linear regime of the network's own tangent kernel."""
     X, y = load_iris(return_X_y=True)
-    coreset = CoresetSelector(ipc=3, random_state=0, architecture=MLP(depth=1, width=64)).fit(X, y).coreset_
-    coreset = Coreset(**{**vars(coreset), "reg": 1e-6})
-    network = FiniteNetworkClassifier(width=4096, label_scale=0.05, max_iter=3000, n_init=4, random_state=0).fit_coreset(coreset)
-    with pytest.warns(UserWarning, match="not calibrated"):
-        ridge = NNGPKernelRidge(kernel="ntk").fit_coreset(coreset)
-    assert (network.predict(X) == ridge.predict(X)).mean() > 0.95
-    assert abs(network.decision_function(X) - ridge.decision_function(X)).mean() < 0.1
+    coreset = CoresetSelector(ipc=2, random_state=0, architecture=MLP(depth=1, width=64)).fit(X, y).coreset_
+    clf = FiniteNetworkClassifier(width=256, label_scale=0.01, max_iter=4000, random_state=0, dtype="float64").fit_coreset(coreset)
+    start = [torch.from_numpy(array) for array in clf._networks[0][1]]
+
+    def jacobian(rows):
+        x = torch.from_numpy(coreset.preprocessing.apply(rows)).double()
+        parts = torch.autograd.functional.jacobian(lambda *p: network_outputs(clf.architecture_, list(p), x), tuple(start))
+        return torch.cat([part.reshape(3 * len(rows), -1) for part in parts], dim=1)
+
+    J_S, J = jacobian(coreset.X), jacobian(X[::10])
+    expected = J @ J_S.T @ torch.linalg.solve(J_S @ J_S.T, torch.tensor(coreset.targets).reshape(-1))
+    np.testing.assert_allclose(clf.decision_function(X[::10]), expected.reshape(-1, 3).numpy(), atol=0.03)
 
 
 def test_without_centering_the_start_shows(coreset):

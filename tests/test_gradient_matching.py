@@ -34,6 +34,9 @@ def test_distance_is_one_minus_the_cosine_of_each_output_unit():
     distance = gradient_distance(tensors(first, bias[0]), tensors(second, bias[1]))
     assert distance.item() == pytest.approx(3 - sum(cosines), abs=1e-12)
     assert gradient_distance(tensors(first), tensors(7 * first)).item() == pytest.approx(0, abs=1e-12)
+    second[1] = 0
+    distance = gradient_distance(tensors(first), tensors(second))
+    assert distance.item() == pytest.approx(2 - cosines[0] - cosines[2], abs=1e-12)
 
 
 def test_items_that_are_the_rows_are_at_distance_zero():
@@ -41,9 +44,9 @@ def test_items_that_are_the_rows_are_at_distance_zero():
     X, y = load_iris(return_X_y=True)
     X, y = X[::5], y[::5]
     distiller = GradientMatchingDistiller(ipc=10, init=X, max_iter=0, random_state=0).fit(X, y)
-    assert abs(distiller.loss_curve_[0]) < 1e-2
+    assert abs(distiller.loss_curve_[0]) < 0.1
     other = GradientMatchingDistiller(ipc=10, init=X[::-1].copy(), max_iter=0, random_state=0).fit(X, y)
-    assert other.loss_curve_[0] > 100
+    assert other.loss_curve_[0] > 50
 
 
 @pytest.mark.parametrize("augment", [False, ("crop", "scale", "rotate")])
