@@ -8,7 +8,7 @@ from .coreset import Coreset
 from .distillers import CoresetSampler, CoresetSelector, GradientMatchingDistiller, KIPDistiller, RFADDistiller
 from .finite_network import FiniteNetworkClassifier
 from .kernel_ridge import NNGPKernelRidge
-from .plotting import CoresetDisplay, ExplanationDisplay
+from .plotting import CoresetDisplay, ExplanationDisplay, HistoryDisplay
 from .preprocessing import ChannelStandardizer, InstanceNormalizer, RegularizedZCA
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "ExplanationDisplay",
     "FiniteNetworkClassifier",
     "GradientMatchingDistiller",
+    "HistoryDisplay",
     "InstanceNormalizer",
     "KIPDistiller",
     "NNGPKernelRidge",

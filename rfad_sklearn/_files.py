@@ -51,8 +51,8 @@ def _replacing(path):
         raise
 
 
-def read_arrays(path, required):
-    """All arrays of a ``.npz`` file.
+def read_arrays(path, required, optional=None):
+    """The named arrays of a ``.npz`` file: the required ones, and the optional ones that are there; without ``optional`` all.
 
     Raises
     ------
@@ -67,4 +67,4 @@ def read_arrays(path, required):
         missing = [name for name in required if name not in loaded.files]
         if missing:
             raise ValueError(f"it lacks the arrays {missing}")
-        return {name: loaded[name] for name in loaded.files}
+        return {name: loaded[name] for name in loaded.files if optional is None or name in (*required, *optional)}

@@ -37,9 +37,12 @@ class AfterScaling:
         """The row norm and the whitening of scaled rows."""
         return self._whiten(row_standardized(z) if self.row_norm else z)
 
-    def project(self, z):
-        """``apply(invert(z))``, differentiable."""
-        return self._whiten(row_standardized(self._unwhiten(z))) if self.row_norm else z
+    def project(self, z, *, restore=None):
+        """``apply(invert(z))``, differentiable; ``restore`` is a function that puts fixed entries back into scaled rows."""
+        if restore is None and not self.row_norm:
+            return z
+        z = self._unwhiten(z)
+        return self.after_scaling(z if restore is None else restore(z))
 
     def _whiten(self, z):
         return low_rank_scaling(z, self.components, self.gains, self.tail) if len(self.gains) else z

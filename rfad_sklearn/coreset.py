@@ -20,6 +20,7 @@ _REQUIRED = (
     + ("feature_names", "provenance")
     + tuple(f"preprocessing_{name}" for name in _PREPROCESSING_ARRAYS)
 )
+_OPTIONAL = ("corruption_mask",)
 
 
 def label_array(labels):
@@ -28,6 +29,12 @@ def label_array(labels):
     if labels.dtype.kind in "biuf":
         return labels
     return labels.astype(str)
+
+
+def _same(mine, theirs):
+    if isinstance(mine, np.ndarray) and isinstance(theirs, np.ndarray):
+        return mine.dtype == theirs.dtype and np.array_equal(mine, theirs)
+    return mine is theirs or (type(mine) is type(theirs) and mine == theirs)
 
 
 def _readonly(array):
@@ -64,6 +71,8 @@ class Coreset:
         What takes ``X`` to the network's input. ``preprocessing.apply(X)`` and ``preprocessing.invert(Z)`` work on rows.
     feature_names : tuple of str or None
         Column names of the data frame it came from.
+    corruption_mask : bool array of shape (n_items, n_features) or None
+        Entries of ``X`` that are noise and were never optimised (``RFADDistiller(corruption=...)``).
     provenance : dict
         How it was made: library version, method, settings, seed, steps, validation score.
 
@@ -99,6 +108,7 @@ class Coreset:
     kernel: str = "nngp"
     feature_names: tuple | None = None
     provenance: dict = field(default_factory=dict)
+    corruption_mask: np.ndarray | None = None
 
     def __post_init__(self):
         put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
@@ -106,6 +116,8 @@ class Coreset:
             put(name, _readonly(getattr(self, name)))
         for name in ("classes", "y"):
             put(name, _readonly(label_array(getattr(self, name))))
+        if self.corruption_mask is not None:
+            put("corruption_mask", _readonly(self.corruption_mask))
         put("platt_scale", float(self.platt_scale))
         put("reg", float(self.reg))
         if self.image_shape is not None:
@@ -134,6 +146,9 @@ class Coreset:
                 problems.append(f"{name} must hold real numbers, got dtype {array.dtype}")
             elif not np.isfinite(array).all():
                 problems.append(f"{name} holds NaN or infinity")
+        mask = self.corruption_mask
+        if mask is not None and (mask.dtype != bool or mask.shape != self.X.shape):
+            problems.append(f"corruption_mask must be of type bool and shape {self.X.shape}, got {mask.dtype} and {mask.shape}")
         if not (np.isfinite(self.platt_scale) and self.platt_scale > 0):
             problems.append(f"platt_scale must be positive and finite, got {self.platt_scale!r}")
         if not (np.isfinite(self.reg) and self.reg >= 0):
@@ -191,10 +206,7 @@ class Coreset:
     def __eq__(self, other):
         if not isinstance(other, Coreset):
             return NotImplemented
-        return all(
-            np.array_equal(mine, theirs) and mine.dtype == theirs.dtype if isinstance(mine, np.ndarray) else mine == theirs
-            for mine, theirs in ((getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
-        )
+        return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     __hash__ = None
 
@@ -268,6 +280,8 @@ class Coreset:
             "feature_names": np.array(self.feature_names or (), dtype=str),
             "provenance": np.str_(json.dumps(self.provenance, sort_keys=True)),
         }
+        if self.corruption_mask is not None:
+            arrays["corruption_mask"] = self.corruption_mask
         arrays.update({f"preprocessing_{name}": getattr(self.preprocessing, name) for name in _PREPROCESSING_ARRAYS})
         return arrays
 
@@ -292,7 +306,7 @@ class Coreset:
         """
         path = Path(path)
         try:
-            arrays = read_arrays(path, _REQUIRED)
+            arrays = read_arrays(path, _REQUIRED, _OPTIONAL)
             version = arrays["format_version"]
             if version.shape != () or version != FORMAT_VERSION:
                 raise ValueError(
@@ -323,4 +337,5 @@ class Coreset:
             kernel=str(arrays["kernel"]),
             feature_names=tuple(arrays["feature_names"].tolist()) or None,
             provenance=json.loads(str(arrays["provenance"])),
+            corruption_mask=arrays.get("corruption_mask"),
         )

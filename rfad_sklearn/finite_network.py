@@ -93,6 +93,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
     classes_ : array of shape (n_classes,)
     label_scale_ : float
         The one that was used; 1 for "cross_entropy".
+    n_iter_ : int
+        Steps that each network was trained for; with held-out rows the state of the best evaluation among them is kept.
     validation_loss_ : float or None
         Mean cross entropy of the networks on held-out rows, each at its best scale.
     platt_scale_ : float
@@ -317,7 +319,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
             self._say(f"network {len(networks) + 1} of {self.n_init} trained")
             networks.append(network)
             losses.append(loss)
-        self.label_scale_ = config.label_scale
+        self.label_scale_, self.n_iter_ = config.label_scale, config.n_steps
         self.validation_loss_ = float(np.mean(losses)) if held_out is not None else None
         self._networks = [
             [None if part is None else [array.cpu().numpy() for array in part] for part in (network.parameters, network.start)]

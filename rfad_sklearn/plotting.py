@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["CoresetDisplay", "ExplanationDisplay"]
+__all__ = ["CoresetDisplay", "ExplanationDisplay", "HistoryDisplay"]
 
 # A learned target below this share of its row's largest entry is not worth a word in a title.
 _VISIBLE_TARGET = 0.15
@@ -285,3 +285,81 @@ class ExplanationDisplay:
 
 def _colour_of(contribution):
     return "tab:blue" if contribution > 0 else "tab:red"
+
+
+class HistoryDisplay:
+    """Learning curve of a distillation: training loss and accuracy on held-out rows.
+
+    Make one with :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    history : list of dict
+        As the attribute ``history_`` of a distiller, or read from a file of ``export_history``.
+
+    Attributes
+    ----------
+    figure_ : matplotlib Figure
+    axes_ : array of matplotlib Axes
+        The loss, and the accuracy where rows were held out.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from rfad_sklearn import HistoryDisplay, RFADDistiller
+    >>> distiller = RFADDistiller(max_iter=10, eval_every=2, random_state=0).fit(*load_iris(return_X_y=True))
+    >>> HistoryDisplay.from_estimator(distiller).axes_.shape
+    (2,)
+    """
+
+    def __init__(self, history):
+        self.history = history
+
+    @classmethod
+    def from_estimator(cls, distiller, *, x="seconds", figure=None):
+        """Draw the history of a fitted distiller.
+
+        Parameters
+        ----------
+        distiller : distiller
+        x : {"seconds", "step"}, default="seconds"
+            What runs to the right.
+        figure : matplotlib Figure, default=None
+            Where to draw; None makes a new one.
+
+        Returns
+        -------
+        HistoryDisplay
+        """
+        return cls(distiller.history_).plot(x=x, figure=figure)
+
+    def plot(self, *, x="seconds", figure=None):
+        """Draw the history; the parameters are those of :meth:`from_estimator`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ImportError
+            Without matplotlib.
+        """
+        if x not in ("seconds", "step"):
+            raise ValueError(f"x must be 'seconds' or 'step', got {x!r}.")
+        panels = [("loss", [("loss", "training rows")])]
+        if self.history and self.history[0]["validation_score"] is not None:
+            panels[0][1].append(("validation_loss", "held-out rows"))
+            panels.append(("accuracy on held-out rows", [("validation_score", None)]))
+        if figure is None:
+            figure = _pyplot().figure(figsize=(4.2 * len(panels), 3))
+        axes = np.atleast_1d(figure.subplots(1, len(panels)))
+        for ax, (label, lines) in zip(axes, panels, strict=True):
+            for name, word in lines:
+                ax.plot([record[x] for record in self.history], [record[name] for record in self.history], label=word)
+            ax.set_xlabel("steps" if x == "step" else x)
+            ax.set_ylabel(label)
+        axes[0].legend()
+        figure.tight_layout()
+        self.figure_, self.axes_ = figure, axes
+        return self

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from rfad_sklearn import MLP, CoresetDisplay, RFADDistiller
+from rfad_sklearn import MLP, CoresetDisplay, HistoryDisplay, RFADDistiller
 from tests.conftest import FAST
 
 
@@ -74,3 +74,27 @@ def test_without_matplotlib_it_says_what_to_install(coreset, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'rfad_sklearn\[plot\]'"):
         CoresetDisplay.from_coreset(coreset)
+
+
+@pytest.mark.parametrize("x", ["seconds", "step"])
+def test_history_shows_losses_and_accuracy(fitted, x):
+    display = HistoryDisplay.from_estimator(fitted, x=x)
+    loss, accuracy = display.axes_
+    expected = [record[x] for record in fitted.history_]
+    np.testing.assert_array_equal(loss.lines[0].get_xdata(), expected)
+    np.testing.assert_array_equal(loss.lines[0].get_ydata(), fitted.loss_curve_)
+    np.testing.assert_array_equal(accuracy.lines[0].get_ydata(), fitted.validation_scores_)
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training rows", "held-out rows"]
+
+
+def test_history_without_held_out_rows_and_from_a_file(digits, tmp_path):
+    import json
+
+    X, _, y, _ = digits
+    distiller = RFADDistiller(**FAST, early_stopping=False).fit(X, y)
+    history = json.loads(distiller.export_history(tmp_path / "h.json").read_text())
+    display = HistoryDisplay(history).plot(x="step", figure=Figure())
+    (ax,) = display.axes_
+    np.testing.assert_array_equal(ax.lines[0].get_xdata(), [0, 3, 6])
+    with pytest.raises(ValueError, match="got 'time'"):
+        display.plot(x="time")

@@ -103,7 +103,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _make_coreset(self, problem, variables, *, rows=None, **provenance):
         """Coreset of the variables; ``rows`` are its items in the units of X where they are known."""
         if rows is None:
-            rows = problem.preprocessing.invert(variables["X"].detach().cpu().numpy().reshape(len(problem.item_codes), -1))
+            rows = problem.raw_items(variables["X"].detach().cpu().numpy().reshape(len(problem.item_codes), -1))
         return Coreset(
             X=np.asarray(rows).astype(float_dtype(problem.rows), copy=False),
             targets=variables["targets"].detach().cpu().double().numpy(),
@@ -116,6 +116,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             reg=self.reg,
             kernel=self._kernel,
             feature_names=getattr(self, "feature_names_in_", None),
+            corruption_mask=None if problem.frozen is None else problem.frozen.mask,
             provenance={
                 "method": type(self).__name__,
                 "version": __version__,

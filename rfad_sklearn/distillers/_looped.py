@@ -23,6 +23,8 @@ from ._base import CoresetEstimator
 
 # Step size of the logarithm of the scale; the items have ``learning_rate``.
 _SCALE_RATE = 1e-2
+# Items of noise say nothing at first, and their best scale is zero: from there it would take a thousand steps to one.
+_LEAST_START = 1.0
 # Learned targets move at this share of the items' step: they are of size 1 / n_classes to 1, the items of size 1.
 _TARGET_RATE = 0.1
 # Shares of max_time after which the steps end when labels are solved for, and after which no more rows are read for that.
@@ -99,7 +101,7 @@ class BaseDistiller(CoresetEstimator):
         generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
         with explained_memory(f"distilling with batch_size={self.batch_size!r}", self._memory_levers):
             objective = self._make_objective(problem, generator)
-            variables["log_scale"].fill_(np.log(objective.fit_scale(variables)))
+            variables["log_scale"].fill_(np.log(max(objective.fit_scale(variables), _LEAST_START)))
             result = distill(
                 objective,
                 variables,

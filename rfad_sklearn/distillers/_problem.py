@@ -8,6 +8,7 @@ import torch
 from .._device import resolve_device, resolve_dtype
 from .._inputs import RowSubset, as_rows, check_labels, check_rows, resolve_image_shape
 from .._objectives import TrainingData, centred_one_hot
+from .._preprocess import Preprocessing
 from .._resident import DevicePreprocessing, ResidentRows, can_reside
 from .._selection import initial_rows, items_per_class, split_holdout
 from .._specs import ConvNet, resolve_spec
@@ -17,6 +18,23 @@ from ..preprocessing import fit_preprocessing
 _HELD_OUT_ENTRIES = 2**26
 # Networks that judge the coreset at every evaluation.
 N_EVAL_NETWORKS = 8
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Coordinates of the items that stay at their noise for good.
+
+    ``mask`` and ``noise`` have shape ``(n_items, d)``; the noise has mean 0 and variance 1, in the units that scaling gives.
+    """
+
+    mask: np.ndarray
+    noise: np.ndarray
+
+    @classmethod
+    def draw(cls, n_items, d, fraction, rng):
+        """The same number of coordinates of each item, at random."""
+        order = rng.random((n_items, d)).argsort(axis=1)
+        return cls(order < round(fraction * d), rng.standard_normal((n_items, d)))
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,7 @@ class Problem:
     rng: np.random.Generator
     device: torch.device
     dtype: torch.dtype
+    frozen: Frozen | None
 
     @property
     def item_codes(self):
@@ -58,13 +77,27 @@ class Problem:
 
     @property
     def project(self):
-        """Differentiable ``transform(inverse_transform(x))`` of network inputs, or None where it changes nothing."""
-        if not self.preprocessing.row_norm:
+        """Differentiable ``transform(inverse_transform(x))`` of network inputs, frozen coordinates restored; None where it changes
+        nothing.
+        """
+        if self.frozen is None and not self.preprocessing.row_norm:
             return None
-        on_device = DevicePreprocessing(
-            self.preprocessing, self.device, torch.float64 if self.dtype == torch.float64 else torch.float32
-        )
-        return lambda x: on_device.project(x.flatten(1)).reshape(x.shape)
+        dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
+        on_device = DevicePreprocessing(self.preprocessing, self.device, dtype)
+        restore = None
+        if self.frozen is not None:
+            mask = torch.from_numpy(self.frozen.mask).to(self.device)
+            noise = torch.from_numpy(self.frozen.noise).to(self.device, dtype)
+            restore = lambda z: torch.where(mask, noise, z)  # noqa: E731
+        return lambda x: on_device.project(x.flatten(1), restore=restore).reshape(x.shape)
+
+    def raw_items(self, x):
+        """Items in the units of X, of network inputs ``(n_items, d)``."""
+        rows = self.preprocessing.invert(x)
+        if self.frozen is None:
+            return rows
+        noise = self.frozen.noise * self.preprocessing.scale + self.preprocessing.offset
+        return np.where(self.frozen.mask, noise, rows)
 
     def training_data(self):
         """What an objective needs to draw its batches."""
@@ -86,8 +119,10 @@ class Problem:
         )
 
     def initial_variables(self, init):
-        """Items, targets and scale at the start."""
-        if isinstance(init, str):
+        """Items, targets and scale at the start; with frozen coordinates all of an item is noise."""
+        if self.frozen is not None:
+            x = self.preprocessing.after_scaling(self.frozen.noise)
+        elif isinstance(init, str):
             if init == "noise":
                 x = self.rng.standard_normal((self.per_class.sum(), *self.shape))
             else:
@@ -138,6 +173,14 @@ def prepare(estimator, X, y, seed):
         limit = held_out_limit(estimator, spec, shape)
         train, validation = split_holdout(codes, estimator.validation_fraction, per_class, rng, limit)
     preprocessing = fit_preprocessing(estimator.preprocessing, RowSubset(rows, train), image_shape)
+    frozen, corruption = None, getattr(estimator, "corruption", 0)
+    if corruption:
+        if not isinstance(preprocessing, Preprocessing):
+            raise ValueError(
+                f"corruption={corruption!r} needs a built-in preprocessing, got {estimator.preprocessing!r}; put the transformer in front "
+                "of the distiller with sklearn.pipeline.Pipeline."
+            )
+        frozen = Frozen.draw(per_class.sum(), rows.shape[1], corruption, rng)
     return Problem(
         rows=rows,
         layout=np.shape(X)[1:] if seen is not None else (rows.shape[1],),
@@ -153,4 +196,5 @@ def prepare(estimator, X, y, seed):
         rng=rng,
         device=device,
         dtype=resolve_dtype(estimator.dtype, device, reduced=isinstance(spec, ConvNet)),
+        frozen=frozen,
     )

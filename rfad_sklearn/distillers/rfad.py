@@ -1,7 +1,7 @@
 """RFAD: dataset distillation by random feature approximation."""
 
 from dataclasses import replace
-from numbers import Integral
+from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -58,6 +58,10 @@ class RFADDistiller(RidgeDistiller):
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
         class by class.
+    corruption : float, default=0.0
+        Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and below 1 ([1]_). Above 0 the items
+        start as noise in the scale of the data, and ``init`` must be left alone or "noise". It hides what the rows look like; it
+        is **no guarantee of privacy**.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         What is applied before the network, and taken back in the coreset. "auto" and "standardize": zero mean and unit variance per
         channel of images, per column of tables. "zca": regularised whitening. A transformer needs ``inverse_transform``.
@@ -160,6 +164,7 @@ class RFADDistiller(RidgeDistiller):
 
     _parameter_constraints: dict = {
         **RidgeDistiller._parameter_constraints,
+        "corruption": [Interval(Real, 0, 1, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "width": [None, Interval(Integral, 1, None, closed="left")],
         "pool_size": [Interval(Integral, 1, None, closed="left")],
@@ -179,6 +184,7 @@ class RFADDistiller(RidgeDistiller):
         loss="platt",
         learn_labels=False,
         init="random",
+        corruption=0.0,
         preprocessing="auto",
         batch_size=1024,
         pool_size=32,
@@ -209,6 +215,7 @@ class RFADDistiller(RidgeDistiller):
         self.loss = loss
         self.learn_labels = learn_labels
         self.init = init
+        self.corruption = corruption
         self.preprocessing = preprocessing
         self.batch_size = batch_size
         self.pool_size = pool_size
@@ -230,6 +237,10 @@ class RFADDistiller(RidgeDistiller):
         self.dtype = dtype
 
     def _make_objective(self, problem, generator):
+        if self.corruption and not (isinstance(self.init, str) and self.init in ("random", "noise")):
+            raise ValueError(
+                f"corruption={self.corruption!r} starts from noise, but init={self.init!r}; leave init at its default."
+            )
         spec = problem.spec
         if self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet):
             spec = replace(spec, width=_TRAINING_WIDTH)

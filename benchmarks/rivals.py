@@ -1,0 +1,201 @@
+"""RFAD, KIP, DC, DSA and real rows on the same rows and the same wall time, judged by kernel ridge regression and by finite networks.
+
+A cell is a method, a number of items per class, a budget and a seed; what it gives is appended at once to
+``benchmarks/results/rivals_<data set>.jsonl``, and cells that are there are not run again. ``--render`` writes ``docs/rivals.md`` and its
+picture from these files. Without ``--final`` nothing touches the test rows: 5,000 training rows (a tenth of small data sets) judge.
+
+    python benchmarks/rivals.py --data digits --ipc 1 10 --minutes 0.5 2
+    python benchmarks/rivals.py --data fashion_mnist --ipc 1 --minutes 1 5 --methods rfad dc dsa random
+    python benchmarks/rivals.py --render
+"""
+
+import argparse
+import json
+import time
+
+import numpy as np
+from _common import machine
+from paper_table import RESULTS, load
+from sklearn.model_selection import train_test_split
+
+from rfad_sklearn import (
+    CoresetSelector,
+    FiniteNetworkClassifier,
+    GradientMatchingDistiller,
+    KIPDistiller,
+    NNGPKernelRidge,
+    RFADDistiller,
+    __version__,
+)
+
+# Flips and rotations are wrong for digits.
+DIGIT_CHANGES = ("color", "crop", "cutout", "scale")
+DISTILLERS = {
+    "rfad": lambda data, **kw: RFADDistiller(**kw),
+    "rfad, learned labels": lambda data, **kw: RFADDistiller(learn_labels=True, **kw),
+    "kip": lambda data, **kw: KIPDistiller(**kw),
+    "dc": lambda data, **kw: GradientMatchingDistiller(**kw),
+    "dsa": lambda data, **kw: GradientMatchingDistiller(augment=DIGIT_CHANGES if data == "digits" else True, **kw),
+}
+SELECTORS = ("random", "kmeans", "herding", "kcenter")
+# Training rows that a finite network chooses its label scale by.
+HELD_OUT = 1000
+
+
+def coreset_of(cell, data, X, y):
+    """The coreset of a cell, and the number of steps it took."""
+    settings = {"ipc": cell["ipc"], "random_state": cell["seed"]}
+    if cell["method"] in SELECTORS:
+        return CoresetSelector(strategy=cell["method"], **settings).fit(X, y).coreset_, 0
+    distiller = DISTILLERS[cell["method"]](data, max_time=60 * cell["minutes"], **settings).fit(X, y)
+    return distiller.coreset_, distiller.n_iter_
+
+
+def judge(coreset, held_out, X_judge, y_judge, n_networks, seed):
+    """Accuracy by the NNGP (8 random networks) and by trained networks, without and with instance normalisation."""
+    ridge = NNGPKernelRidge(method="random_features", random_state=seed).fit_coreset(coreset, *held_out)
+    result = {"ridge": ridge.score(X_judge, y_judge)}
+    for name, norm in (("network", None), ("normalised network", "auto")):
+        scores = [
+            FiniteNetworkClassifier(norm=norm, random_state=1000 * seed + k).fit_coreset(coreset, *held_out).score(X_judge, y_judge)
+            for k in range(n_networks)
+        ]
+        result |= {name: float(np.mean(scores)), f"{name} spread": float(np.std(scores))}
+    return result
+
+
+def cells(args):
+    """All cells that the command asks for."""
+    for ipc in sorted(args.ipc):
+        for seed in args.seeds:
+            for method in args.methods:
+                for minutes in [0] if method in SELECTORS else sorted(args.minutes):
+                    yield {"method": method, "ipc": ipc, "minutes": minutes, "seed": seed, "final": args.final}
+
+
+def read(data):
+    """Cells that were measured before."""
+    path = RESULTS / f"rivals_{data}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def run(args):
+    """Measure what is missing."""
+    X, y, X_judge, y_judge = load(args.data, args.path, args.final)
+    X, X_own, y, y_own = train_test_split(X, y, stratify=y, test_size=min(HELD_OUT, len(X) // 10), random_state=1)
+    print(machine(), flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    for cell in cells(args):
+        if any(all(old[key] == value for key, value in cell.items()) for old in read(args.data)):
+            continue
+        begin = time.monotonic()
+        coreset, n_iter = coreset_of(cell, args.data, X, y)
+        result = {"seconds": time.monotonic() - begin, "n_iter": n_iter}
+        result |= judge(coreset, (X_own, y_own), X_judge, y_judge, args.networks, cell["seed"])
+        with (RESULTS / f"rivals_{args.data}.jsonl").open("a") as file:
+            facts = {"n_judge": len(X_judge), "networks": args.networks, "machine": machine(), "version": __version__}
+            file.write(json.dumps({**cell, **result, **facts}) + "\n")
+        print(cell, {name: round(value, 4) for name, value in result.items()}, flush=True)
+
+
+def words(records, field):
+    """Mean in %, with the spread over seeds, or over the networks of one seed."""
+    values = 100 * np.array([record[field] for record in records])
+    spread = values.std(ddof=1) if len(values) > 1 else 100 * records[0].get(f"{field} spread", 0)
+    return f"{values.mean():.1f}" + (f" ± {spread:.1f}" if spread else "")
+
+
+def render_table(data):
+    """Markdown of one data set."""
+    groups = {}
+    for record in read(data):
+        groups.setdefault((not record["final"], record["ipc"], record["method"], record["minutes"]), []).append(record)
+    lines = [
+        f"## {data}\n",
+        "| judged on | per class | method | minutes | seeds | steps | kernel ridge | network | normalised network |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    order = [*SELECTORS, *DISTILLERS]
+    for key in sorted(groups, key=lambda key: (*key[:2], order.index(key[2]), key[3])):
+        held_out, ipc, method, minutes = key
+        records = groups[key]
+        cells = [
+            "held out" if held_out else "test",
+            ipc,
+            method,
+            f"{minutes:g}" if minutes else "",
+            len(records),
+            f"{np.mean([record['n_iter'] for record in records]):.0f}" if minutes else "",
+            *(words(records, field) for field in ("ridge", "network", "normalised network")),
+        ]
+        lines.append("".join(f"| {cell} " for cell in cells) + "|")
+    return "\n".join([*lines, ""])
+
+
+def draw(data, path):
+    """Accuracy against time: kernel ridge and trained networks, one panel per number of items."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    records = read(data)
+    sizes = sorted({record["ipc"] for record in records})
+    figure, axes = pyplot.subplots(2, len(sizes), figsize=(4.5 * len(sizes), 6), squeeze=False, sharex=True)
+    for column, ipc in enumerate(sizes):
+        for ax, field in zip(axes[:, column], ("ridge", "network"), strict=True):
+            for method in (*SELECTORS, *DISTILLERS):
+                own = [record for record in records if record["method"] == method and record["ipc"] == ipc]
+                minutes = sorted({record["minutes"] for record in own})
+                means = [100 * np.mean([record[field] for record in own if record["minutes"] == m]) for m in minutes]
+                if method in SELECTORS and own:
+                    ax.axhline(means[0], linestyle=":", color=f"C{SELECTORS.index(method) + 5}", label=method)
+                elif own:
+                    ax.plot(minutes, means, "o-", color=f"C{list(DISTILLERS).index(method)}", label=method)
+            ax.set_ylabel(f"accuracy by {'kernel ridge' if field == 'ridge' else 'a trained network'}, %")
+        axes[0, column].set_title(f"{data}, {ipc} per class")
+        axes[1, column].set_xlabel("minutes of distillation")
+    axes[0, -1].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def render():
+    """Write docs/rivals.md and its pictures."""
+    docs = RESULTS.parents[1] / "docs"
+    parts = [
+        "# Rivals\n",
+        "Every method of this library on the same rows and in the same wall time. Written by `python benchmarks/rivals.py --render` from",
+        "`benchmarks/results/rivals_*.jsonl`; each line there says machine and version. Accuracy in %, mean and standard deviation over",
+        "seeds, or over the trained networks of a single seed. *Kernel ridge*: `NNGPKernelRidge` with 8 random networks. *Network*:",
+        "`FiniteNetworkClassifier()`, defaults; *normalised*: with `norm='auto'`. Both choose their scales by 1,000 training rows that no",
+        "method saw.\n",
+    ]
+    for path in sorted(RESULTS.glob("rivals_*.jsonl")):
+        data = path.stem.removeprefix("rivals_")
+        draw(data, docs / f"{path.stem}.png")
+        parts += [render_table(data), f"![Accuracy against minutes, {data}]({path.stem}.png)\n"]
+    (docs / "rivals.md").write_text("\n".join(parts))
+
+
+def main():
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", choices=["fashion_mnist", "cifar10_jpeg", "digits"])
+    parser.add_argument("--path", help="its file; by default looked for in data/")
+    parser.add_argument("--ipc", type=int, nargs="+", default=[1])
+    parser.add_argument("--methods", nargs="+", default=[*SELECTORS, *DISTILLERS], choices=[*SELECTORS, *DISTILLERS])
+    parser.add_argument("--minutes", type=float, nargs="+", default=[1.0], help="budgets of the distillers")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--networks", type=int, default=2, help="finite networks that are trained on each coreset")
+    parser.add_argument("--final", action="store_true", help="touch the test rows")
+    parser.add_argument("--render", action="store_true", help="write docs/rivals.md from what was measured, and stop")
+    args = parser.parse_args()
+    if args.data:
+        run(args)
+    if args.render:
+        render()
+
+
+if __name__ == "__main__":
+    main()
