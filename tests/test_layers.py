@@ -40,6 +40,7 @@ LAYERS = {
     "plotting": 3,
     "distillers": 3,
     "_agreement": 3,
+    "_callbacks": 3,
     "_classifier": 3,
     "_explaining": 3,
     "kernel_ridge": 3,

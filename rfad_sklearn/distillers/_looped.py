@@ -1,6 +1,7 @@
 """What all distillers share: the loop, its budgets, and how it ends."""
 
 import json
+import math
 import os
 import time
 import warnings
@@ -13,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
 from .._checkpoint import check_same_run, data_fingerprint, load_checkpoint, save_checkpoint
 from .._device import explained_memory
 from .._distillation import DistillationState, LoopConfig, distill
@@ -35,7 +37,7 @@ _BUDGETS = ("max_iter", "max_time", "n_iter_no_change")
 _DEFAULT_MAX_ITER = 1000
 
 
-class BaseDistiller(CoresetEstimator):
+class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     """Base class of the distillers.
 
     A subclass provides ``_make_objective(problem, generator)``, and ``_rates()`` where more than the items is learned.
@@ -73,6 +75,16 @@ class BaseDistiller(CoresetEstimator):
             # With random_state=None too, the run goes on with its own seed.
             return load_checkpoint(self.checkpoint)[1]["seed"]
         return super()._draw_seed()
+
+    def _fit(self, X, y):
+        max_iter = self._max_iter()
+        # Begun before the state is noted that errors bring back: scikit-learn finds its callbacks there to tear them down.
+        begin_fit(self, X, y, None if max_iter is None else 1 + math.ceil(max_iter / self.eval_every))
+        super()._fit(X, y)
+        end_fit(self, X, y)
+
+    def _max_iter(self):
+        return _DEFAULT_MAX_ITER if self.max_iter is None and self.max_time is None else self.max_iter
 
     def _fingerprint(self, problem):
         """What must be the same for a run to go on; budgets may change."""
@@ -157,13 +169,11 @@ class BaseDistiller(CoresetEstimator):
         """What is left to do with the variables that the loop has chosen."""
 
     def _loop_config(self, begin):
-        max_iter, seconds = self.max_iter, self._loop_time()
-        if max_iter is None and seconds is None:
-            max_iter = _DEFAULT_MAX_ITER
+        seconds = self._loop_time()
         return LoopConfig(
             rates=self._rates(),
             begin=begin,
-            max_iter=max_iter,
+            max_iter=self._max_iter(),
             deadline=None if seconds is None else begin + seconds,
             eval_every=self.eval_every,
             n_iter_no_change=self.n_iter_no_change,
@@ -183,7 +193,9 @@ class BaseDistiller(CoresetEstimator):
             )
             if self.verbose:
                 print(state)
-            return self.callback is not None and bool(self.callback(state))
+            # Both are asked, whatever the first one says.
+            stops = [end_evaluation(self), self.callback is not None and bool(self.callback(state))]
+            return any(stops)
 
         return report
 

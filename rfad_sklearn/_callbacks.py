@@ -1,0 +1,32 @@
+"""scikit-learn's own callbacks, progress bars say, where the installed version has them (1.9)."""
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:
+
+    class CallbackSupportMixin:
+        """In place of scikit-learn's, which older versions lack."""
+
+
+def begin_fit(estimator, X, y, n_evaluations):
+    """Tell the callbacks that ``fit`` begins; ``n_evaluations`` is the number of its subtasks, or None when it is not known."""
+    if hasattr(estimator, "_init_callback_context"):
+        context = estimator._init_callback_context(max_subtasks=n_evaluations)
+        context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
+
+
+def end_evaluation(estimator):
+    """Tell the callbacks that a stretch of steps is done and evaluated; True when one of them asks to stop."""
+    context = getattr(estimator, "_callback_fit_ctx", None)
+    if context is None:
+        return False
+    task = context.subcontext(task_name="evaluation")
+    task.call_on_fit_task_begin(estimator=estimator)
+    return bool(task.call_on_fit_task_end(estimator=estimator))
+
+
+def end_fit(estimator, X, y):
+    """Tell the callbacks that ``fit`` is done."""
+    context = getattr(estimator, "_callback_fit_ctx", None)
+    if context is not None:
+        context.call_on_fit_task_end(estimator=estimator, X=X, y=y)
