@@ -90,7 +90,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     architecture_ : ConvNet or MLP
     image_shape_ : tuple (H, W, channels) or None
     n_features_in_ : int
-    feature_names_in_ : array of shape (n_features_in_,)
+    feature_names_in_ : array of shape (n_features,)
         When fitted on a data frame, or on the coreset of one.
 
     See Also

@@ -45,6 +45,7 @@ _PARAMETERS = """
         For inputs that the network cannot take; the message says what to change.
     MemoryError
         When the result, or the work on one pair, does not fit.
+
 """
 
 

@@ -34,7 +34,7 @@ class CoresetSampler(BaseEstimator):
     distiller_ : distiller
         The fitted clone; ``distiller_.coreset_`` is the coreset.
     n_features_in_ : int
-    feature_names_in_ : array of shape (n_features_in_,)
+    feature_names_in_ : array of shape (n_features,)
         Column names, when X is a data frame with string names.
 
     Examples

@@ -70,7 +70,7 @@ class CoresetSelector(CoresetEstimator):
         Shape of one image.
     n_features_in_ : int
         H x W x channels, or the number of columns.
-    feature_names_in_ : array of shape (n_features_in_,)
+    feature_names_in_ : array of shape (n_features,)
         Column names, when X is a data frame with string names.
 
     See Also
