@@ -8,6 +8,16 @@ from rfad_sklearn.datasets import load_digits_images
 
 matplotlib.use("agg")
 
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    """matplotlib warns of many open figures, whoever opened them."""
+    yield
+    from matplotlib import pyplot
+
+    pyplot.close("all")
+
+
 # Small networks: every test that fits something shares these.
 FAST = {"width": 16, "n_networks": 2, "max_iter": 6, "eval_every": 3, "batch_size": 128, "random_state": 0}
 

@@ -29,13 +29,11 @@ def test_readme_snippets_run_one_after_another(here):
     assert names["probabilities"].shape == (len(names["X_test"]), 10)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("plot_*.py")), ids=lambda path: path.stem)
-def test_examples_run(here, path, capsys):
-    names = runpy.run_path(str(path))
-    assert "__doc__" in names
-    printed = capsys.readouterr().out
-    accuracies = [float(number) for number in re.findall(r"[01]\.\d{3}", printed)]
-    assert max(accuracies) > 0.9
+def test_the_first_example_runs(here, capsys):
+    """`make docs` runs all of them, and fails where one does."""
+    runpy.run_path(str(ROOT / "examples" / "plot_digits_quickstart.py"))
+    distilled, random_rows = (float(number) for number in re.findall(r"images: ([01]\.\d{3})", capsys.readouterr().out))
+    assert distilled > max(random_rows + 0.1, 0.9)
 
 
 def test_demo_distils_better_rows_than_it_was_given(here):

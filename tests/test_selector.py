@@ -5,6 +5,7 @@ from sklearn.datasets import load_digits, load_iris, load_wine
 
 from rfad_sklearn import CoresetSelector, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._selection import STRATEGIES
+from rfad_sklearn.kernels import nngp_kernel
 
 
 @pytest.mark.parametrize("space", ["input", "features"])
@@ -29,10 +30,10 @@ def test_the_space_matters():
 
 def test_features_are_compared_by_the_kernel():
     """The row nearest to the mean in feature space is the one with the largest 2 <k(x, .)> - k(x, x)."""
-    X, y = load_digits(return_X_y=True)
-    selector = CoresetSelector(strategy="kcenter", space="features", image_shape=(8, 8), n_networks=64, random_state=0).fit(X, y)
-    from rfad_sklearn.kernels import nngp_kernel
-
+    X, y = load_digits(n_class=3, return_X_y=True)
+    selector = CoresetSelector(
+        strategy="kcenter", space="features", image_shape=(8, 8), width=64, n_networks=32, random_state=0
+    ).fit(X, y)
     coreset = selector.coreset_
     for item, label in zip(selector.sample_indices_, coreset.y, strict=True):
         members = np.flatnonzero(y == label)
@@ -43,7 +44,7 @@ def test_features_are_compared_by_the_kernel():
 
 
 def test_scale_is_fitted_on_the_other_rows():
-    X, y = load_digits(return_X_y=True)
+    X, y = (part[:500] for part in load_digits(return_X_y=True))
     coreset = CoresetSelector(ipc=5, image_shape=(8, 8), random_state=0).fit(X, y).coreset_
     clf = NNGPKernelRidge(random_state=0).fit_coreset(coreset)
     p = clf.predict_proba(X)

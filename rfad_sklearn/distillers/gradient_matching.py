@@ -24,10 +24,11 @@ def paper_loops(ipc):
 
 
 class GradientMatchingDistiller(BaseDistiller):
-    """Distil a labelled data set by matching the gradients of finite networks: DC ([1]_) and DSA ([2]_).
+    """Distil a labelled data set by matching the gradients of finite networks (DC and DSA).
 
-    The items of each class are changed until they move a randomly drawn, briefly trained network in the same direction as the training rows
-    of that class do. Meant for networks that are trained on the coreset; usually many times slower than :class:`RFADDistiller`.
+    The items of each class are changed until they move a randomly drawn, briefly trained network in the same direction as the training
+    rows of that class do (DC, [1]_), with augmentation (DSA, [2]_) or without. Meant for networks that are trained on the coreset;
+    usually many times slower than :class:`RFADDistiller`.
 
     Parameters
     ----------
