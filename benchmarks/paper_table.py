@@ -2,8 +2,8 @@
 
 One cell is a data set, a number of items per class, a kind of labels, a seed and a budget. What a cell gives is appended at once to
 ``benchmarks/results/<data set>.jsonl``; cells that are there are not run again, so an interrupted table goes on where it was.
-``--render`` writes ``docs/results.md`` from these files. Without ``--final`` nothing touches the test rows: 5,000 training rows (a tenth
-of small data sets) are split off and judge.
+``--render`` writes ``docs/results.md`` and the README's table from these files. Without ``--final`` nothing touches the test rows: 5,000
+training rows (a tenth of small data sets) are split off and judge.
 
     python benchmarks/paper_table.py --data fashion_mnist --ipc 1 10 --labels fixed learned --minutes 5
     python benchmarks/paper_table.py --data digits --ipc 1 10 --minutes 0.5 --seeds 0 1 2
@@ -34,6 +34,9 @@ PAPER = {
     ("cifar10_jpeg", 10): {"fixed": (67.0, 73.1), "learned": (75.6, 73.7)},
     ("cifar10_jpeg", 50): {"fixed": (71.7, 76.1), "learned": (80.6, 76.6)},
 }
+NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "digits": "digits"}
+# What the README's table stands between.
+MARKS = "<!-- results: paper_table.py --render -->", "<!-- end of results -->"
 # Pairs that the exact kernels are taken of, about a quarter of a millisecond each: coresets of many items are judged by fewer rows, but
 # not by fewer than the last number.
 PAIRS = {"nngp": 1_000_000, "ntk": 300_000, "real": 100_000}
@@ -150,7 +153,7 @@ def grouped(name):
 def render_table(name):
     """Markdown of one data set."""
     lines = [
-        f"## {name}\n",
+        f"## {NAMES[name]}\n",
         "| rows | items per class | what | labels | minutes | seeds | steps | exact NNGP | exact NTK | features | paper: KIP, RFAD |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -174,8 +177,42 @@ def render_table(name):
     return "\n".join(lines)
 
 
+def readme_table():
+    """What the README shows: test accuracy of distilled rows, beside k-means rows and the paper's figures."""
+    lines = [
+        "| exact NNGP, test accuracy in % | items per class | minutes | k-means rows | fixed labels (paper: KIP, RFAD) | learned (paper) |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for path in sorted(RESULTS.glob("*.jsonl")):
+        if path.stem not in {name for name, _ in PAPER}:
+            continue
+        groups = grouped(path.stem)
+        cells = sorted({(key[1], key[4], key[5]) for key in groups if key[0] and key[2] == "distilled"})
+        for ipc, minutes, preprocessing in cells:
+            own = {
+                key[3]: records
+                for key, records in groups.items()
+                if key[:3] == (True, ipc, "distilled") and key[4:] == (minutes, preprocessing)
+            }
+            rows = groups.get((True, ipc, "kmeans", "fixed", 0, preprocessing))
+            values = [percent(rows, "nngp") if rows else ""]
+            for labels in ("fixed", "learned"):
+                paper = PAPER.get((path.stem, ipc), {}).get(labels, ("", ""))
+                values.append(f"**{percent(own[labels], 'nngp')}** ({paper[0]}, {paper[1]})" if labels in own else "not run")
+            name = NAMES[path.stem] + ("" if preprocessing == "auto" else f", `preprocessing={preprocessing!r}`")
+            lines.append(f"| {name} | {ipc} | {minutes:g} | " + " | ".join(values) + " |")
+    return "\n".join(lines)
+
+
+def write_between(path, text):
+    """Put text between the two marks of a file."""
+    before, _, rest = path.read_text().partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    path.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
+
+
 def render():
-    """Write docs/results.md."""
+    """Write docs/results.md, and the table in the README."""
     parts = [
         "# Results\n",
         "Accuracy in %, mean and standard deviation over seeds. Written by `python benchmarks/paper_table.py --render` from the files in",
@@ -183,8 +220,9 @@ def render():
         "`RFADDistiller(ipc=..., random_state=..., max_time=...)` and nothing else, unless a preprocessing is named. *Features*: 8 random",
         "networks of 256 channels. The paper's figures are test accuracies of Table 1 of Loo et al. 2022.\n",
     ]
-    parts += [render_table(path.stem) for path in sorted(RESULTS.glob("*.jsonl"))]
+    parts += [render_table(path.stem) for path in sorted(RESULTS.glob("*.jsonl")) if path.stem in NAMES]
     (RESULTS.parents[1] / "docs" / "results.md").write_text("\n".join(parts))
+    write_between(RESULTS.parents[1] / "README.md", readme_table())
 
 
 def main():
