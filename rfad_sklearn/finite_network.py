@@ -23,7 +23,7 @@ from .preprocessing import fit_preprocessing
 __all__ = ["FiniteNetworkClassifier"]
 
 # Label scales that held-out rows choose among, and the one without such rows.
-_LABEL_SCALES, _DEFAULT_LABEL_SCALE = (0.25, 1.0, 4.0, 16.0), 1.0
+_LABEL_SCALES, _DEFAULT_LABEL_SCALE = (1.0, 4.0, 16.0), 4.0
 # Held-out rows that are looked at.
 _MAX_HELD_OUT = 1024
 # Rows of a block in prediction: all blocks have the same shape, so that a row's scores do not depend on its neighbours.
@@ -55,7 +55,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
         "mse": squared distance to ``label_scale`` times the centred targets. "cross_entropy": to the targets as probabilities.
     label_scale : float or "auto", default="auto"
         What the targets are multiplied with for "mse"; the larger, the farther the network moves from its start. "auto": chosen among
-        1/4, 1, 4 and 16 by held-out rows in short runs; 1 without such rows. "cross_entropy" has none.
+        1, 4 and 16 by held-out rows, in whole runs; 4 without such rows. "cross_entropy" has none.
     centering : bool, default=True
         Take the outputs at initialisation away, in training and in prediction.
     learning_rate : float or "auto", default="auto"
@@ -301,24 +301,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
         config = self._config(tuple(inputs.shape[1:]))
         seeds = rng.integers(2**31, size=self.n_init).tolist()
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        spec = self.architecture_
-        if self.loss == "mse" and self.label_scale == "auto" and held_out is not None:
-            chosen = choose_label_scale(
-                spec, inputs, targets, config, _LABEL_SCALES, seed=seeds[0], generator=generator, held_out=held_out
-            )
-            self._say(f"label_scale={chosen:g} predicts the held-out rows best")
-            config = replace(config, label_scale=chosen)
-        networks, losses = [], []
-        for seed in seeds:
-            network, loss = train(spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out)
-            if loss == float("inf"):
-                raise FloatingPointError(
-                    f"Training diverged with learning_rate={self.learning_rate!r} and label_scale={config.label_scale:g}; lower them, or "
-                    "use learning_rate='auto'."
-                )
-            self._say(f"network {len(networks) + 1} of {self.n_init} trained")
-            networks.append(network)
-            losses.append(loss)
+        config, networks, losses = self._train_networks(inputs, targets, config, seeds, generator, held_out)
         self.label_scale_, self.n_iter_ = config.label_scale, config.n_steps
         self.validation_loss_ = float(np.mean(losses)) if held_out is not None else None
         self._networks = [
@@ -330,6 +313,27 @@ class FiniteNetworkClassifier(CoresetClassifier):
             scores = torch.from_numpy(self._scores(other_rows))
             self.platt_scale_ = fit_platt_scale(scores, held_out[1].cpu())
         return self
+
+    def _train_networks(self, inputs, targets, config, seeds, generator, held_out):
+        """The settings with the label scale that was chosen, the networks and their losses on held-out rows."""
+        spec, results = self.architecture_, []
+        if self.loss == "mse" and self.label_scale == "auto" and held_out is not None:
+            chosen, *first = choose_label_scale(
+                spec, inputs, targets, config, _LABEL_SCALES, seed=seeds[0], generator=generator, held_out=held_out
+            )
+            self._say(f"label_scale={chosen:g} predicts the held-out rows best")
+            config, seeds = replace(config, label_scale=chosen), seeds[1:]
+            results.append(first)
+        for seed in seeds:
+            results.append(train(spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out))
+            self._say(f"network {len(results)} of {self.n_init} trained")
+        networks, losses = zip(*results, strict=True)
+        if np.inf in losses:
+            raise FloatingPointError(
+                f"Training diverged with learning_rate={self.learning_rate!r} and label_scale={config.label_scale:g}; lower them, or use "
+                "learning_rate='auto'."
+            )
+        return config, networks, losses
 
     def _inputs(self, rows):
         device = resolve_device(self.device)
