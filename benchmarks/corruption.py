@@ -53,7 +53,14 @@ def distances(coreset_X, X, others):
 def distil(args, corruption, X, y, seed=0):
     """Coreset of the rows."""
     budget = {"max_iter": args.max_iter} if args.max_iter else {"max_time": 60 * args.minutes}
-    settings = {"ipc": args.ipc, "preprocessing": args.preprocessing, "init": "noise", "random_state": seed, **budget}
+    settings = {
+        "ipc": args.ipc,
+        "preprocessing": args.preprocessing,
+        "init": "noise",
+        "early_stopping": False,
+        "random_state": seed,
+        **budget,
+    }
     return RFADDistiller(corruption=corruption, **settings).fit(X, y).coreset_
 
 
@@ -63,7 +70,9 @@ def likelihood_ratio(args, corruption, X, y, target, rows_in):
     values = {True: [[] for _ in y], False: [[] for _ in y]}
     for shadow in range(args.shadows):
         inside = np.zeros(len(y), dtype=bool)
-        inside[train_test_split(np.arange(len(y)), stratify=y, train_size=0.5, random_state=int(rng.integers(2**31)))[0]] = True
+        inside[
+            train_test_split(np.arange(len(y)), stratify=y, train_size=int(rows_in.sum()), random_state=int(rng.integers(2**31)))[0]
+        ] = True
         model = NNGPKernelRidge(random_state=0).fit_coreset(distil(args, corruption, X[inside], y[inside], shadow + 1))
         for k, value in enumerate(log_odds(model, X, y)):
             values[bool(inside[k])][k].append(value)

@@ -29,6 +29,12 @@ distiller.fit(X, y).coreset_.save(sys.argv[2])
 """
 
 
+def check(process):
+    """Wait for a run that was not killed; it must have ended well."""
+    if process.wait() != 0:
+        raise RuntimeError(f"a run ended with exit status {process.returncode}")
+
+
 def main():
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -43,7 +49,7 @@ def main():
         [sys.executable, "-c", RUN, folder / checkpoint, folder / out, str(args.steps)], env=environment
     )
     begin = time.monotonic()
-    start("whole.ckpt", "whole.npz").wait()
+    check(start("whole.ckpt", "whole.npz"))
     seconds = time.monotonic() - begin
     print(f"left alone: {seconds:.1f} s", flush=True)
     draw = random.Random(0)
@@ -52,6 +58,7 @@ def main():
         process = start("killed.ckpt", "killed.npz")
         time.sleep(draw.uniform(0.2, 2 + 4 * seconds / args.kills))
         if process.poll() is not None:
+            check(process)
             # It came to its end: another run takes its place, so that there is something to kill.
             (folder / "killed.ckpt").unlink()
             continue
@@ -59,7 +66,8 @@ def main():
         process.wait()
         kills += 1
         reached.append(load_checkpoint(folder / "killed.ckpt")[0]["n_iter"] if (folder / "killed.ckpt").exists() else None)
-    start("killed.ckpt", "killed.npz").wait()
+    (folder / "killed.npz").unlink(missing_ok=True)
+    check(start("killed.ckpt", "killed.npz"))
     print(f"{kills} kills; steps in the checkpoint after each (None: not yet written): {reached}")
     with np.load(folder / "whole.npz") as whole, np.load(folder / "killed.npz") as killed:
         same = all(np.array_equal(whole[name], killed[name]) for name in ("X", "targets", "platt_scale"))

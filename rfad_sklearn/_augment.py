@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -110,9 +111,11 @@ def check_augment(augment, shape):
     ValueError
         For unknown names, and for rows that are not images.
     """
-    if augment is False:
+    if isinstance(augment, bool | np.bool_):
+        augment = tuple(AUGMENTATIONS) if augment else None
+    if augment is None:
         return ()
-    names = tuple(AUGMENTATIONS) if augment is True else tuple(augment)
+    names = tuple(augment)
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown or not names:
         raise ValueError(f"augment must be True, False or names among {sorted(AUGMENTATIONS)}, got {augment!r}.")

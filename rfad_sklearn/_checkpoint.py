@@ -11,16 +11,17 @@ from ._files import read_arrays, write_arrays
 
 _VERSION = 1
 _REQUIRED = ("checkpoint_version", "facts", "fingerprint")
-# Rows of X that tell two data sets apart, besides shape, type and all labels.
-_FINGERPRINT_ROWS = 1024
+# Rows that are hashed at a time.
+_CHUNK = 4096
 
 
-def data_fingerprint(rows, codes):
-    """What tells whether a run is asked to go on with other data: a hash of shape, type, labels and some rows."""
-    digest = hashlib.sha256(repr((rows.shape, str(rows.dtype))).encode())
-    digest.update(np.ascontiguousarray(codes, dtype=np.int64).tobytes())
-    some = np.unique(np.linspace(0, len(rows) - 1, _FINGERPRINT_ROWS).astype(int))
-    digest.update(np.ascontiguousarray(rows[some]).tobytes())
+def array_fingerprint(*arrays):
+    """What tells whether a run is asked to go on with other numbers: a hash of shapes, types and all entries."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(repr((array.shape, str(array.dtype))).encode())
+        for start in range(0, len(array), _CHUNK):
+            digest.update(np.ascontiguousarray(array[start : start + _CHUNK]).tobytes())
     return digest.hexdigest()
 
 
@@ -86,6 +87,11 @@ def check_same_run(path, ours, theirs):
     differing = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
     if "data" in differing:
         raise ValueError(f"The checkpoint {path} was written by a run on other rows or labels; give checkpoint= another path.")
-    if differing:
-        words = ", ".join(f"{name}={theirs.get(name)!r}, not {ours.get(name)!r}" for name in differing)
+    named = [name for name in differing if name != "start"]
+    if named:
+        words = ", ".join(f"{name}={theirs.get(name)!r}, not {ours.get(name)!r}" for name in named)
         raise ValueError(f"The checkpoint {path} was written by a run with {words}; give the same, or checkpoint= another path.")
+    if differing:
+        raise ValueError(
+            f"The checkpoint {path} was written by a run with another init or preprocessing; give the same, or checkpoint= another path."
+        )

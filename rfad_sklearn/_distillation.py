@@ -108,6 +108,16 @@ class _Budget:
         self.config, self.start = config, time.monotonic()
         self.evaluation_seconds = self.step_seconds = self.spent = 0.0
 
+    def state(self):
+        """What the time spent so far was; with it the step size goes on to fall where it had come to."""
+        costs = {"evaluation_seconds": self.evaluation_seconds, "step_seconds": self.step_seconds}
+        return {"elapsed": time.monotonic() - self.start, **costs}
+
+    def restore(self, state):
+        """Go back to a state."""
+        self.start = time.monotonic() - state["elapsed"]
+        self.evaluation_seconds, self.step_seconds = state["evaluation_seconds"], state["step_seconds"]
+
     def progress(self, step):
         shares = [0.0]
         if self.config.max_iter is not None:
@@ -158,6 +168,7 @@ class _Run:
             "stale": self.stale,
             "evaluation_time": self.evaluation_time,
             "seconds": time.monotonic() - self.config.begin,
+            "budget": self.budget.state(),
         }
 
     def restore(self, state):
@@ -175,6 +186,7 @@ class _Run:
         result.n_iter, result.history = state["n_iter"], list(state["history"])
         result.best_validation_score, result.best_validation_loss = state["best_validation_score"], state["best_validation_loss"]
         self.stale, self.evaluation_time = state["stale"], state["evaluation_time"]
+        self.budget.restore(state["budget"])
         self.last_mark = (result.n_iter, time.monotonic())
 
     def step(self, progress):

@@ -62,6 +62,7 @@ class GradientMatchingObjective:
     def loss(self, variables):
         """Distance of the gradients, summed over the classes."""
         # Also where the caller wants no gradient: the distance itself is made of gradients.
+        self._variables = variables
         with torch.enable_grad():
             return self._distance(self._items(variables))
 
@@ -69,7 +70,8 @@ class GradientMatchingObjective:
         """Train the network on the items, or draw a new one at the end of its life."""
         self.age += 1
         if self.age < self.config.network_life:
-            self._train_network(self._last)
+            # The items as this step has left them.
+            self._train_network(self._items(self._variables).detach())
         else:
             self.age, self.parameters = 0, self._draw()
 
@@ -105,7 +107,6 @@ class GradientMatchingObjective:
             targets = self._gradients(rows, c, dtype=self.dtype)
             gradients = self._gradients(own, c, dtype=own.dtype, create_graph=True)
             total = total + gradient_distance(gradients, [target.detach() for target in targets])
-        self._last = items.detach()
         return total
 
     def _items(self, variables):

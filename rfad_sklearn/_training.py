@@ -13,6 +13,8 @@ from ._ridge import fit_platt_scale
 _MOMENTUM = 0.9
 # First step size, in units of one over the largest curvature at the start: with momentum 0.9 the limit would be 3.8.
 _SHARE_OF_STABLE = 0.5
+# Cross entropy grows steeper in training, up to half of the squared loss.
+_MOST_FLAT = 8
 # Rows that the curvature is taken on, and rows that pass through a network at a time.
 _CURVATURE_ROWS, _CHUNK = 256, 256
 # A step size that makes the loss infinite is divided by 4, so often.
@@ -86,11 +88,12 @@ class _Training:
         return FiniteNetwork(self.spec, self.config.instance_norm, parameters, self.start if self.config.centering else None)
 
     def curvature_rate(self):
-        """Step size from the curvature at the start."""
+        """Step size from the curvature at the start: that of the squared loss, of which cross entropy has one C-th at even probabilities."""
         some = torch.randperm(len(self.inputs), generator=self.generator)[:_CURVATURE_ROWS]
         x = self.inputs[some]
         outputs = lambda parameters: network_outputs(self.spec, parameters, x, instance_norm=self.config.instance_norm)  # noqa: E731
-        return _SHARE_OF_STABLE / max(largest_curvature(outputs, self.start, self.generator), 1e-12)
+        flatter = min(self.targets.shape[1], _MOST_FLAT) if self.config.loss == "cross_entropy" else 1
+        return _SHARE_OF_STABLE * flatter / max(largest_curvature(outputs, self.start, self.generator), 1e-12)
 
     def batch(self):
         """Inputs and targets of one step, augmented."""

@@ -348,7 +348,10 @@ class FiniteNetworkClassifier(CoresetClassifier):
             FiniteNetwork(
                 self.architecture_,
                 self._instance_norm,
-                *(None if part is None else [torch.from_numpy(array).to(like) for array in part] for part in parts),
+                *(
+                    None if part is None else [torch.tensor(array, dtype=like.dtype, device=like.device) for array in part]
+                    for part in parts
+                ),
             )
             for parts in self._networks
         ]

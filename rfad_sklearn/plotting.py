@@ -203,7 +203,7 @@ class ExplanationDisplay:
         ----------
         estimator : NNGPKernelRidge
             Fitted on a coreset.
-        x : array of shape (d,), (H, W) or (H, W, channels)
+        x : array of shape (d,), (H, W) or (H, W, channels), or a row of a data frame
         n_items : int, default=3
             Items for, and items against, at most.
         figure : matplotlib Figure, default=None
@@ -217,7 +217,8 @@ class ExplanationDisplay:
         -------
         ExplanationDisplay
         """
-        parts = estimator.explain(np.asarray(x)[None])[0]
+        # A row of a data frame stays one, with its names.
+        parts = estimator.explain(x.to_frame().T if hasattr(x, "to_frame") else np.asarray(x)[None])[0]
         predicted = int(parts.sum(0).argmax())
         display = cls(np.asarray(x).ravel(), estimator.coreset_, parts[:, predicted], predicted)
         return display.plot(n_items=n_items, figure=figure, class_names=class_names, cmap=cmap)
@@ -288,7 +289,7 @@ def _colour_of(contribution):
 
 
 class HistoryDisplay:
-    """Learning curve of a distillation: training loss and accuracy on held-out rows.
+    """Learning curve of a distillation: training loss, and cross entropy and accuracy on held-out rows.
 
     Make one with :meth:`from_estimator`.
 
@@ -301,7 +302,7 @@ class HistoryDisplay:
     ----------
     figure_ : matplotlib Figure
     axes_ : array of matplotlib Axes
-        The loss, and the accuracy where rows were held out.
+        The training loss; where rows were held out, their cross entropy and the accuracy on them.
 
     Examples
     --------
@@ -309,7 +310,7 @@ class HistoryDisplay:
     >>> from rfad_sklearn import HistoryDisplay, RFADDistiller
     >>> distiller = RFADDistiller(max_iter=10, eval_every=2, random_state=0).fit(*load_iris(return_X_y=True))
     >>> HistoryDisplay.from_estimator(distiller).axes_.shape
-    (2,)
+    (3,)
     """
 
     def __init__(self, history):
@@ -347,19 +348,19 @@ class HistoryDisplay:
         """
         if x not in ("seconds", "step"):
             raise ValueError(f"x must be 'seconds' or 'step', got {x!r}.")
-        panels = [("loss", [("loss", "training rows")])]
-        if self.history and self.history[0]["validation_score"] is not None:
-            panels[0][1].append(("validation_loss", "held-out rows"))
-            panels.append(("accuracy on held-out rows", [("validation_score", None)]))
+        panels = {
+            "loss": "training loss",
+            "validation_loss": "cross entropy of held-out rows",
+            "validation_score": "accuracy on held-out rows",
+        }
+        panels = {name: label for name, label in panels.items() if self.history and self.history[0][name] is not None}
         if figure is None:
-            figure = _pyplot().figure(figsize=(4.2 * len(panels), 3))
-        axes = np.atleast_1d(figure.subplots(1, len(panels)))
-        for ax, (label, lines) in zip(axes, panels, strict=True):
-            for name, word in lines:
-                ax.plot([record[x] for record in self.history], [record[name] for record in self.history], label=word)
+            figure = _pyplot().figure(figsize=(3.8 * max(len(panels), 1), 3))
+        axes = np.atleast_1d(figure.subplots(1, max(len(panels), 1)))
+        for ax, (name, label) in zip(axes, panels.items(), strict=False):
+            ax.plot([record[x] for record in self.history], [record[name] for record in self.history])
             ax.set_xlabel("steps" if x == "step" else x)
             ax.set_ylabel(label)
-        axes[0].legend()
         figure.tight_layout()
         self.figure_, self.axes_ = figure, axes
         return self

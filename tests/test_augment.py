@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -87,6 +88,8 @@ def test_scale_keeps_the_centre(images):
 def test_names_are_checked():
     assert check_augment(False, (4,)) == ()
     assert set(check_augment(True, (8, 8, 1))) == set(AUGMENTATIONS)
+    assert check_augment(np.False_, (4,)) == ()
+    assert set(check_augment(np.True_, (8, 8, 1))) == set(AUGMENTATIONS)
     assert check_augment(["flip"], (8, 8, 1)) == ("flip",)
     with pytest.raises(ValueError, match="'colour'"):
         check_augment(["colour"], (8, 8, 1))

@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from rfad_sklearn import GradientMatchingDistiller, KIPDistiller, RFADDistiller
+from rfad_sklearn import GradientMatchingDistiller, KIPDistiller, RegularizedZCA, RFADDistiller
 from rfad_sklearn._checkpoint import load_checkpoint, save_checkpoint
 
 SMALL = {"max_iter": 12, "eval_every": 3, "batch_size": 64, "random_state": 0}
@@ -94,6 +94,31 @@ def test_another_run_is_refused(digits, tmp_path):
         KIPDistiller(checkpoint=path, warm_start=True).fit(X, y)
 
 
+def test_arrays_and_transformers_are_told_apart(digits, tmp_path):
+    X, _, y, _ = digits
+    items = X[[np.flatnonzero(y == label)[0] for label in range(3)]]
+    settings = {**SMALL, "width": 16, "n_networks": 2, "max_iter": 3, "checkpoint": tmp_path / "run.npz", "warm_start": True}
+    RFADDistiller(**settings, init=items, preprocessing=RegularizedZCA(reg=0.1)).fit(X, y)
+    for changed in ({"init": items + 1}, {"preprocessing": RegularizedZCA(reg=0.5)}):
+        with pytest.raises(ValueError, match="another init or preprocessing"):
+            RFADDistiller(**{**settings, "init": items, "preprocessing": RegularizedZCA(reg=0.1), **changed}).fit(X, y)
+
+
+def test_a_time_budget_goes_on_where_it_was(digits, tmp_path):
+    """With all of the time gone before the cut, no step is left."""
+    X, _, y, _ = digits
+    path = tmp_path / "run.npz"
+    settings = {**SMALL, "max_iter": None, "width": 16, "n_networks": 2, "checkpoint": path, "warm_start": True, "max_time": 1000.0}
+    with pytest.raises(CutOff):
+        RFADDistiller(**settings, callback=cut_off_after(3)).fit(X, y)
+    state, fingerprint = load_checkpoint(path)
+    state["seconds"] = state["budget"]["elapsed"] = 1000.0
+    save_checkpoint(path, state, fingerprint)
+    resumed = RFADDistiller(**settings).fit(X, y)
+    assert resumed.stop_reason_ == "max_time"
+    assert resumed.n_iter_ == state["n_iter"] == 3
+
+
 def test_damaged_files_and_wrong_words(digits, tmp_path):
     X, _, y, _ = digits
     path = tmp_path / "run.npz"
@@ -147,7 +172,7 @@ torch.set_num_threads(1)
 from rfad_sklearn import RFADDistiller
 from rfad_sklearn.datasets import load_digits_images
 X, y = load_digits_images()
-distiller = RFADDistiller(max_iter=400, eval_every=2, width=8, n_networks=2, batch_size=64, random_state=0,
+distiller = RFADDistiller(max_iter=4000, eval_every=20, width=8, n_networks=2, batch_size=64, random_state=0,
                           checkpoint=sys.argv[1], warm_start=True)
 distiller.fit(X[:300], y[:300]).coreset_.save(sys.argv[2])
 """
@@ -158,15 +183,20 @@ def test_killed_at_any_moment(tmp_path):
     run = [sys.executable, "-c", RUN]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     path = tmp_path / "run.npz"
-    for delay in (0.05, 0.3):
+    reached = []
+    for delay in (0.0, 0.05):
+        before = path.stat().st_mtime_ns if path.exists() else None
         process = subprocess.Popen([*run, path, tmp_path / "killed.npz"], env=environment)
         begin = time.monotonic()
-        while not path.exists() and process.poll() is None and time.monotonic() - begin < 60:
-            time.sleep(0.01)
+        while not path.exists() or path.stat().st_mtime_ns == before:
+            assert time.monotonic() - begin < 60
+            time.sleep(0.001)
         time.sleep(delay)
+        assert process.poll() is None
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert load_checkpoint(path)[0]["n_iter"] >= 0
+        reached.append(load_checkpoint(path)[0]["n_iter"])
+    assert 0 <= reached[0] < reached[1] < 4000
     subprocess.run([*run, path, tmp_path / "resumed.npz"], check=True, env=environment)
     subprocess.run([*run, tmp_path / "other.npz", tmp_path / "whole.npz"], check=True, env=environment)
     with np.load(tmp_path / "resumed.npz") as resumed, np.load(tmp_path / "whole.npz") as whole:

@@ -54,6 +54,9 @@ def test_bad_words(digits, coreset):
     X, _, y, _ = digits
     with pytest.raises(ValueError, match="starts from noise, but init='kmeans'"):
         RFADDistiller(corruption=0.5, init="kmeans", **FAST).fit(X, y)
+    for corruption, frozen in ((0.005, 0), (0.999, 64)):
+        with pytest.raises(ValueError, match=f"freezes {frozen} of the 64 coordinates"):
+            RFADDistiller(corruption=corruption, **FAST).fit(X, y)
     with pytest.raises(ValueError, match="needs a built-in preprocessing"):
         RFADDistiller(corruption=0.5, preprocessing=StandardScaler(), **FAST).fit(X.reshape(len(X), -1), y)
     with pytest.raises(ValueError, match="corruption"):

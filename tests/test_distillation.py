@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from rfad_sklearn._distillation import LoopConfig, distill
+from rfad_sklearn._distillation import LoopConfig, _Budget, distill
 
 
 class Parabola:
@@ -181,3 +181,16 @@ def test_step_size_decays_to_zero():
     assert sizes[0] == pytest.approx(0.3, rel=0.05)
     assert sizes[-1] < 0.05 * sizes[0]
     assert all(math.isclose(a - b, 0.3 / 50, rel_tol=0.05) for a, b in pairwise(sizes))
+
+
+def test_the_share_of_time_spent_goes_on_after_a_break():
+    now = time.monotonic()
+    settings = {"rates": {}, "max_iter": None, "eval_every": 5, "n_iter_no_change": 5, "tol": 0.0}
+    first = _Budget(LoopConfig(begin=now, deadline=now + 1000, **settings))
+    first.start, first.evaluation_seconds, first.step_seconds = now - 900, 3.0, 4.0
+    state = first.state()
+    # The clock of the run went on: 900 of its 1000 seconds are over.
+    second = _Budget(LoopConfig(begin=now - 900, deadline=now + 100, **settings))
+    second.restore(state)
+    assert second.progress(0) == pytest.approx(900 / (1000 - 10), rel=1e-3)
+    assert _Budget(LoopConfig(begin=now, deadline=now + 100, **settings)).progress(0) < 0.01

@@ -120,6 +120,14 @@ def test_picture_of_a_colour_image(rng):
         assert picture.max() <= 1
 
 
+def test_a_row_of_a_data_frame():
+    X, y = load_iris(return_X_y=True, as_frame=True)
+    clf = NNGPKernelRidge(distiller=CoresetSelector(ipc=2, random_state=0)).fit(X, y)
+    display = ExplanationDisplay.from_estimator(clf, X.iloc[60])
+    own = clf.explain(X.iloc[[60]])[0][:, clf.predict(X.iloc[[60]])[0]]
+    np.testing.assert_allclose(display.contributions, own)
+
+
 def test_bars_of_a_table(iris, distiller):
     X, y = iris
     clf = fitted(distiller.coreset_, X, y)

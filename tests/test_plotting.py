@@ -79,12 +79,12 @@ def test_without_matplotlib_it_says_what_to_install(coreset, monkeypatch):
 @pytest.mark.parametrize("x", ["seconds", "step"])
 def test_history_shows_losses_and_accuracy(fitted, x):
     display = HistoryDisplay.from_estimator(fitted, x=x)
-    loss, accuracy = display.axes_
+    loss, held_out, accuracy = display.axes_
     expected = [record[x] for record in fitted.history_]
     np.testing.assert_array_equal(loss.lines[0].get_xdata(), expected)
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), fitted.loss_curve_)
     np.testing.assert_array_equal(accuracy.lines[0].get_ydata(), fitted.validation_scores_)
-    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["training rows", "held-out rows"]
+    np.testing.assert_array_equal(held_out.lines[0].get_ydata(), [record["validation_loss"] for record in fitted.history_])
 
 
 def test_history_without_held_out_rows_and_from_a_file(digits, tmp_path):

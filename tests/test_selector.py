@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.preprocessing import Normalizer
 
 from rfad_sklearn import CoresetSelector, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._selection import STRATEGIES
@@ -51,6 +52,13 @@ def test_scale_is_fitted_on_the_other_rows():
     own = -np.log(p[np.arange(len(y)), y]).mean()
     refitted = NNGPKernelRidge(random_state=0).fit_coreset(coreset, X, y).predict_proba(X)
     assert own < 1.02 * -np.log(refitted[np.arange(len(y)), y]).mean()
+
+
+def test_a_transformer_needs_no_inverse():
+    X, y = load_iris(return_X_y=True)
+    selector = CoresetSelector(ipc=3, preprocessing=Normalizer(), random_state=0).fit(X, y)
+    np.testing.assert_array_equal(selector.coreset_.X, X[selector.sample_indices_])
+    assert NNGPKernelRidge().fit_coreset(selector.coreset_).score(X, y) > 0.8
 
 
 def test_all_rows_may_be_chosen():

@@ -35,6 +35,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     """
 
     _kernel = "nngp"
+    # Whether items come from network inputs, for which the preprocessing must have an inverse.
+    _inverts = True
     # Held-out rows at most.
     _max_held_out = 2048
 

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
-from .._checkpoint import check_same_run, data_fingerprint, load_checkpoint, save_checkpoint
+from .._checkpoint import array_fingerprint, check_same_run, load_checkpoint, save_checkpoint
 from .._device import explained_memory
 from .._distillation import DistillationState, LoopConfig, distill
 from .._files import write_text
@@ -33,6 +33,8 @@ _TARGET_RATE = 0.1
 _LOOP_SHARE, _SOLVE_DEADLINE = 0.85, 0.95
 # Parameters that a run that goes on may change.
 _BUDGETS = ("max_iter", "max_time", "n_iter_no_change")
+# Preprocessed rows that tell two preprocessings apart.
+_READ_TO_TELL = 16
 # Steps when neither max_iter nor max_time is given.
 _DEFAULT_MAX_ITER = 1000
 
@@ -40,7 +42,8 @@ _DEFAULT_MAX_ITER = 1000
 class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     """Base class of the distillers.
 
-    A subclass provides ``_make_objective(problem, generator)``, and ``_rates()`` where more than the items is learned.
+    A subclass provides ``_make_objective(problem, generator)`` and ``_divergence_advice()``, and ``_rates()`` where more than the items
+    is learned.
     """
 
     # What to lower when memory does not suffice.
@@ -86,30 +89,31 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     def _max_iter(self):
         return _DEFAULT_MAX_ITER if self.max_iter is None and self.max_time is None else self.max_iter
 
-    def _fingerprint(self, problem):
+    def _fingerprint(self, problem, variables):
         """What must be the same for a run to go on; budgets may change."""
         settings = {name: value for name, value in self._plain_settings().items() if name not in _BUDGETS}
         own = {"method": type(self).__name__, "version": __version__, "seed": problem.seed}
-        return {**settings, **own, "data": data_fingerprint(problem.rows, problem.codes)}
+        own |= {"device": problem.device.type, "dtype": str(problem.dtype)}
+        # Parameters that are arrays or transformers have no words: what they lead to tells them apart.
+        start = array_fingerprint(variables["X"].cpu().numpy(), problem.read(problem.train[:_READ_TO_TELL]))
+        return {**settings, **own, "data": array_fingerprint(problem.rows, problem.codes), "start": start}
 
-    def _resume(self, problem):
-        """State of the run to go on with, or None."""
-        if not self.warm_start or not Path(self.checkpoint).exists():
-            return None
-        state, theirs = load_checkpoint(self.checkpoint)
-        check_same_run(self.checkpoint, self._fingerprint(problem), theirs)
-        return state
+    def _checkpoints(self, problem, variables):
+        """A function that writes a checkpoint, and the state of the run to go on with; each may be None."""
+        if self.checkpoint is None:
+            return None, None
+        state, fingerprint = None, self._fingerprint(problem, variables)
+        if self.warm_start and Path(self.checkpoint).exists():
+            state, theirs = load_checkpoint(self.checkpoint)
+            check_same_run(self.checkpoint, fingerprint, theirs)
+        return lambda state: save_checkpoint(self.checkpoint, state, fingerprint), state
 
     def _make(self, problem, begin):
-        state = self._resume(problem)
+        variables = problem.initial_variables(self.init)
+        save, state = self._checkpoints(problem, variables)
         if state is not None:
             # The clock of the run goes on.
             begin -= state["seconds"]
-        save = None
-        if self.checkpoint is not None:
-            fingerprint = self._fingerprint(problem)
-            save = lambda state: save_checkpoint(self.checkpoint, state, fingerprint)  # noqa: E731
-        variables = problem.initial_variables(self.init)
         generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
         with explained_memory(f"distilling with batch_size={self.batch_size!r}", self._memory_levers):
             objective = self._make_objective(problem, generator)
@@ -208,8 +212,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             )
         elif self.stop_reason_ == "diverged":
             warnings.warn(
-                f"The loss stopped being finite after {self.n_iter_} steps; the best coreset before that is kept. Lower "
-                f"learning_rate={self.learning_rate!r} or raise reg={self.reg!r}.",
+                f"The loss stopped being finite after {self.n_iter_} steps; the best coreset before that is kept. {self._divergence_advice()}",
                 ConvergenceWarning,
                 stacklevel=4,
             )
@@ -227,6 +230,9 @@ class RidgeDistiller(BaseDistiller):
     @property
     def _solves_labels(self):
         return isinstance(self.learn_labels, str)
+
+    def _divergence_advice(self):
+        return f"Lower learning_rate={self.learning_rate!r} or raise reg={self.reg!r}."
 
     def _rates(self):
         rates = super()._rates()

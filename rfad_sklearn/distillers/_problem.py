@@ -172,13 +172,18 @@ def prepare(estimator, X, y, seed):
     if getattr(estimator, "early_stopping", False):
         limit = held_out_limit(estimator, spec, shape)
         train, validation = split_holdout(codes, estimator.validation_fraction, per_class, rng, limit)
-    preprocessing = fit_preprocessing(estimator.preprocessing, RowSubset(rows, train), image_shape)
+    preprocessing = fit_preprocessing(estimator.preprocessing, RowSubset(rows, train), image_shape, invertible=estimator._inverts)
     frozen, corruption = None, getattr(estimator, "corruption", 0)
     if corruption:
         if not isinstance(preprocessing, Preprocessing):
             raise ValueError(
                 f"corruption={corruption!r} needs a built-in preprocessing, got {estimator.preprocessing!r}; put the transformer in front "
                 "of the distiller with sklearn.pipeline.Pipeline."
+            )
+        if not 0 < round(corruption * rows.shape[1]) < rows.shape[1]:
+            raise ValueError(
+                f"corruption={corruption!r} freezes {round(corruption * rows.shape[1])} of the {rows.shape[1]} coordinates of an item; some of "
+                "them, but not all, must be frozen."
             )
         frozen = Frozen.draw(per_class.sum(), rows.shape[1], corruption, rng)
     return Problem(

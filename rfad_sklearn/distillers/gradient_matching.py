@@ -16,6 +16,8 @@ __all__ = ["GradientMatchingDistiller"]
 
 # Steps of the items per network, and of the network between them, by items per class: the paper's outer and inner loops.
 _LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
+# Training rows that the scale of the scores is fitted on.
+_SCALE_ROWS = 2048
 
 
 def paper_loops(ipc):
@@ -64,7 +66,7 @@ class GradientMatchingDistiller(BaseDistiller):
     batch_size : int, default=256
         Training rows per class and step.
     learning_rate : float, default=0.03
-        Step size of Adam in preprocessed units; decays linearly to zero over the budget. (The papers: plain gradient descent.)
+        Step size of Adam in preprocessed units; decays linearly to zero over the budget. (The papers: gradient descent with momentum.)
     max_iter : int, default=None
         Number of steps; None: 1000, or unbounded when ``max_time`` is set.
     max_time : float, default=None
@@ -243,10 +245,13 @@ class GradientMatchingDistiller(BaseDistiller):
             project=problem.project,
         )
 
+    def _divergence_advice(self):
+        return f"Lower learning_rate={self.learning_rate!r} or network_learning_rate={self.network_learning_rate!r}."
+
     def _make_ridge(self, problem, data, generator, dtype):
         """What judges the items and fits their scale."""
         config = PoolConfig(
-            batch_size=self.batch_size * len(problem.classes),
+            batch_size=_SCALE_ROWS,
             reg=self.reg,
             loss="platt",
             n_networks=N_EVAL_NETWORKS,

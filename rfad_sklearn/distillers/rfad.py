@@ -60,8 +60,8 @@ class RFADDistiller(RidgeDistiller):
         class by class.
     corruption : float, default=0.0
         Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and below 1 ([1]_). Above 0 the items
-        start as noise in the scale of the data, and ``init`` must be left alone or "noise". It hides what the rows look like; it
-        is **no guarantee of privacy**.
+        start as noise with the mean and variance of the data per channel or column (0 and 1 with ``preprocessing=None``), and
+        ``init`` must be left alone or "noise". It hides what the rows look like; it is **no guarantee of privacy**.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         What is applied before the network, and taken back in the coreset. "auto" and "standardize": zero mean and unit variance per
         channel of images, per column of tables. "zca": regularised whitening. A transformer needs ``inverse_transform``.

@@ -48,7 +48,7 @@ class CoresetSelector(CoresetEstimator):
         Ridge that the coreset is to be used with, relative to the mean diagonal of the kernel matrix.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         What is applied before the network: zero mean and unit variance per channel of images or per column of tables, or
-        regularised whitening.
+        regularised whitening. A transformer needs no ``inverse_transform``.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
     device : str or torch.device, default="auto"
@@ -91,6 +91,8 @@ class CoresetSelector(CoresetEstimator):
     >>> bool((selector.coreset_.X == X[selector.sample_indices_]).all())
     True
     """
+
+    _inverts = False
 
     _parameter_constraints: dict = {
         **CoresetEstimator._parameter_constraints,
