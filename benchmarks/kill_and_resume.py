@@ -35,6 +35,14 @@ def check(process):
         raise RuntimeError(f"a run ended with exit status {process.returncode}")
 
 
+def wait_for_news(path, process):
+    """Wait until a process has written the file."""
+    stamp = lambda: path.stat().st_mtime_ns if path.exists() else None  # noqa: E731
+    before = stamp()
+    while stamp() == before and process.poll() is None:
+        time.sleep(0.001)
+
+
 def main():
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -56,7 +64,10 @@ def main():
     reached, kills = [], 0
     while kills < args.kills:
         process = start("killed.ckpt", "killed.npz")
-        time.sleep(draw.uniform(0.2, 2 + 4 * seconds / args.kills))
+        # Every fifth kill comes while the run starts, the others after its first new checkpoint.
+        if draw.random() > 0.2:
+            wait_for_news(folder / "killed.ckpt", process)
+        time.sleep(draw.uniform(0, 2 * seconds / args.kills))
         if process.poll() is not None:
             check(process)
             # It came to its end: another run takes its place, so that there is something to kill.
