@@ -42,12 +42,12 @@ def attack(members, others):
     return {"auc": float(roc_auc_score(truth, statistic)), "tpr_at_1": float(np.interp(0.01, false, true))}
 
 
-def distances(coreset_X, X, others):
-    """Median distance to the nearest training row: of the items, and of rows that were not trained on."""
-    standardise = ChannelStandardizer().fit(X.reshape(len(X), -1))
-    flat = lambda rows: standardise.transform(np.asarray(rows, dtype=float).reshape(len(rows), -1))  # noqa: E731
+def distances(items, X, others):
+    """Median distance to the nearest training row, per-channel standardised: of the items, and of rows that were not trained on."""
+    standardise = ChannelStandardizer().fit(X)
+    flat = lambda rows: standardise.transform(np.asarray(rows, dtype=float)).reshape(len(rows), -1)  # noqa: E731
     neighbours = NearestNeighbors(n_neighbors=1).fit(flat(X))
-    return [float(np.median(neighbours.kneighbors(flat(rows))[0])) for rows in (coreset_X, others[:500])]
+    return [float(np.median(neighbours.kneighbors(flat(rows))[0])) for rows in (items, others[:500])]
 
 
 def distil(args, corruption, X, y, seed=0):
@@ -90,7 +90,7 @@ def measure(args, corruption, X, y, X_judge, y_judge):
     coreset = distil(args, corruption, X, y)
     model = NNGPKernelRidge(random_state=0).fit_coreset(coreset)
     result = {"corruption": corruption, "accuracy": float(model.score(X_judge, y_judge))}
-    result["item_distance"], result["row_distance"] = distances(coreset.X, X, X_judge)
+    result["item_distance"], result["row_distance"] = distances(coreset.images, X, X_judge)
     n = min(ATTACK_ROWS, len(X), len(X_judge))
     result["attack"] = attack(log_odds(model, X[:n], y[:n]), log_odds(model, X_judge[:n], y_judge[:n]))
     if args.shadows:
@@ -135,7 +135,18 @@ def main():
     for corruption in args.corruption:
         result = measure(args, corruption, X, y, X_judge, y_judge)
         with (RESULTS / "corruption.jsonl").open("a") as file:
-            file.write(json.dumps({**vars(args), **result, "of_rows": found, "n_rows": len(X), "machine": machine()}) + "\n")
+            file.write(
+                json.dumps(
+                    {
+                        **{name: value for name, value in vars(args).items() if name != "path"},
+                        **result,
+                        "of_rows": found,
+                        "n_rows": len(X),
+                        "machine": machine(),
+                    }
+                )
+                + "\n"
+            )
         ratio = result.get("likelihood_ratio", {"auc": np.nan, "tpr_at_1": np.nan})
         numbers = [result["item_distance"], result["row_distance"]]
         shares = [result["accuracy"], result["attack"]["auc"], result["attack"]["tpr_at_1"], ratio["auc"], ratio["tpr_at_1"]]
