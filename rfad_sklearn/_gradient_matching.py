@@ -49,9 +49,9 @@ class GradientMatchingObjective:
     ``ridge`` is a kernel ridge objective: it judges the items and fits their scale, as for every distiller.
     """
 
-    def __init__(self, spec, data, config, *, item_codes, ridge, generator, device, dtype, project=None):
+    def __init__(self, spec, data, config, *, item_codes, ridge, generator, device, dtype):
         self.spec, self.data, self.config, self.ridge = spec, data, config, ridge
-        self.generator, self.device, self.dtype, self.project = generator, device, dtype, project
+        self.generator, self.device, self.dtype = generator, device, dtype
         self.n_classes = data.targets.shape[1]
         self.item_codes = torch.from_numpy(item_codes).to(device)
         labels = data.labels.cpu()[data.train]
@@ -64,14 +64,14 @@ class GradientMatchingObjective:
         # Also where the caller wants no gradient: the distance itself is made of gradients.
         self._variables = variables
         with torch.enable_grad():
-            return self._distance(self._items(variables))
+            return self._distance(self.ridge.items(variables))
 
     def after_step(self):
         """Train the network on the items, or draw a new one at the end of its life."""
         self.age += 1
         if self.age < self.config.network_life:
             # The items as this step has left them.
-            self._train_network(self._items(self._variables).detach())
+            self._train_network(self.ridge.items(self._variables).detach())
         else:
             self.age, self.parameters = 0, self._draw()
 
@@ -106,11 +106,8 @@ class GradientMatchingObjective:
                 rows, own = change(rows), change(own)
             targets = self._gradients(rows, c, dtype=self.dtype)
             gradients = self._gradients(own, c, dtype=own.dtype, create_graph=True)
-            total = total + gradient_distance(gradients, [target.detach() for target in targets])
+            total = total + gradient_distance(gradients, targets)
         return total
-
-    def _items(self, variables):
-        return variables["X"] if self.project is None else self.project(variables["X"])
 
     def _draw(self):
         seed = int(torch.randint(_MAX_SEED, (1,), generator=self.generator))

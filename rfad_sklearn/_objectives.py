@@ -201,7 +201,8 @@ class KernelRidgeObjective:
             judge=judge if held_out is not None else None,
         )
 
-    def _items(self, variables):
+    def items(self, variables):
+        """Items as the networks see them."""
         return variables["X"] if self.project is None else self.project(variables["X"])
 
     def _labels(self, rows):
@@ -249,14 +250,14 @@ class ExactKernelObjective(KernelRidgeObjective):
 
     def solving_kernels(self, variables):
         """Kernel of the items with themselves, and a function that gives the kernel of rows with them."""
-        x = self._items(variables)
+        x = self.items(variables)
         return self._kernel(x), lambda rows: self._kernel(rows, x)
 
     def _kernel(self, first, second=None):
         return exact_kernel(self.spec, first, second, kernel=self.kernel, compiled=self.compiled)
 
     def _scores(self, variables, rows):
-        x = self._items(variables)
+        x = self.items(variables)
         return kernel_ridge_scores(self._kernel(x), self._kernel(rows, x), variables["targets"], self.config.reg)
 
 
@@ -332,7 +333,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
         return kernel_ridge_scores(kernel_ss, kernel_bs, variables["targets"], self.config.reg)
 
     def _features(self, variables, spec, networks):
-        x = self._items(variables)
+        x = self.items(variables)
         features = network_features(spec, networks, x, recompute=self._recompute(x.shape[0], len(networks)))
         return features.to(wide_dtype(networks))
 

@@ -81,6 +81,7 @@ class _Training:
         )
         self.start = [parameter.to(inputs) for parameter in self.start]
         self.parameters = [parameter.clone().requires_grad_(True) for parameter in self.start]
+        self.first = None
 
     def network(self):
         """What it is now."""
@@ -105,37 +106,48 @@ class _Training:
             x = draw_augmentation(self.config.augmentations, len(x), tuple(x.shape[1:]), self.generator)(x)
         return x, targets
 
-    def run(self, rate, watch):
-        """All steps; False as soon as the loss is not finite. ``watch(step)`` is called now and then."""
-        config = self.config
+    @torch.no_grad()
+    def outputs_at_start(self, x):
+        """What centring takes away; of the inputs that are the same at every step, once."""
+        if self.first is None or x is not self.inputs:
+            outputs = network_outputs(self.spec, self.start, x, instance_norm=self.config.instance_norm)
+            self.first = outputs if x is self.inputs else None
+            return outputs
+        return self.first
+
+    def run(self, rate, held_out):
+        """All steps; gives the network to keep and its loss on held-out rows, or None as soon as the loss is not finite."""
+        config, best = self.config, (None, math.inf)
         optimizer = torch.optim.SGD(self.parameters, lr=rate, momentum=_MOMENTUM)
-        current = FiniteNetwork(self.spec, config.instance_norm, self.parameters, self.start if config.centering else None)
-        for step in range(config.n_steps):
-            optimizer.param_groups[0]["lr"] = rate * (1 - step / config.n_steps)
+        for step in range(1, config.n_steps + 1):
+            optimizer.param_groups[0]["lr"] = rate * (1 - (step - 1) / config.n_steps)
             optimizer.zero_grad()
             x, targets = self.batch()
-            loss = _loss(config, current.scores(x), targets)
+            outputs = network_outputs(self.spec, self.parameters, x, instance_norm=config.instance_norm)
+            loss = _loss(config, outputs - self.outputs_at_start(x) if config.centering else outputs, targets)
             if not math.isfinite(loss.item()):
-                return False
+                return None
             loss.backward()
             if config.weight_decay:
                 with torch.no_grad():
                     for parameter, first in zip(self.parameters, self.start, strict=True):
                         parameter.grad.add_(parameter - first, alpha=config.weight_decay)
             optimizer.step()
-            if (step + 1) % config.eval_every == 0 or step + 1 == config.n_steps:
-                watch(step + 1)
-        return all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters)
+            if held_out is not None and (step % config.eval_every == 0 or step == config.n_steps):
+                network = self.network()
+                best = min(best, (network, held_out_loss(network, held_out)), key=lambda kept: kept[1])
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters):
+            return None
+        return best if held_out is not None else (self.network(), math.nan)
 
 
 def held_out_loss(network, held_out):
-    """Cross entropy on held-out inputs and labels at the best scale, and that scale."""
+    """Cross entropy on held-out inputs and labels at the best scale."""
     inputs, labels = held_out
     scores = network.scores_of_many(inputs).double()
     if not bool(torch.isfinite(scores).all()):
-        return math.inf, 1.0
-    scale = fit_platt_scale(scores, labels)
-    return F.cross_entropy(scale * scores, labels).item(), scale
+        return math.inf
+    return F.cross_entropy(fit_platt_scale(scores, labels) * scores, labels).item()
 
 
 def train(spec, inputs, targets, config, *, seed, generator, held_out=None):
@@ -158,31 +170,19 @@ def train(spec, inputs, targets, config, *, seed, generator, held_out=None):
     Returns
     -------
     network : FiniteNetwork
+        None where the training diverged.
     loss : float
         Cross entropy on the held-out rows; infinite where the training diverged, NaN without held-out rows.
     """
-    training = _Training(spec, inputs, targets, config, seed, generator)
     rate = config.learning_rate
-    for _ in range(_RETRIES):
-        best = [math.inf, training.network()]
-
-        def watch(step, best=best, training=training):
-            if held_out is not None:
-                network = training.network()
-                loss, _ = held_out_loss(network, held_out)
-                if loss < best[0]:
-                    best[:] = loss, network
-
-        first = training.curvature_rate() if rate is None else rate
-        if training.run(first, watch):
-            if held_out is None:
-                return training.network(), math.nan
-            return best[1], best[0]
-        if config.learning_rate is not None:
-            break
-        rate = first / 4
+    for _ in range(1 if rate is not None else _RETRIES):
         training = _Training(spec, inputs, targets, config, seed, generator)
-    return best[1], math.inf
+        rate = training.curvature_rate() if rate is None else rate
+        kept = training.run(rate, held_out)
+        if kept is not None:
+            return kept
+        rate /= 4
+    return None, math.inf
 
 
 def choose_label_scale(spec, inputs, targets, config, candidates, *, seed, generator, held_out):

@@ -7,7 +7,7 @@ import torch
 
 from .._device import resolve_device, resolve_dtype
 from .._inputs import RowSubset, as_rows, check_labels, check_rows, resolve_image_shape
-from .._objectives import TrainingData, centred_one_hot
+from .._objectives import PoolConfig, RandomFeatureObjective, TrainingData, centred_one_hot
 from .._preprocess import Preprocessing
 from .._resident import DevicePreprocessing, ResidentRows, can_reside
 from .._selection import initial_rows, items_per_class, split_holdout
@@ -16,6 +16,8 @@ from ..preprocessing import fit_preprocessing
 
 # Entries of the cached features of the held-out rows: 256 MB in float32.
 _HELD_OUT_ENTRIES = 2**26
+# Training rows that the scale of items is fitted on where none are held out.
+_SCALE_ROWS = 2048
 # Networks that judge the coreset at every evaluation.
 N_EVAL_NETWORKS = 8
 
@@ -151,6 +153,23 @@ class Problem:
         if not np.isfinite(rows).all():
             raise ValueError("init holds NaN or infinity; it must be finite numbers in the units of X.")
         return rows
+
+
+def judging_objective(problem, data, reg, generator):
+    """Kernel ridge regression by a few networks that stay: it judges items that are not optimised by it, and fits their scale."""
+    config = PoolConfig(
+        batch_size=_SCALE_ROWS,
+        reg=reg,
+        loss="platt",
+        n_networks=N_EVAL_NETWORKS,
+        pool_size=1,
+        refresh_every=1,
+        n_eval_networks=N_EVAL_NETWORKS,
+    )
+    dtype = torch.promote_types(problem.dtype, torch.float32)
+    return RandomFeatureObjective(
+        problem.spec, data, config, generator=generator, device=problem.device, dtype=dtype, project=problem.project
+    )
 
 
 def held_out_limit(estimator, spec, shape):

@@ -7,17 +7,14 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._augment import check_augment
 from .._gradient_matching import GradientMatchingObjective, MatchingConfig
-from .._objectives import PoolConfig, RandomFeatureObjective
 from .._specs import resolve_norm
 from ._looped import BaseDistiller
-from ._problem import N_EVAL_NETWORKS
+from ._problem import judging_objective
 
 __all__ = ["GradientMatchingDistiller"]
 
 # Steps of the items per network, and of the network between them, by items per class: the paper's outer and inner loops.
 _LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
-# Training rows that the scale of the scores is fitted on.
-_SCALE_ROWS = 2048
 
 
 def paper_loops(ipc):
@@ -238,27 +235,11 @@ class GradientMatchingDistiller(BaseDistiller):
             data,
             config,
             item_codes=problem.item_codes,
-            ridge=self._make_ridge(problem, data, generator, torch.promote_types(dtype, torch.float32)),
+            ridge=judging_objective(problem, data, self.reg, generator),
             generator=generator,
             device=problem.device,
             dtype=dtype,
-            project=problem.project,
         )
 
     def _divergence_advice(self):
         return f"Lower learning_rate={self.learning_rate!r} or network_learning_rate={self.network_learning_rate!r}."
-
-    def _make_ridge(self, problem, data, generator, dtype):
-        """What judges the items and fits their scale."""
-        config = PoolConfig(
-            batch_size=_SCALE_ROWS,
-            reg=self.reg,
-            loss="platt",
-            n_networks=N_EVAL_NETWORKS,
-            pool_size=1,
-            refresh_every=1,
-            n_eval_networks=N_EVAL_NETWORKS,
-        )
-        return RandomFeatureObjective(
-            problem.spec, data, config, generator=generator, device=problem.device, dtype=dtype, project=problem.project
-        )

@@ -8,11 +8,10 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._device import explained_memory
-from .._objectives import PoolConfig, RandomFeatureObjective
 from .._selection import STRATEGIES, initial_rows
 from ..random_features import cached_features, cpu_networks
 from ._base import CoresetEstimator
-from ._problem import N_EVAL_NETWORKS, held_out_limit
+from ._problem import held_out_limit, judging_objective
 
 __all__ = ["CoresetSelector"]
 
@@ -163,21 +162,6 @@ class CoresetSelector(CoresetEstimator):
         limit = held_out_limit(self, problem.spec, problem.shape)
         if len(others) > limit:
             others = np.sort(problem.rng.choice(others, limit, replace=False))
-        config = PoolConfig(
-            batch_size=len(chosen),
-            reg=self.reg,
-            loss="platt",
-            n_networks=self.n_networks,
-            pool_size=1,
-            refresh_every=1,
-            n_eval_networks=N_EVAL_NETWORKS,
-        )
-        objective = RandomFeatureObjective(
-            problem.spec,
-            replace(problem, train=chosen, validation=others).training_data(),
-            config,
-            generator=torch.Generator().manual_seed(int(problem.rng.integers(2**62))),
-            device=problem.device,
-            dtype=problem.dtype,
-        )
-        return objective.fit_scale(variables, held_out=True)
+        data = replace(problem, train=chosen, validation=others).training_data()
+        generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
+        return judging_objective(problem, data, self.reg, generator).fit_scale(variables, held_out=True)
