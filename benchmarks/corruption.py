@@ -12,11 +12,11 @@ all rows) from coresets of random halves. All rows are training rows of the data
 """
 
 import argparse
-import json
 
 import numpy as np
 from _common import machine
-from paper_table import RESULTS, load
+from _results import append
+from paper_table import load
 from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
@@ -123,7 +123,6 @@ def main():
         X, y, stratify=y, test_size=0.5, train_size=min(args.rows or len(X), len(X) // 2), random_state=0
     )
     print(machine(), flush=True)
-    RESULTS.mkdir(exist_ok=True)
     direct = NNGPKernelRidge(random_state=0).fit(X[:MODEL_ROWS], y[:MODEL_ROWS])
     n = min(ATTACK_ROWS, MODEL_ROWS, len(X), len(X_judge))
     found = attack(log_odds(direct, X[:n], y[:n]), log_odds(direct, X_judge[:n], y_judge[:n]))
@@ -134,19 +133,8 @@ def main():
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for corruption in args.corruption:
         result = measure(args, corruption, X, y, X_judge, y_judge)
-        with (RESULTS / "corruption.jsonl").open("a") as file:
-            file.write(
-                json.dumps(
-                    {
-                        **{name: value for name, value in vars(args).items() if name != "path"},
-                        **result,
-                        "of_rows": found,
-                        "n_rows": len(X),
-                        "machine": machine(),
-                    }
-                )
-                + "\n"
-            )
+        settings = {name: value for name, value in vars(args).items() if name != "path"}
+        append("corruption", {**settings, **result, "of_rows": found, "n_rows": len(X), "machine": machine()})
         ratio = result.get("likelihood_ratio", {"auc": np.nan, "tpr_at_1": np.nan})
         numbers = [result["item_distance"], result["row_distance"]]
         shares = [result["accuracy"], result["attack"]["auc"], result["attack"]["tpr_at_1"], ratio["auc"], ratio["tpr_at_1"]]

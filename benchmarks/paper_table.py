@@ -11,19 +11,18 @@ training rows (a tenth of small data sets) are split off and judge.
 """
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 import numpy as np
 from _common import load_cifar10, load_fashion_mnist, machine
+from _results import RESULTS, append, missing, read
 from fashion_mnist import LABELS
 from sklearn.model_selection import train_test_split
 
 from rfad_sklearn import CoresetSelector, NNGPKernelRidge, RFADDistiller, __version__
 from rfad_sklearn.datasets import load_digits_images
 
-RESULTS = Path(__file__).resolve().parent / "results"
 REAL = ("random", "kmeans", "herding")
 # Test accuracy in %, fixed and learned labels, KIP and RFAD: Loo et al. 2022, Table 1.
 PAPER = {
@@ -99,20 +98,11 @@ def cells(args):
                 yield {**base, "what": "distilled", "labels": labels, "minutes": args.minutes}
 
 
-def read(name):
-    """Cells that were measured before."""
-    path = RESULTS / f"{name}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def run(args):
     """Measure what is missing."""
     X, y, X_judge, y_judge = load(args.data, args.path, args.final)
     print(machine(), flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    for cell in cells(args):
-        if any(all(old[key] == value for key, value in cell.items()) for old in read(args.data)):
-            continue
+    for cell in missing(args.data, cells(args)):
         begin = time.monotonic()
         coreset, run_facts = coreset_of(cell, X, y, args)
         seconds = time.monotonic() - begin
@@ -121,8 +111,7 @@ def run(args):
             coreset.save(Path(args.coresets) / f"{args.data}_{name}.npz")
         result = evaluate(coreset, X, y, X_judge, y_judge, real=cell["what"] in REAL)
         result |= {**run_facts, "seconds": seconds, "machine": machine(), "version": __version__}
-        with (RESULTS / f"{args.data}.jsonl").open("a") as file:
-            file.write(json.dumps({**cell, **result}) + "\n")
+        append(args.data, {**cell, **result})
         print(
             f"{args.data}, {cell['ipc']} per class, {cell['what']}, {cell['labels']} labels, seed {cell['seed']}: "
             + ", ".join(f"{name} {value:.4f}" for name, value in result.items() if isinstance(value, float)),

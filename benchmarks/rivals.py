@@ -10,12 +10,12 @@ picture from these files. Without ``--final`` nothing touches the test rows: 5,0
 """
 
 import argparse
-import json
 import time
 
 import numpy as np
 from _common import machine
-from paper_table import RESULTS, load
+from _results import RESULTS, append, missing, read
+from paper_table import load
 from sklearn.model_selection import train_test_split
 
 from rfad_sklearn import (
@@ -74,28 +74,18 @@ def cells(args):
                     yield {"method": method, "ipc": ipc, "minutes": minutes, "seed": seed, "final": args.final}
 
 
-def read(data):
-    """Cells that were measured before."""
-    path = RESULTS / f"rivals_{data}.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def run(args):
     """Measure what is missing."""
     X, y, X_judge, y_judge = load(args.data, args.path, args.final)
     X, X_own, y, y_own = train_test_split(X, y, stratify=y, test_size=min(HELD_OUT, len(X) // 10), random_state=1)
     print(machine(), flush=True)
-    RESULTS.mkdir(exist_ok=True)
-    for cell in cells(args):
-        if any(all(old[key] == value for key, value in cell.items()) for old in read(args.data)):
-            continue
+    for cell in missing(f"rivals_{args.data}", cells(args)):
         begin = time.monotonic()
         coreset, n_iter = coreset_of(cell, args.data, X, y)
         result = {"seconds": time.monotonic() - begin, "n_iter": n_iter}
         result |= judge(coreset, (X_own, y_own), X_judge, y_judge, args.networks, cell["seed"])
-        with (RESULTS / f"rivals_{args.data}.jsonl").open("a") as file:
-            facts = {"n_judge": len(X_judge), "networks": args.networks, "machine": machine(), "version": __version__}
-            file.write(json.dumps({**cell, **result, **facts}) + "\n")
+        facts = {"n_judge": len(X_judge), "networks": args.networks, "machine": machine(), "version": __version__}
+        append(f"rivals_{args.data}", {**cell, **result, **facts})
         print(cell, {name: round(value, 4) for name, value in result.items()}, flush=True)
 
 
@@ -109,7 +99,7 @@ def words(records, field):
 def render_table(data):
     """Markdown of one data set."""
     groups = {}
-    for record in read(data):
+    for record in read(f"rivals_{data}"):
         groups.setdefault((not record["final"], record["ipc"], record["method"], record["minutes"]), []).append(record)
     lines = [
         f"## {data}\n",
@@ -140,7 +130,7 @@ def draw(data, path):
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    records = read(data)
+    records = read(f"rivals_{data}")
     # Test rows, where they were touched.
     final = any(record["final"] for record in records)
     records = [record for record in records if record["final"] == final]

@@ -1,0 +1,26 @@
+"""Files of measured cells: one JSON line each, appended at once, so that an interrupted table goes on where it was."""
+
+import json
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def read(name):
+    """Cells that were measured before."""
+    path = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def missing(name, cells):
+    """Those of the cells that were not measured yet."""
+    for cell in cells:
+        if not any(all(old[key] == value for key, value in cell.items()) for old in read(name)):
+            yield cell
+
+
+def append(name, record):
+    """Keep what a cell gave."""
+    RESULTS.mkdir(exist_ok=True)
+    with (RESULTS / f"{name}.jsonl").open("a") as file:
+        file.write(json.dumps(record) + "\n")
