@@ -1,12 +1,17 @@
 """What the classifiers share: rows checked against a coreset, labels and probabilities from scores."""
 
+from numbers import Integral
+
 import numpy as np
+import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._agreement import agree
 from ._inputs import check_rows, float_dtype
+from ._specs import MLP, ConvNet
 from .coreset import Coreset, label_array
 
 
@@ -16,6 +21,17 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
     A subclass provides ``_scores(rows)``, float64 of shape ``(n, n_classes)``, and sets ``classes_``, ``image_shape_`` and
     ``platt_scale_``.
     """
+
+    _parameter_constraints: dict = {
+        "architecture": [StrOptions({"auto"}), ConvNet, MLP],
+        "image_shape": [None, "array-like"],
+        "width": [None, Interval(Integral, 1, None, closed="left")],
+        "depth": [None, Interval(Integral, 1, None, closed="left")],
+        "preprocessing": [None, StrOptions({"auto", "standardize", "zca"}), HasMethods(["fit", "transform"])],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "device": [str, torch.device],
+    }
 
     def _start_from_coreset(self, coreset, X, y):
         """Check a coreset, and rows to go with it; gives the network, the rows (or None) and the numbers of their classes."""

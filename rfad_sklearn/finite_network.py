@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._augment import check_augment
 from ._classifier import CoresetClassifier, refuse_soft_targets
@@ -16,7 +16,7 @@ from ._inputs import check_labels, check_rows, keep_state_on_error, resolve_imag
 from ._objectives import centred_one_hot
 from ._ridge import fit_platt_scale
 from ._selection import split_holdout
-from ._specs import MLP, ConvNet, resolve_norm, resolve_spec
+from ._specs import resolve_norm, resolve_spec
 from ._training import FiniteNetwork, TrainingConfig, choose_label_scale, train
 from .preprocessing import fit_preprocessing
 
@@ -127,12 +127,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
     """
 
     _parameter_constraints: dict = {
-        "architecture": [StrOptions({"auto"}), ConvNet, MLP],
-        "image_shape": [None, "array-like"],
-        "width": [None, Interval(Integral, 1, None, closed="left")],
-        "depth": [None, Interval(Integral, 1, None, closed="left")],
+        **CoresetClassifier._parameter_constraints,
         "norm": [None, StrOptions({"auto", "instance"})],
-        "preprocessing": [None, StrOptions({"auto", "standardize", "zca"}), HasMethods(["fit", "transform"])],
         "loss": [StrOptions({"mse", "cross_entropy"})],
         "label_scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "centering": ["boolean"],
@@ -145,9 +141,6 @@ class FiniteNetworkClassifier(CoresetClassifier):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "eval_every": [Interval(Integral, 1, None, closed="left")],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-        "device": [str, torch.device],
         "dtype": [StrOptions({"auto", "float32", "float64"}), torch.dtype],
     }
 

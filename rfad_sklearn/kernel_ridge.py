@@ -18,7 +18,7 @@ from ._inputs import check_labels, check_rows, keep_state_on_error, resolve_imag
 from ._objectives import centred_one_hot
 from ._ridge import fit_platt_scale
 from ._solvers import exact_dtype, fit_exact, fit_features
-from ._specs import MLP, ConvNet, resolve_spec
+from ._specs import resolve_spec
 from .preprocessing import fit_preprocessing
 
 __all__ = ["NNGPKernelRidge"]
@@ -116,20 +116,13 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     """
 
     _parameter_constraints: dict = {
+        **CoresetClassifier._parameter_constraints,
         "kernel": [StrOptions({"nngp", "ntk"})],
         "method": [StrOptions({"auto", "exact", "random_features"})],
         "reg": [None, Interval(Real, 0, None, closed="neither")],
         "distiller": [None, HasMethods(["fit", "as_sampler"])],
-        "architecture": [StrOptions({"auto"}), ConvNet, MLP],
-        "image_shape": [None, "array-like"],
-        "preprocessing": [None, StrOptions({"auto", "standardize", "zca"}), HasMethods(["fit", "transform"])],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
-        "width": [None, Interval(Integral, 1, None, closed="left")],
-        "depth": [None, Interval(Integral, 1, None, closed="left")],
         "memory": [None, str, HasMethods(["cache"])],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-        "device": [str, torch.device],
         "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"}), torch.dtype],
     }
 
