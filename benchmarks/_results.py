@@ -15,7 +15,7 @@ def read(name):
 def missing(name, cells):
     """Those of the cells that were not measured yet."""
     for cell in cells:
-        if not any(all(old[key] == value for key, value in cell.items()) for old in read(name)):
+        if not any(all(old.get(key) == value for key, value in cell.items()) for old in read(name)):
             yield cell
 
 

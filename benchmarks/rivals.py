@@ -6,11 +6,13 @@ picture from these files. Without ``--final`` nothing touches the test rows: 5,0
 
     python benchmarks/rivals.py --data digits --ipc 1 10 --minutes 0.5 2
     python benchmarks/rivals.py --data fashion_mnist --ipc 1 --minutes 1 5 --methods rfad dc dsa random
+    python benchmarks/rivals.py --data fashion_mnist --ipc 1 --steps 1000 --methods dc
     python benchmarks/rivals.py --render
 """
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 from _common import machine
@@ -48,7 +50,8 @@ def coreset_of(cell, data, X, y):
     settings = {"ipc": cell["ipc"], "random_state": cell["seed"]}
     if cell["method"] in SELECTORS:
         return CoresetSelector(strategy=cell["method"], **settings).fit(X, y).coreset_, 0
-    distiller = DISTILLERS[cell["method"]](data, max_time=60 * cell["minutes"], **settings).fit(X, y)
+    budget = {"max_iter": cell["steps"]} if cell.get("steps") else {"max_time": 60 * cell["minutes"]}
+    distiller = DISTILLERS[cell["method"]](data, **budget, **settings).fit(X, y)
     return distiller.coreset_, distiller.n_iter_
 
 
@@ -70,8 +73,12 @@ def cells(args):
     for ipc in sorted(args.ipc):
         for seed in args.seeds:
             for method in args.methods:
+                cell = {"method": method, "ipc": ipc, "seed": seed, "final": args.final}
+                if args.steps and method not in SELECTORS:
+                    yield {**cell, "minutes": 0, "steps": args.steps}
+                    continue
                 for minutes in [0] if method in SELECTORS else sorted(args.minutes):
-                    yield {"method": method, "ipc": ipc, "minutes": minutes, "seed": seed, "final": args.final}
+                    yield {**cell, "minutes": minutes}
 
 
 def run(args):
@@ -83,6 +90,8 @@ def run(args):
         begin = time.monotonic()
         coreset, n_iter = coreset_of(cell, args.data, X, y)
         result = {"seconds": time.monotonic() - begin, "n_iter": n_iter}
+        if args.coresets:
+            coreset.save(Path(args.coresets) / f"{args.data}_{'_'.join(str(value) for value in cell.values())}.npz")
         result |= judge(coreset, (X_own, y_own), X_judge, y_judge, args.networks, cell["seed"])
         facts = {"n_judge": len(X_judge), "networks": args.networks, "machine": machine(), "version": __version__}
         append(f"rivals_{args.data}", {**cell, **result, **facts})
@@ -180,8 +189,10 @@ def main():
     parser.add_argument("--ipc", type=int, nargs="+", default=[1])
     parser.add_argument("--methods", nargs="+", default=[*SELECTORS, *DISTILLERS], choices=[*SELECTORS, *DISTILLERS])
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0], help="budgets of the distillers")
+    parser.add_argument("--steps", type=int, help="budget of the distillers in steps, in place of minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--networks", type=int, default=2, help="finite networks that are trained on each coreset")
+    parser.add_argument("--coresets", help="folder for the coresets")
     parser.add_argument("--final", action="store_true", help="touch the test rows")
     parser.add_argument("--render", action="store_true", help="write docs/rivals.md from what was measured, and stop")
     args = parser.parse_args()

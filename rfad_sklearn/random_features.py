@@ -106,7 +106,8 @@ class _WindowProduct(torch.autograd.Function):
 def conv_block(spec, x, weight, bias, *, groups=1, normalise=None):
     """[3x3 convolution, ReLU, pooling] of channels-first maps; ``normalise``, if any, acts between convolution and ReLU."""
     x = F.conv2d(x, weight, bias, padding=1, groups=groups)
-    x = (x if normalise is None else normalise(x)).relu_()
+    # Not in place on what a normalisation gives: that may be a view, and autograd copies views whole.
+    x = x.relu_() if normalise is None else normalise(x).relu()
     return F.avg_pool2d(x, 2) if spec.pooling == "avg" else x
 
 

@@ -2,7 +2,6 @@
 
 from numbers import Integral, Real
 
-import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._augment import check_augment
@@ -94,7 +93,8 @@ class GradientMatchingDistiller(BaseDistiller):
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
-        Arithmetic of the training rows' gradients; those of the items are in float32 at least. "auto" is float32.
+        Arithmetic of the training rows' gradients; those of the items are in float32 at least. "auto" is bfloat16 for a ConvNet where the
+        hardware is fast at it, else float32.
 
     Attributes
     ----------
@@ -219,7 +219,6 @@ class GradientMatchingDistiller(BaseDistiller):
         self.dtype = dtype
 
     def _make_objective(self, problem, generator):
-        dtype = problem.dtype if self.dtype != "auto" else torch.float32
         data = problem.training_data()
         life, steps = paper_loops(int(problem.per_class.max()))
         config = MatchingConfig(
@@ -238,7 +237,7 @@ class GradientMatchingDistiller(BaseDistiller):
             ridge=judging_objective(problem, data, self.reg, generator),
             generator=generator,
             device=problem.device,
-            dtype=dtype,
+            dtype=problem.dtype,
         )
 
     def _divergence_advice(self):
