@@ -1,4 +1,4 @@
-"""Files of measured cells: one JSON line each, appended at once, so that an interrupted table goes on where it was."""
+"""Files of measured cells: one JSON line each, appended at once, so that an interrupted table goes on where it was; tables made of them."""
 
 import json
 from pathlib import Path
@@ -24,3 +24,10 @@ def append(name, record):
     RESULTS.mkdir(exist_ok=True)
     with (RESULTS / f"{name}.jsonl").open("a") as file:
         file.write(json.dumps(record) + "\n")
+
+
+def replace_marked(path, marks, text):
+    """Put text between the two marks of a file."""
+    before, _, rest = path.read_text().partition(marks[0])
+    _, _, after = rest.partition(marks[1])
+    path.write_text(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{after}")

@@ -3,19 +3,24 @@
 For each share of frozen coordinates: accuracy of kernel ridge regression on the coreset; the distance of each item to its nearest
 training row, in standardised units, beside that of rows that nobody trained on; and membership inference, by thresholding the loss of a
 row (area under the ROC curve, and true positives at 1 % false positives), on the model of the coreset and on a model of the rows
-themselves. With ``--shadows`` the attack is calibrated by a likelihood ratio for each row (Carlini et al. 2022, LiRA, with one spread for
-all rows) from coresets of random halves. All rows are training rows of the data set; its test rows are not touched.
+themselves. With ``--shadows`` the attack is also calibrated for each row by a likelihood ratio from shadow models of random halves
+(Carlini et al. 2022, LiRA, with one spread for all rows).
+
+Every row is a training row of its data set, half of them to distil and half to judge; test rows are not touched. What a share gives is
+appended at once to ``benchmarks/results/corruption.jsonl``, and shares that are there are not run again; ``--render`` writes the tables of
+``docs/privacy.md`` and its picture from that file.
 
     python benchmarks/corruption.py --data digits --ipc 10 --max-iter 300 --shadows 16
-    python benchmarks/corruption.py --data fashion_mnist --ipc 10 --minutes 3 --rows 10000
-    python benchmarks/corruption.py --data cifar10_jpeg --classes 0 1 --ipc 10 --minutes 3 --preprocessing zca
+    python benchmarks/corruption.py --data fashion_mnist --ipc 10 --max-iter 400
+    python benchmarks/corruption.py --data cifar10_jpeg --classes 0 1 --ipc 10 --max-iter 400 --preprocessing zca
+    python benchmarks/corruption.py --render
 """
 
 import argparse
 
 import numpy as np
 from _common import machine
-from _results import append
+from _results import RESULTS, append, missing, read, replace_marked
 from paper_table import load
 from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.model_selection import train_test_split
@@ -23,15 +28,18 @@ from sklearn.neighbors import NearestNeighbors
 
 from rfad_sklearn import ChannelStandardizer, NNGPKernelRidge, RFADDistiller
 
-# Rows that a model of all rows is fitted on, and rows that an attack is judged by on either side.
-MODEL_ROWS, ATTACK_ROWS = 4000, 2000
+# Rows that a model of rows is fitted on, and rows that accuracy and attacks are judged by on either side.
+MODEL_ROWS = JUDGE_ROWS = 4000
+# What the tables of docs/privacy.md stand between.
+MARKS = "<!-- results: corruption.py --render -->", "<!-- end of results -->"
+NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "digits": "Digits"}
 
 
 def log_odds(model, X, y):
-    """Logit of the probability of the true class: large for rows that the model knows."""
-    own = model.predict_proba(X)[np.arange(len(y)), np.searchsorted(model.classes_, y)].astype(float)
-    own = np.clip(own, 1e-12, 1 - 1e-12)
-    return np.log(own) - np.log1p(-own)
+    """Logit of the probability of the true class: large for rows that the model knows; and which rows it predicts right."""
+    probabilities, codes = model.predict_proba(X).astype(float), np.searchsorted(model.classes_, y)
+    own = np.clip(probabilities[np.arange(len(y)), codes], 1e-12, 1 - 1e-12)
+    return np.log(own) - np.log1p(-own), probabilities.argmax(1) == codes
 
 
 def attack(members, others):
@@ -64,46 +72,164 @@ def distil(args, corruption, X, y, seed=0):
     return RFADDistiller(corruption=corruption, **settings).fit(X, y).coreset_
 
 
-def likelihood_ratio(args, corruption, X, y, target, rows_in):
-    """LiRA statistic of each row for the target model, from shadow coresets of random halves: log p(in) - log p(out)."""
+def likelihood_ratio(model_of, n_shadows, X, y, target, inside):
+    """LiRA statistic of each row for the target model, from shadow models of random parts: log p(in) - log p(out).
+
+    ``model_of(X, y, seed)`` trains as the target was trained, which saw the rows ``inside``.
+    """
     rng = np.random.default_rng(1)
     values = {True: [[] for _ in y], False: [[] for _ in y]}
-    for shadow in range(args.shadows):
-        inside = np.zeros(len(y), dtype=bool)
-        inside[
-            train_test_split(np.arange(len(y)), stratify=y, train_size=int(rows_in.sum()), random_state=int(rng.integers(2**31)))[0]
-        ] = True
-        model = NNGPKernelRidge(random_state=0).fit_coreset(distil(args, corruption, X[inside], y[inside], shadow + 1))
-        for k, value in enumerate(log_odds(model, X, y)):
-            values[bool(inside[k])][k].append(value)
-    own = log_odds(target, X, y)
+    for shadow in range(n_shadows):
+        state = int(rng.integers(2**31))
+        chosen, _ = train_test_split(np.arange(len(y)), stratify=y, train_size=int(inside.sum()), random_state=state)
+        known = np.isin(np.arange(len(y)), chosen)
+        for k, value in enumerate(log_odds(model_of(X[known], y[known], shadow + 1), X, y)[0]):
+            values[bool(known[k])][k].append(value)
+    own, _ = log_odds(target, X, y)
     means = {side: np.array([np.mean(v) if v else np.nan for v in values[side]]) for side in values}
     spread = {side: np.nanstd([v - m for vs, m in zip(values[side], means[side], strict=True) for v in vs]) for side in values}
     density = lambda side: -((own - means[side]) ** 2) / (2 * spread[side] ** 2) - np.log(spread[side])  # noqa: E731
     ratio = density(True) - density(False)
     known = np.isfinite(ratio)
-    return attack(ratio[known & rows_in], ratio[known & ~rows_in])
+    return attack(ratio[known & inside], ratio[known & ~inside])
+
+
+def attacks(model_of, n_shadows, X, y, X_judge, y_judge):
+    """Model of the rows, and what the attacks on it tell."""
+    model = model_of(X, y, 0)
+    n = min(JUDGE_ROWS, len(X), len(X_judge))
+    members, _ = log_odds(model, X[:n], y[:n])
+    others, right = log_odds(model, X_judge[:n], y_judge[:n])
+    result = {"accuracy": float(right.mean()), "attack": attack(members, others)}
+    if n_shadows:
+        everything, labels = np.concatenate([X, X_judge]), np.concatenate([y, y_judge])
+        result["likelihood_ratio"] = likelihood_ratio(
+            model_of, n_shadows, everything, labels, model, np.arange(len(labels)) < len(y)
+        )
+    return result
 
 
 def measure(args, corruption, X, y, X_judge, y_judge):
     """All figures for one share of frozen coordinates."""
-    coreset = distil(args, corruption, X, y)
-    model = NNGPKernelRidge(random_state=0).fit_coreset(coreset)
-    result = {"corruption": corruption, "accuracy": float(model.score(X_judge, y_judge))}
-    result["item_distance"], result["row_distance"] = distances(coreset.images, X, X_judge)
-    n = min(ATTACK_ROWS, len(X), len(X_judge))
-    result["attack"] = attack(log_odds(model, X[:n], y[:n]), log_odds(model, X_judge[:n], y_judge[:n]))
-    if args.shadows:
-        everything, labels = np.concatenate([X, X_judge]), np.concatenate([y, y_judge])
-        inside = np.arange(len(labels)) < len(y)
-        result["likelihood_ratio"] = likelihood_ratio(args, corruption, everything, labels, model, inside)
+    coresets = {}
+
+    def model_of(rows, labels, seed):
+        coresets[seed] = distil(args, corruption, rows, labels, seed)
+        return NNGPKernelRidge(random_state=0).fit_coreset(coresets[seed])
+
+    result = attacks(model_of, args.shadows, X, y, X_judge, y_judge)
+    result["item_distance"], result["row_distance"] = distances(coresets[0].images, X, X_judge)
     return result
+
+
+def model_of_rows(args, X, y, X_judge, y_judge):
+    """The same figures for kernel ridge regression on rows themselves."""
+    n = min(MODEL_ROWS, len(X))
+    model_of = lambda rows, labels, seed: NNGPKernelRidge(random_state=0).fit(rows, labels)  # noqa: E731
+    return {"n": n, **attacks(model_of, args.shadows, X[:n], y[:n], X_judge[:n], y_judge[:n])}
+
+
+def run(args):
+    """Measure what is missing."""
+    settings = {
+        name: getattr(args, name) for name in ("data", "classes", "ipc", "preprocessing", "minutes", "max_iter", "rows", "shadows")
+    }
+    settings["minutes"] = None if args.max_iter else args.minutes
+    todo = list(missing("corruption", ({**settings, "corruption": corruption} for corruption in args.corruption)))
+    if not todo:
+        return
+    X, y, _, _ = load(args.data, args.path, final=True)
+    if args.classes:
+        keep = np.isin(y, args.classes)
+        X, y = X[keep], y[keep]
+    # Half of the training rows judge: an attack needs as many rows that were not trained on.
+    X, X_judge, y, y_judge = train_test_split(
+        X, y, stratify=y, test_size=0.5, train_size=min(args.rows or len(X), len(X) // 2), random_state=0
+    )
+    facts = {"of_rows": model_of_rows(args, X, y, X_judge, y_judge), "n_rows": len(X), "machine": machine()}
+    print(facts, flush=True)
+    for cell in todo:
+        result = measure(args, cell["corruption"], X, y, X_judge, y_judge)
+        append("corruption", {**cell, **result, **facts})
+        print(cell["corruption"], result, flush=True)
+
+
+def title(record):
+    """Name of a data set and its settings."""
+    classes = f", classes {', '.join(map(str, record['classes']))}" if record["classes"] else ""
+    return NAMES[record["data"]] + classes
+
+
+def grouped():
+    """Records of each data set, by the share of frozen coordinates."""
+    groups = {}
+    for record in read("corruption"):
+        groups.setdefault(title(record), []).append(record)
+    return {name: sorted(records, key=lambda record: record["corruption"]) for name, records in groups.items()}
+
+
+def render_table(name, records):
+    """Markdown of one data set."""
+    first, percent = records[0], lambda share: f"{100 * share:.1f}"
+    budget = f"{first['max_iter']} steps" if first["max_iter"] else f"{first['minutes']:g} minutes"
+    shadows = "likelihood_ratio" in first
+    head = ["frozen", "accuracy, %", "distance", "loss attack: AUC, %", "true positives, %"]
+    head += ["likelihood ratio: AUC, %", "true positives, %"] if shadows else []
+    table = [head, ["---"] * len(head)]
+    for label, record in [
+        *((f"{record['corruption']:.0%}", record) for record in records),
+        (f"{first['of_rows']['n']:,} real rows", {**first["of_rows"], "item_distance": None}),
+    ]:
+        distance = record["item_distance"]
+        cells = [label, percent(record["accuracy"]), "" if distance is None else f"{distance:.1f}"]
+        for kind in ("attack", "likelihood_ratio") if shadows else ("attack",):
+            cells += [percent(record[kind]["auc"]), percent(record[kind]["tpr_at_1"])]
+        table.append(cells)
+    lines = [
+        f"**{name}**, {first['ipc']} per class from {first['n_rows']:,} rows, {budget}, preprocessing {first['preprocessing']!r}; from one",
+        f"real row to the next the distance is {first['row_distance']:.1f}.\n",
+        *("| " + " | ".join(cells) + " |" for cells in table),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def draw(path):
+    """Accuracy and the leak against the share of frozen coordinates."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6))
+    for k, (name, records) in enumerate(grouped().items()):
+        frozen = [100 * record["corruption"] for record in records]
+        axes[0].plot(frozen, [100 * record["accuracy"] for record in records], "o-", color=f"C{k}", label=name)
+        for kind, style in (("attack", "o-"), ("likelihood_ratio", "s--")):
+            if all(kind in record for record in records):
+                values = [100 * record[kind]["auc"] for record in records]
+                axes[1].plot(frozen, values, style, color=f"C{k}", label=name if kind == "attack" else f"{name}, likelihood ratio")
+    axes[1].axhline(50, color="0.5", linewidth=1)
+    axes[0].set_ylabel("accuracy, %")
+    axes[1].set_ylabel("membership inference: AUC, %")
+    for ax in axes:
+        ax.set_xlabel("frozen coordinates, %")
+        ax.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def render():
+    """Write the tables of docs/privacy.md and its picture."""
+    docs = RESULTS.parents[1] / "docs"
+    draw(docs / "corruption.png")
+    tables = [render_table(name, records) for name, records in grouped().items()]
+    replace_marked(docs / "privacy.md", MARKS, "\n".join(tables))
 
 
 def main():
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", choices=["fashion_mnist", "cifar10_jpeg", "digits"], default="digits")
+    parser.add_argument("--data", choices=list(NAMES))
     parser.add_argument("--path", help="its file; by default looked for in data/")
     parser.add_argument("--classes", type=int, nargs="+", help="only rows of these classes")
     parser.add_argument("--ipc", type=int, default=10)
@@ -113,35 +239,12 @@ def main():
     parser.add_argument("--max-iter", type=int, help="steps of each distillation, in place of minutes")
     parser.add_argument("--rows", type=int, help="at most so many training rows")
     parser.add_argument("--shadows", type=int, default=0, help="shadow coresets of the likelihood ratio; 0: none")
+    parser.add_argument("--render", action="store_true", help="write docs/privacy.md's tables from what was measured")
     args = parser.parse_args()
-    X, y, _, _ = load(args.data, args.path, final=True)
-    if args.classes:
-        keep = np.isin(y, args.classes)
-        X, y = X[keep], y[keep]
-    # Half of the training rows judge: an attack needs as many rows that were not trained on.
-    X, X_judge, y, y_judge = train_test_split(
-        X, y, stratify=y, test_size=0.5, train_size=min(args.rows or len(X), len(X) // 2), random_state=0
-    )
-    print(machine(), flush=True)
-    direct = NNGPKernelRidge(random_state=0).fit(X[:MODEL_ROWS], y[:MODEL_ROWS])
-    n = min(ATTACK_ROWS, MODEL_ROWS, len(X), len(X_judge))
-    found = attack(log_odds(direct, X[:n], y[:n]), log_odds(direct, X_judge[:n], y_judge[:n]))
-    print(f"model of {min(MODEL_ROWS, len(X))} rows: accuracy {direct.score(X_judge[:2000], y_judge[:2000]):.3f}, attack {found}")
-    print(
-        "| frozen | accuracy | item to nearest row | row to nearest row | attack: AUC | TPR at 1 % | likelihood ratio: AUC | TPR at 1 % |"
-    )
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    for corruption in args.corruption:
-        result = measure(args, corruption, X, y, X_judge, y_judge)
-        settings = {name: value for name, value in vars(args).items() if name != "path"}
-        append("corruption", {**settings, **result, "of_rows": found, "n_rows": len(X), "machine": machine()})
-        ratio = result.get("likelihood_ratio", {"auc": np.nan, "tpr_at_1": np.nan})
-        numbers = [result["item_distance"], result["row_distance"]]
-        shares = [result["accuracy"], result["attack"]["auc"], result["attack"]["tpr_at_1"], ratio["auc"], ratio["tpr_at_1"]]
-        shares = [f"{100 * share:.1f}" for share in shares]
-        print(
-            f"| {corruption:.0%} | {shares[0]} | {numbers[0]:.1f} | {numbers[1]:.1f} | " + " | ".join(shares[1:]) + " |", flush=True
-        )
+    if args.data:
+        run(args)
+    if args.render:
+        render()
 
 
 if __name__ == "__main__":

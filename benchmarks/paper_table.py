@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from _common import load_cifar10, load_fashion_mnist, machine
-from _results import RESULTS, append, missing, read
+from _results import RESULTS, append, missing, read, replace_marked
 from fashion_mnist import LABELS
 from sklearn.model_selection import train_test_split
 
@@ -193,13 +193,6 @@ def readme_table():
     return "\n".join(lines)
 
 
-def write_between(path, text):
-    """Put text between the two marks of a file."""
-    before, _, rest = path.read_text().partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    path.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{after}")
-
-
 def render():
     """Write docs/results.md, and the table in the README."""
     parts = [
@@ -211,7 +204,7 @@ def render():
     ]
     parts += [render_table(path.stem) for path in sorted(RESULTS.glob("*.jsonl")) if path.stem in NAMES]
     (RESULTS.parents[1] / "docs" / "results.md").write_text("\n".join(parts))
-    write_between(RESULTS.parents[1] / "README.md", readme_table())
+    replace_marked(RESULTS.parents[1] / "README.md", MARKS, readme_table())
 
 
 def main():
