@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from _common import machine
 from _results import RESULTS, append, missing, read
-from paper_table import load
+from paper_table import NAMES, load
 from sklearn.model_selection import train_test_split
 
 from rfad_sklearn import (
@@ -109,23 +109,25 @@ def render_table(data):
     """Markdown of one data set."""
     groups = {}
     for record in read(f"rivals_{data}"):
-        groups.setdefault((not record["final"], record["ipc"], record["method"], record["minutes"]), []).append(record)
+        groups.setdefault(
+            (not record["final"], record["ipc"], record["method"], record["minutes"], record.get("steps") or 0), []
+        ).append(record)
     lines = [
-        f"## {data}\n",
-        "| judged on | per class | method | minutes | seeds | steps | kernel ridge | network | normalised network |",
+        f"## {NAMES[data]}\n",
+        "| judged on | per class | method | budget | seeds | steps | kernel ridge | network | normalised network |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     order = [*SELECTORS, *DISTILLERS]
-    for key in sorted(groups, key=lambda key: (*key[:2], order.index(key[2]), key[3])):
-        held_out, ipc, method, minutes = key
+    for key in sorted(groups, key=lambda key: (*key[:2], order.index(key[2]), *key[3:])):
+        held_out, ipc, method, minutes, steps = key
         records = groups[key]
         cells = [
             "held out" if held_out else "test",
             ipc,
             method,
-            f"{minutes:g}" if minutes else "",
+            f"{steps} steps" if steps else f"{minutes:g} min" if minutes else "",
             len(records),
-            f"{np.mean([record['n_iter'] for record in records]):.0f}" if minutes else "",
+            f"{np.mean([record['n_iter'] for record in records]):.0f}" if minutes or steps else "",
             *(words(records, field) for field in ("ridge", "network", "normalised network")),
         ]
         lines.append("".join(f"| {cell} " for cell in cells) + "|")
@@ -149,14 +151,18 @@ def draw(data, path):
         for ax, field in zip(axes[:, column], ("ridge", "network"), strict=True):
             for method in (*SELECTORS, *DISTILLERS):
                 own = [record for record in records if record["method"] == method and record["ipc"] == ipc]
-                minutes = sorted({record["minutes"] for record in own})
+                minutes = sorted({record["minutes"] for record in own if not record.get("steps")})
                 means = [100 * np.mean([record[field] for record in own if record["minutes"] == m]) for m in minutes]
                 if method in SELECTORS and own:
                     ax.axhline(means[0], linestyle=":", color=f"C{SELECTORS.index(method) + 5}", label=method)
                 elif own:
-                    ax.plot(minutes, means, "o-", color=f"C{list(DISTILLERS).index(method)}", label=method)
+                    color = f"C{list(DISTILLERS).index(method)}"
+                    ax.plot(minutes, means, "o-", color=color, label=method)
+                    for record in own:
+                        if record.get("steps"):
+                            ax.axhline(100 * record[field], linestyle="--", color=color, label=f"{method}, {record['steps']} steps")
             ax.set_ylabel(f"accuracy by {'kernel ridge' if field == 'ridge' else 'a trained network'}, %")
-        axes[0, column].set_title(f"{data}, {ipc} per class")
+        axes[0, column].set_title(f"{NAMES[data]}, {ipc} per class")
         axes[1, column].set_xlabel("minutes of distillation")
     axes[0, -1].legend(fontsize=7)
     figure.tight_layout()
@@ -177,14 +183,14 @@ def render():
     for path in sorted(RESULTS.glob("rivals_*.jsonl")):
         data = path.stem.removeprefix("rivals_")
         draw(data, docs / f"{path.stem}.png")
-        parts += [render_table(data), f"![Accuracy against minutes, {data}]({path.stem}.png)\n"]
+        parts += [render_table(data), f"![Accuracy against minutes, {NAMES[data]}]({path.stem}.png)\n"]
     (docs / "rivals.md").write_text("\n".join(parts))
 
 
 def main():
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", choices=["fashion_mnist", "cifar10_jpeg", "digits"])
+    parser.add_argument("--data", choices=list(NAMES))
     parser.add_argument("--path", help="its file; by default looked for in data/")
     parser.add_argument("--ipc", type=int, nargs="+", default=[1])
     parser.add_argument("--methods", nargs="+", default=[*SELECTORS, *DISTILLERS], choices=[*SELECTORS, *DISTILLERS])

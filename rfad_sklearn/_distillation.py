@@ -235,6 +235,8 @@ class _Run:
         begin = time.monotonic()
         training_loss = torch.stack(self.recent).mean().item()
         validation = self.objective.validate(self.average)
+        if validation is None and result.n_iter and not self._average_works():
+            return "diverged"
         score = loss = None
         if validation is not None:
             score, loss = validation
@@ -265,6 +267,14 @@ class _Run:
         if stop:
             return "callback"
         return self._no_change()
+
+    def _average_works(self):
+        """Whether the average has a finite loss. Nothing else tells, where no rows are held out: its steps' losses are of states before."""
+        try:
+            with torch.no_grad():
+                return bool(torch.isfinite(self.objective.loss(self.average)))
+        except SingularKernelError:
+            return False
 
     def _no_change(self):
         return "no_change" if self.stale >= self.config.n_iter_no_change else None

@@ -39,7 +39,7 @@ def all_digits():
 @pytest.fixture(scope="session")
 def fitted(digits):
     X, _, y, _ = digits
-    return RFADDistiller(ipc=2, **FAST).fit(X, y)
+    return RFADDistiller(ipc=2, early_stopping=True, **FAST).fit(X, y)
 
 
 @pytest.fixture(scope="session")

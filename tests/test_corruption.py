@@ -32,7 +32,7 @@ def test_noise_has_the_scale_of_the_data():
 def test_the_loss_sees_what_the_file_holds(digits, tmp_path):
     """What was validated is what the stored items score: the frozen entries are in both."""
     X, _, y, _ = digits
-    settings = {"width": 32, "n_networks": 4, "max_iter": 150, "batch_size": 256, "random_state": 0}
+    settings = {"width": 32, "n_networks": 4, "max_iter": 150, "batch_size": 256, "early_stopping": True, "random_state": 0}
     distiller = RFADDistiller(ipc=3, corruption=0.6, **settings).fit(X, y)
     distiller.coreset_.save(tmp_path / "c.npz")
     loaded = Coreset.load(tmp_path / "c.npz")

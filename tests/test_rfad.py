@@ -190,10 +190,18 @@ def test_without_early_stopping_all_rows_are_used_and_the_last_state_kept(digits
     assert distiller.coreset_.platt_scale > 0
 
 
+def test_few_rows_are_all_trained_on(all_digits):
+    """A tenth of 1000 rows can choose a state, a tenth of 900 cannot; asked for, it does."""
+    X, _, y, _ = all_digits
+    kept = {n: make(max_iter=1).fit(X[:n], y[:n]).validation_scores_ is not None for n in (900, 1040)}
+    assert kept == {900: False, 1040: True}
+    assert make(max_iter=1, early_stopping=True).fit(X[:100], y[:100]).validation_scores_ is not None
+
+
 def test_a_class_with_a_single_row(rng):
     X = rng.normal(size=(21, 4))
     y = np.repeat([0, 1, 2], [10, 10, 1])
-    distiller = make(ipc=1).fit(X, y)
+    distiller = make(ipc=1, early_stopping=True).fit(X, y)
     assert distiller.validation_scores_ is None
     assert distiller.coreset_.y.tolist() == [0, 1, 2]
 
@@ -359,9 +367,11 @@ def test_interrupted_fit_returns_the_best_state(digits, monkeypatch):
     np.testing.assert_allclose(standard, best["X"].numpy(), atol=1e-5)
 
 
-@pytest.mark.parametrize("changes", [{}, {"eval_every": 1}, {"early_stopping": False}])
-def test_divergence_warns_and_keeps_a_finite_coreset(digits, changes):
+@pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.parametrize("changes", [{}, {"eval_every": 1}])
+def test_divergence_warns_and_keeps_a_finite_coreset(digits, changes, early_stopping):
     X, _, y, _ = digits
+    changes = {**changes, "early_stopping": early_stopping}
     with pytest.warns(ConvergenceWarning, match=r"stopped being finite.*Lower learning_rate=1e\+25"):
         distiller = make(**{"learning_rate": 1e25, "max_iter": 30, "dtype": "float32", **changes}).fit(X, y)
     assert np.isfinite(distiller.coreset_.X).all()
@@ -425,7 +435,7 @@ def test_callback_sees_the_state_and_can_stop(digits):
         states.append(state)
         return state.step >= 3
 
-    distiller = make(max_iter=100, callback=callback).fit(X, y)
+    distiller = make(max_iter=100, early_stopping=True, callback=callback).fit(X, y)
     assert distiller.n_iter_ == 3
     assert distiller.stop_reason_ == "callback"
     assert [state.step for state in states] == [0, 3]
@@ -440,7 +450,7 @@ def test_callback_sees_the_state_and_can_stop(digits):
 
 def test_verbose_prints_a_line_per_evaluation(digits, capsys):
     X, _, y, _ = digits
-    make(verbose=1).fit(X, y)
+    make(verbose=1, early_stopping=True).fit(X, y)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     for line in lines:

@@ -56,7 +56,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [None, Interval(Integral, 0, None, closed="left")],
         "max_time": [None, Interval(Real, 0, None, closed="neither")],
-        "early_stopping": ["boolean"],
+        "early_stopping": ["boolean", StrOptions({"auto"})],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "eval_every": [Interval(Integral, 1, None, closed="left")],

@@ -16,6 +16,8 @@ from ..preprocessing import fit_preprocessing
 
 # Entries of the cached features of the held-out rows: 256 MB in float32.
 _HELD_OUT_ENTRIES = 2**26
+# With fewer held-out rows early_stopping="auto" holds none out: they choose by chance.
+_LEAST_HELD_OUT = 100
 # Training rows that the scale of items is fitted on where none are held out.
 _SCALE_ROWS = 2048
 # Networks that judge the coreset at every evaluation.
@@ -177,6 +179,15 @@ def held_out_limit(estimator, spec, shape):
     return min(max(_HELD_OUT_ENTRIES // (N_EVAL_NETWORKS * spec.n_features(tuple(shape))), 256), estimator._max_held_out)
 
 
+def _split(estimator, codes, per_class, rng, limit):
+    """Row numbers to train on and to hold out."""
+    wish, everything = getattr(estimator, "early_stopping", False), (np.arange(len(codes)), np.empty(0, dtype=int))
+    if not wish:
+        return everything
+    parts = split_holdout(codes, estimator.validation_fraction, per_class, rng, limit)
+    return everything if wish == "auto" and len(parts[1]) < _LEAST_HELD_OUT else parts
+
+
 def prepare(estimator, X, y, seed):
     """Validate the arguments of ``fit`` against each other and against X and y."""
     device = resolve_device(estimator.device)
@@ -187,10 +198,7 @@ def prepare(estimator, X, y, seed):
     shape = image_shape or (rows.shape[1],)
     spec = resolve_spec(estimator.architecture, shape, getattr(estimator, "width", None), estimator.depth)
     rng = np.random.default_rng(seed)
-    train, validation = np.arange(len(rows)), np.empty(0, dtype=int)
-    if getattr(estimator, "early_stopping", False):
-        limit = held_out_limit(estimator, spec, shape)
-        train, validation = split_holdout(codes, estimator.validation_fraction, per_class, rng, limit)
+    train, validation = _split(estimator, codes, per_class, rng, held_out_limit(estimator, spec, shape))
     preprocessing = fit_preprocessing(estimator.preprocessing, RowSubset(rows, train), image_shape, invertible=estimator._inverts)
     frozen, corruption = None, getattr(estimator, "corruption", 0)
     if corruption:

@@ -67,9 +67,9 @@ class GradientMatchingDistiller(BaseDistiller):
         Number of steps; None: 1000, or unbounded when ``max_time`` is set.
     max_time : float, default=None
         Seconds for the whole of ``fit``.
-    early_stopping : bool, default=False
-        Hold out training rows and keep the state from which kernel ridge regression predicts them best, which is not what gradient matching
-        is for. With False the last state is kept.
+    early_stopping : bool or "auto", default=False
+        Hold out training rows ("auto": where at least 100 would be) and keep the state from which kernel ridge regression predicts them best,
+        which is not what gradient matching is for. With False the last state is kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 2048 rows.
     n_iter_no_change : int, default=100

@@ -59,9 +59,10 @@ class KIPDistiller(RidgeDistiller):
         Number of steps; None: 1000, or unbounded when ``max_time`` is set.
     max_time : float, default=None
         Seconds for the whole of ``fit``.
-    early_stopping : bool, default=True
-        Hold out training rows, keep the state that predicts them best, and stop when it no longer changes. With False, or where a
-        class has too few rows, the last state is kept.
+    early_stopping : bool or "auto", default="auto"
+        True: hold out training rows, keep the state that predicts them best, and stop when it no longer changes. "auto" does so where at
+        least 100 rows would be held out: fewer choose by chance, and are better trained on. Otherwise, or where a class has too few rows,
+        the last state is kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 512 rows.
     n_iter_no_change : int, default=100
@@ -160,7 +161,7 @@ class KIPDistiller(RidgeDistiller):
         learning_rate=0.03,
         max_iter=None,
         max_time=None,
-        early_stopping=True,
+        early_stopping="auto",
         validation_fraction=0.1,
         n_iter_no_change=100,
         eval_every=50,
