@@ -41,8 +41,10 @@ DISTILLERS = {
     "dsa": lambda data, **kw: GradientMatchingDistiller(augment=DIGIT_CHANGES if data == "digits" else True, **kw),
 }
 SELECTORS = ("random", "kmeans", "herding", "kcenter")
+# How finite networks are trained, by the name of the figure.
+JUDGES = {"network": None, "normalised network": "auto"}
 # Training rows that a finite network chooses its label scale by.
-HELD_OUT = 1000
+HELD_OUT = 500
 
 
 def coreset_of(cell, data, X, y):
@@ -55,15 +57,15 @@ def coreset_of(cell, data, X, y):
     return distiller.coreset_, distiller.n_iter_
 
 
-def judge(coreset, held_out, X_judge, y_judge, n_networks, seed):
-    """Accuracy by the NNGP (8 random networks) and by trained networks, without and with instance normalisation."""
+def judge(coreset, held_out, X_judge, y_judge, args, seed):
+    """Accuracy by the NNGP (8 random networks) and by trained networks."""
     ridge = NNGPKernelRidge(method="random_features", random_state=seed).fit_coreset(coreset, *held_out)
     result = {"ridge": ridge.score(X_judge, y_judge)}
-    for name, norm in (("network", None), ("normalised network", "auto")):
-        scores = [
-            FiniteNetworkClassifier(norm=norm, random_state=1000 * seed + k).fit_coreset(coreset, *held_out).score(X_judge, y_judge)
-            for k in range(n_networks)
-        ]
+    for name in args.judges:
+        scores = []
+        for k in range(args.networks):
+            clf = FiniteNetworkClassifier(norm=JUDGES[name], width=args.width, random_state=1000 * seed + k)
+            scores.append(clf.fit_coreset(coreset, *held_out).score(X_judge, y_judge))
         result |= {name: float(np.mean(scores)), f"{name} spread": float(np.std(scores))}
     return result
 
@@ -92,15 +94,23 @@ def run(args):
         result = {"seconds": time.monotonic() - begin, "n_iter": n_iter}
         if args.coresets:
             coreset.save(Path(args.coresets) / f"{args.data}_{'_'.join(str(value) for value in cell.values())}.npz")
-        result |= judge(coreset, (X_own, y_own), X_judge, y_judge, args.networks, cell["seed"])
-        facts = {"n_judge": len(X_judge), "networks": args.networks, "machine": machine(), "version": __version__}
+        result |= judge(coreset, (X_own, y_own), X_judge, y_judge, args, cell["seed"])
+        facts = {
+            "n_judge": len(X_judge),
+            "networks": args.networks,
+            "width": args.width,
+            "machine": machine(),
+            "version": __version__,
+        }
         append(f"rivals_{args.data}", {**cell, **result, **facts})
         print(cell, {name: round(value, 4) for name, value in result.items()}, flush=True)
 
 
 def words(records, field):
     """Mean in %, with the spread over seeds, or over the networks of one seed."""
-    values = 100 * np.array([record[field] for record in records])
+    values = 100 * np.array([record[field] for record in records if field in record])
+    if not len(values):
+        return ""
     spread = values.std(ddof=1) if len(values) > 1 else 100 * records[0].get(f"{field} spread", 0)
     return f"{values.mean():.1f}" + (f" ± {spread:.1f}" if spread else "")
 
@@ -112,8 +122,10 @@ def render_table(data):
         groups.setdefault(
             (not record["final"], record["ipc"], record["method"], record["minutes"], record.get("steps") or 0), []
         ).append(record)
+    machines = sorted({record["machine"] for record in read(f"rivals_{data}")})
     lines = [
         f"## {NAMES[data]}\n",
+        f"Machine: {'; '.join(machines)}.\n",
         "| judged on | per class | method | budget | seeds | steps | kernel ridge | network | normalised network |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -150,7 +162,7 @@ def draw(data, path):
     for column, ipc in enumerate(sizes):
         for ax, field in zip(axes[:, column], ("ridge", "network"), strict=True):
             for method in (*SELECTORS, *DISTILLERS):
-                own = [record for record in records if record["method"] == method and record["ipc"] == ipc]
+                own = [record for record in records if record["method"] == method and record["ipc"] == ipc and field in record]
                 minutes = sorted({record["minutes"] for record in own if not record.get("steps")})
                 means = [100 * np.mean([record[field] for record in own if record["minutes"] == m]) for m in minutes]
                 if method in SELECTORS and own:
@@ -177,8 +189,8 @@ def render():
         "Every method of this library on the same rows and in the same wall time. Written by `python benchmarks/rivals.py --render` from",
         "`benchmarks/results/rivals_*.jsonl`; each line there says machine and version. Accuracy in %, mean and standard deviation over",
         "seeds, or over the trained networks of a single seed. *Kernel ridge*: `NNGPKernelRidge` with 8 random networks. *Network*:",
-        "`FiniteNetworkClassifier()`, defaults; *normalised*: with `norm='auto'`. Both choose their scales by a tenth of the training rows, at",
-        "most 1,000, that no method saw. KIP has the NNGP kernel, by which all are judged, in place of its default.\n",
+        "`FiniteNetworkClassifier()`, defaults; *normalised*: with `norm='auto'`. Both choose their scales by training rows that no method",
+        "saw, a tenth of them, at most 500. KIP has the NNGP kernel, by which all are judged, in place of its default.\n",
     ]
     for path in sorted(RESULTS.glob("rivals_*.jsonl")):
         data = path.stem.removeprefix("rivals_")
@@ -198,6 +210,8 @@ def main():
     parser.add_argument("--steps", type=int, help="budget of the distillers in steps, in place of minutes")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--networks", type=int, default=2, help="finite networks that are trained on each coreset")
+    parser.add_argument("--judges", nargs="*", choices=list(JUDGES), default=list(JUDGES), help="kinds of finite networks")
+    parser.add_argument("--width", type=int, help="of the finite networks; by default that of the coreset's architecture")
     parser.add_argument("--coresets", help="folder for the coresets")
     parser.add_argument("--final", action="store_true", help="touch the test rows")
     parser.add_argument("--render", action="store_true", help="write docs/rivals.md from what was measured, and stop")
