@@ -308,7 +308,7 @@ class HistoryDisplay:
     --------
     >>> from sklearn.datasets import load_iris
     >>> from rfad_sklearn import HistoryDisplay, RFADDistiller
-    >>> distiller = RFADDistiller(max_iter=10, eval_every=2, random_state=0).fit(*load_iris(return_X_y=True))
+    >>> distiller = RFADDistiller(max_iter=10, eval_every=2, early_stopping=True, random_state=0).fit(*load_iris(return_X_y=True))
     >>> HistoryDisplay.from_estimator(distiller).axes_.shape
     (3,)
     """
