@@ -129,7 +129,7 @@ def told_curve(records, minutes):
         [max((score for seconds, score in curve if seconds <= 60 * minutes * part), default=np.nan) for part in PARTS]
         for curve in curves
     ]
-    return ", ".join("–" if np.isnan(value) else f"{100 * value:.1f}" for value in np.mean(best, axis=0)) if best else ""
+    return ", ".join("-" if np.isnan(value) else f"{100 * value:.1f}" for value in np.mean(best, axis=0)) if best else ""
 
 
 def percent(records, field):
