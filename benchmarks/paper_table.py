@@ -142,6 +142,13 @@ def percent(records, field):
     return words if n == records[0]["n_judge"] else f"{words} ({n} rows)"
 
 
+def whole_set(records):
+    """Accuracy on all judging rows: by the exact NNGP, or by random features where that saw only a part of them."""
+    if any(record["n_nngp"] < record["n_judge"] for record in records):
+        return f"{percent(records, 'features')} by features"
+    return percent(records, "nngp")
+
+
 def grouped(name):
     """Records of the same cell but for the seed, in the order of the table."""
     groups = {}
@@ -201,7 +208,7 @@ def readme_table():
             values = [percent(rows, "nngp") if rows else ""]
             for labels in ("fixed", "learned"):
                 paper = PAPER.get((path.stem, ipc), {}).get(labels, ("", ""))
-                values.append(f"**{percent(own[labels], 'nngp')}** ({paper[0]}, {paper[1]})" if labels in own else "not run")
+                values.append(f"**{whole_set(own[labels])}** ({paper[0]}, {paper[1]})" if labels in own else "not run")
             name = NAMES[path.stem] + ("" if preprocessing == "auto" else f", `preprocessing={preprocessing!r}`")
             lines.append(f"| {name} | {ipc} | {minutes:g} | " + " | ".join(values) + " |")
     return "\n".join(lines)
