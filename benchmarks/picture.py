@@ -21,19 +21,19 @@ def draw(rows, path):
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(len(rows), 10, figsize=(11.4, 1.1 * len(rows) + 0.2))
+    for ax, label in zip(axes[0], FASHION_NAMES, strict=True):
+        ax.set_title(label, fontsize=9)
     for row, (name, coreset, accuracy) in zip(axes, rows, strict=True):
         limits = np.percentile(coreset.images, [0.5, 99.5])
-        for ax, image, label in zip(row, coreset.images, FASHION_NAMES, strict=True):
+        for ax, image in zip(row, coreset.images, strict=True):
             ax.imshow(image, cmap="gray", vmin=limits[0], vmax=limits[1])
             ax.set_xticks([])
             ax.set_yticks([])
-            if row is axes[0]:
-                ax.set_title(label, fontsize=9)
         emphasis = "bold" if "distilled" in name else "normal"
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=10, fontweight=emphasis, labelpad=8)
         words = f"{100 * accuracy:.1f} %"
         row[-1].annotate(words, (1.15, 0.5), xycoords="axes fraction", va="center", fontsize=13, fontweight=emphasis)
-    figure.subplots_adjust(left=0.14, right=0.92, top=0.93, bottom=0.02, wspace=0.06, hspace=0.06)
+    figure.subplots_adjust(left=0.14, right=0.92, top=0.92, bottom=0.02, wspace=0.06, hspace=0.06)
     figure.savefig(path, dpi=110)
 
 

@@ -1,6 +1,7 @@
 """What every estimator does with its input: rows of numbers, the shape of an image, the user's layout."""
 
 import functools
+import warnings
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
@@ -50,6 +51,18 @@ def resolve_image_shape(image_shape, seen, n_features):
     return wanted
 
 
+def _warn_of_channels_first(X):
+    """Tell of images that look like torch's: 1 or 3 channels, then a square."""
+    shape = tuple(getattr(X, "shape", ()))
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[2] == shape[3] > 4:
+        warnings.warn(
+            f"X of shape {shape} is read as images of {shape[1]}x{shape[2]} pixels with {shape[3]} channels. If it is channels-first, pass "
+            "X.transpose(0, 2, 3, 1).",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
 def check_rows(estimator, X, *, reset, image_shape=None, **labels):
     """Validate X, and y when given by keyword; gives ``(rows, image shape seen)`` and y.
 
@@ -63,7 +76,17 @@ def check_rows(estimator, X, *, reset, image_shape=None, **labels):
             f"X holds images of shape {seen}, but this {type(estimator).__name__} was fitted on {expected} with "
             f"{estimator.n_features_in_} features; reshape X."
         )
-    validated = validate_data(estimator, rows, reset=reset, **labels)
+    if reset:
+        _warn_of_channels_first(X)
+    try:
+        validated = validate_data(estimator, rows, reset=reset, **labels)
+    except ValueError as error:
+        if not str(error).startswith("could not convert string"):
+            raise
+        raise ValueError(
+            f"X has a column that is not numeric: {error}. Encode text and categories first, for example with a ColumnTransformer of "
+            "OneHotEncoder(sparse_output=False)."
+        ) from error
     return (*validated[:1], seen, *validated[1:]) if labels else (validated, seen)
 
 

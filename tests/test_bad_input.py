@@ -1,5 +1,7 @@
 """Every bad input gets an error that says what to change, and leaves nothing fitted behind."""
 
+import warnings
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -27,6 +29,7 @@ CASES = [
     ("complex", {}, X.astype(complex), Y, ValueError, "Complex data not supported"),
     ("object", {}, np.full((N, 3), {"a": 1}, dtype=object), Y, TypeError, "argument must be a string"),
     ("string", {}, np.full((N, 3), "a"), Y, ValueError, "not compatible with arrays of bytes/strings"),
+    ("text column", {}, np.full((N, 3), "a", dtype=object), Y, ValueError, "not numeric.*ColumnTransformer"),
     ("one-dimensional", {}, X[:, 0], Y, ValueError, "Expected 2D array, got 1D array instead"),
     ("five-dimensional", {}, X.reshape(N, 2, 2, 4, 4), Y, ValueError, "dim 5"),
     ("no pixels", {}, np.zeros((N, 0, 8)), Y, ValueError, "images without pixels"),
@@ -119,3 +122,12 @@ def test_images_for_a_table():
 def test_images_as_nested_lists_are_images():
     images = X.reshape(N, 8, 8).tolist()
     assert RFADDistiller(**FAST).fit(images, Y).image_shape_ == (8, 8, 1)
+
+
+def test_images_that_look_channels_first_are_told_of():
+    X = np.random.default_rng(0).random((20, 3, 6, 6), dtype=np.float32)
+    with pytest.warns(UserWarning, match=r"3x6 pixels with 6 channels.*transpose\(0, 2, 3, 1\)"):
+        RFADDistiller(ipc=1, max_iter=1, random_state=0).fit(X, np.arange(20) % 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RFADDistiller(ipc=1, max_iter=1, random_state=0).fit(X.transpose(0, 2, 3, 1), np.arange(20) % 2)
