@@ -10,13 +10,14 @@ Judged by rows that are split off the training rows; test rows are not touched. 
 
 import argparse
 import time
+from dataclasses import replace
 
 import numpy as np
 from _common import machine
 from _results import RESULTS, append, missing, read
 from paper_table import NAMES, exact_accuracy, load
 
-from rfad_sklearn import NNGPKernelRidge, RFADDistiller, __version__
+from rfad_sklearn import ConvNet, NNGPKernelRidge, RFADDistiller, __version__
 
 CHANGES = [
     {},
@@ -33,6 +34,7 @@ CHANGES = [
     {"n_networks": 16},
     {"width": 32},
     {"width": 128},
+    {"depth": 1},
     {"depth": 2},
     {"pool_size": 1, "refresh_every": 1},
     {"pool_size": 8},
@@ -55,6 +57,12 @@ def name_of(change):
 VARIANTS = {name_of(change): change for change in CHANGES}
 
 
+def features_accuracy(coreset, X_judge, y_judge):
+    """Accuracy by 8 random networks of 128 channels."""
+    features = NNGPKernelRidge(method="random_features", n_networks=8, width=128, random_state=1000)
+    return float(features.fit_coreset(coreset).score(X_judge, y_judge))
+
+
 def run(args):
     """Measure what is missing."""
     X, y, X_judge, y_judge = load(args.data, args.path, final=False)
@@ -72,8 +80,10 @@ def run(args):
         if args.exact:
             pairs = distiller.coreset_.n_items * len(X_judge)
             result["nngp"], _ = exact_accuracy(distiller.coreset_, "nngp", X, y, X_judge, y_judge, pairs)
-        features = NNGPKernelRidge(method="random_features", n_networks=8, width=128, random_state=1000)
-        result["features"] = float(features.fit_coreset(distiller.coreset_).score(X_judge, y_judge))
+        result["features"] = features_accuracy(distiller.coreset_, X_judge, y_judge)
+        if "depth" in VARIANTS[cell["variant"]]:
+            default = replace(distiller.coreset_.architecture, depth=ConvNet().depth)
+            result["transfer"] = features_accuracy(replace(distiller.coreset_, architecture=default), X_judge, y_judge)
         append("ablation", {**cell, **result, "n_judge": len(X_judge), "machine": machine(), "version": __version__})
         print(cell["variant"], {name: round(value, 4) for name, value in result.items()}, flush=True)
 
@@ -96,8 +106,8 @@ def render_table(key, records):
     lines = [
         f"## {NAMES[data]}, {ipc} per class, {minutes:g} minutes\n",
         f"{records[0]['n_judge']:,} judging rows.\n",
-        "| change | seeds | steps | training loss | exact NNGP | features |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| change | seeds | steps | training loss | exact NNGP | features | by the default depth |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for variant in order:
         own = variants[variant]
@@ -108,6 +118,7 @@ def render_table(key, records):
             f"{np.mean([record['loss'] for record in own]):.3f}",
             percent(own, "nngp"),
             percent(own, "features"),
+            percent(own, "transfer"),
         ]
         lines.append("".join(f"| {cell} " for cell in cells) + "|")
     return "\n".join([*lines, ""])
@@ -121,7 +132,8 @@ def render():
     parts = [
         "# One change at a time\n",
         "The default `RFADDistiller(ipc=..., random_state=..., max_time=...)` and variants of it with one change each, in the same wall time,",
-        "best first. Accuracy in % on rows split off the training rows, by the exact NNGP and by 8 random networks of 128 channels. Written by",
+        "best first. Accuracy in % on rows split off the training rows, by the exact NNGP and by 8 random networks of 128 channels; what was",
+        "distilled at another depth also by such networks of the default depth. Written by",
         "`python benchmarks/ablation.py --render` from `benchmarks/results/ablation.jsonl`, whose lines say the machine.\n",
     ]
     parts += [render_table(key, groups[key]) for key in sorted(groups)]
