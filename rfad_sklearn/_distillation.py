@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 
 import torch
 
@@ -10,6 +10,8 @@ from ._ridge import SingularKernelError
 
 # Weight of the newest state in the running average: the average reaches back over about one ninth of the steps done.
 _AVERAGING = 8.0
+# Once nothing improves, the step size falls to zero over this share of the steps done.
+_COOLING = 0.25
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,19 @@ class _Budget:
         return self.spent
 
 
+@dataclass(frozen=True)
+class _Cooling:
+    """The end of a run that no longer improves: from ``level`` at step ``begin``, the run is over after so many ``steps`` more."""
+
+    begin: int
+    level: float
+    steps: int
+    patience: int
+
+    def progress(self, step):
+        return self.level + (1 - self.level) * min((step - self.begin) / self.steps, 1.0)
+
+
 class _Run:
     """One run of the loop: the variables, their optimiser, and the record."""
 
@@ -147,6 +162,7 @@ class _Run:
         self.evaluation_time = 0.0
         self.last_mark = (0, time.monotonic())
         self.stale = 0
+        self.cooling = None
 
     def state(self):
         """All that :meth:`restore` needs to go on from here; between an evaluation and the next step."""
@@ -166,6 +182,7 @@ class _Run:
             "best_validation_score": result.best_validation_score,
             "best_validation_loss": result.best_validation_loss,
             "stale": self.stale,
+            "cooling": [] if self.cooling is None else list(astuple(self.cooling)),
             "evaluation_time": self.evaluation_time,
             "seconds": time.monotonic() - self.config.begin,
             "budget": self.budget.state(),
@@ -187,6 +204,9 @@ class _Run:
         result.best_validation_score, result.best_validation_loss = state["best_validation_score"], state["best_validation_loss"]
         self.stale, self.evaluation_time = state["stale"], state["evaluation_time"]
         self.budget.restore(state["budget"])
+        cooling = _Cooling(*state["cooling"]) if state["cooling"] else None
+        # More patience than the run had goes on where it lost it.
+        self.cooling = None if cooling is None or cooling.patience < self.config.n_iter_no_change else cooling
         self.last_mark = (result.n_iter, time.monotonic())
 
     def step(self, progress):
@@ -264,9 +284,10 @@ class _Run:
             evaluation_time=self.evaluation_time,
             variables=_snapshot(self.average),
         )
-        if stop:
-            return "callback"
-        return self._no_change()
+        if self.cooling is None and self.stale >= self.config.n_iter_no_change:
+            steps = max(1, math.ceil(_COOLING * result.n_iter))
+            self.cooling = _Cooling(result.n_iter, self.budget.progress(result.n_iter), steps, self.config.n_iter_no_change)
+        return "callback" if stop else None
 
     def _average_works(self):
         """Whether the average has a finite loss. Nothing else tells, where no rows are held out: its steps' losses are of states before."""
@@ -276,18 +297,24 @@ class _Run:
         except SingularKernelError:
             return False
 
-    def _no_change(self):
-        return "no_change" if self.stale >= self.config.n_iter_no_change else None
+    def _progress(self):
+        """How far along the run is, between 0 and 1, and what it is that ends it at 1."""
+        step, limit = self.result.n_iter, self.config.max_iter
+        spent = self.budget.progress(step)
+        cooled = 0.0 if self.cooling is None else self.cooling.progress(step)
+        if spent < cooled:
+            return cooled, "no_change"
+        return spent, "max_time" if limit is None or step < limit else "max_iter"
 
     def until_the_end(self, save):
         """Step and evaluate until something ends the run; the reason."""
         config, result = self.config, self.result
-        # A run that goes on has its first evaluation behind it, and may have come to its end.
-        reason = self._no_change() if result.history else self._evaluate_and_save(save)
+        # A run that goes on has its first evaluation behind it.
+        reason = None if result.history else self._evaluate_and_save(save)
         while reason is None:
-            progress = self.budget.progress(result.n_iter)
+            progress, end = self._progress()
             if progress >= 1:
-                reason = "max_time" if config.max_iter is None or result.n_iter < config.max_iter else "max_iter"
+                reason = end
             else:
                 self.step(progress)
                 if result.n_iter % config.eval_every == 0 or self._known_to_fail():
@@ -314,6 +341,9 @@ class _Run:
 
 def distill(objective, variables, config, report, *, save=None, state=None):
     """Minimise ``objective.loss(variables)`` by Adam with a step size that decays linearly to zero over the budget.
+
+    Without improvement for ``n_iter_no_change`` evaluations it falls to zero over a quarter of the steps done, which ends the run:
+    held at a large step size, a coreset looks finished long before it is.
 
     Parameters
     ----------

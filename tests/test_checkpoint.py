@@ -65,6 +65,24 @@ def test_a_finished_run_stays_as_it_is_and_may_get_more_steps(digits, tmp_path):
     assert more.loss_curve_[:5] == first.loss_curve_
 
 
+def test_a_run_that_no_longer_improves_goes_on_to_its_end_with_the_same_bits(digits, tmp_path):
+    X, _, y, _ = digits
+    path = tmp_path / "run.npz"
+    distiller = clone(DISTILLERS[0]).set_params(max_iter=100, eval_every=2, n_iter_no_change=4, tol=100.0, early_stopping=True)
+    whole = clone(distiller).fit(X, y)
+    assert whole.stop_reason_ == "no_change"
+    assert whole.n_iter_ == 8 + 2
+    with pytest.raises(CutOff):
+        clone(distiller).set_params(checkpoint=path, callback=cut_off_after(5)).fit(X, y)
+    distiller.set_params(checkpoint=path, warm_start=True)
+    for _ in range(2):
+        resumed = clone(distiller).fit(X, y)
+        np.testing.assert_array_equal(resumed.coreset_.X, whole.coreset_.X)
+        assert (resumed.n_iter_, resumed.stop_reason_) == (10, "no_change")
+    patient = clone(distiller).set_params(n_iter_no_change=6).fit(X, y)
+    assert (patient.n_iter_, patient.stop_reason_) == (12 + 3, "no_change")
+
+
 def test_a_run_without_a_seed_goes_on_with_its_own(digits, tmp_path):
     X, _, y, _ = digits
     distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True, random_state=None)

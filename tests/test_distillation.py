@@ -93,7 +93,25 @@ def test_best_state_is_kept_when_later_ones_are_worse():
 def test_it_stops_when_nothing_improves():
     result = run(Parabola(goal=0.0), max_iter=1000, n_iter_no_change=3)
     assert result.reason == "no_change"
-    assert result.n_iter == 15
+    assert result.n_iter == 15 + 4
+
+
+def test_the_step_size_falls_to_zero_before_a_run_ends_for_want_of_improvement():
+    """Steps of full size only jump about the goal of noisy losses: a run that ended there would leave half of what it can do."""
+    generator = torch.Generator().manual_seed(0)
+    seen = []
+
+    class Noisy(Parabola):
+        def loss(self, variables):
+            seen.append(variables["x"].detach().clone())
+            return (variables["x"] - self.goal - torch.randn(2, generator=generator)).square().sum()
+
+    result = run(Noisy(), max_iter=10**6, n_iter_no_change=20)
+    assert result.reason == "no_change"
+    moves = torch.stack(seen).diff(dim=0).norm(dim=1)
+    calm = len(moves) // 20
+    assert moves[-calm:].mean() < 0.2 * moves[len(moves) // 2 : -5 * calm].mean()
+    assert result.variables["x"].sub(3).norm() < 0.05
 
 
 def test_small_improvements_do_not_count():

@@ -73,7 +73,8 @@ class GradientMatchingDistiller(BaseDistiller):
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 2048 rows.
     n_iter_no_change : int, default=100
-        Evaluations without a better validation loss after which ``fit`` stops.
+        Evaluations without a better validation loss after which the end begins: the step size falls to zero over a quarter of the
+        steps done, and ``fit`` stops.
     eval_every : int, default=50
         Steps between evaluations.
     tol : float, default=1e-4

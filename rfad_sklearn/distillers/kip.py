@@ -66,8 +66,9 @@ class KIPDistiller(RidgeDistiller):
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 512 rows.
     n_iter_no_change : int, default=100
-        Evaluations without a better validation loss after which ``fit`` stops. The default cannot be reached within the default
-        number of steps; it ends long time budgets.
+        Evaluations without a better validation loss after which the end begins: the step size falls to zero over a quarter of the
+        steps done, and ``fit`` stops. The default cannot be reached within the default number of steps; it ends long
+        time budgets.
     eval_every : int, default=50
         Steps between evaluations.
     tol : float, default=1e-4
