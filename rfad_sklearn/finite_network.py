@@ -50,7 +50,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
         Instance normalisation after each convolution, for coresets that were made with it. "auto": for a ConvNet whose smallest maps have
         at least 4x4 pixels.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
-        "auto": the coreset's own; without one zero mean and unit variance per channel or column.
+        "auto": the coreset's own; without one as in :class:`RFADDistiller`.
     loss : {"mse", "cross_entropy"}, default="mse"
         "mse": squared distance to ``label_scale`` times the centred targets. "cross_entropy": to the targets as probabilities.
     label_scale : float or "auto", default="auto"

@@ -56,7 +56,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows. None: the coreset's own, or that of X.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
-        "auto": the coreset's own; without one zero mean and unit variance per channel or column.
+        "auto": the coreset's own; without one as in :class:`RFADDistiller`.
     n_networks : int, default=8
         Random networks, with random features.
     width : int, default=None

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg import eigh
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context, clone
 from sklearn.utils._param_validation import Interval
+from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_is_fitted
 
 from ._inputs import as_rows, check_rows, float_dtype, in_layout, keep_state_on_error, resolve_image_shape
@@ -20,6 +21,8 @@ __all__ = ["ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"]
 _CHUNK = 4096
 # Directions whose gain is within this share of the tail's are left to the tail.
 _TAIL_TOLERANCE = 0.01
+# "auto" for images: so many leading directions, of so many rows or fewer where rows are long.
+_LEADING, _SAMPLE_ROWS, _SAMPLE_NUMBERS = 64, 8192, 2**25
 
 
 def _chunks(rows):
@@ -73,6 +76,30 @@ def whitening_value(rows, image_shape, reg, n_components, *, row_norm=False):
     return Preprocessing(base.offset, base.scale, row_norm, components, gains, tail)
 
 
+def leading_whitening_value(rows, image_shape):
+    """Standardisation, then a gentle whitening along the leading directions only, as a :class:`Preprocessing` value.
+
+    The second moment is shrunk by ``1 + d / n`` times its mean eigenvalue, ``n`` rows of it being looked at: the fewer rows, the less is
+    whitened. Any number of columns is affordable, and the value stays small in a file.
+    """
+    base = standardizing_value(rows, image_shape)
+    d = rows.shape[1]
+    n = min(len(rows), _SAMPLE_ROWS, max(_SAMPLE_NUMBERS // d, 1))
+    z = base.apply(np.asarray(rows[np.linspace(0, len(rows) - 1, n).astype(int)])).astype(np.float32, copy=False)
+    mean = float(np.square(z, dtype=np.float64).mean())
+    # What all rows have in common, or a single number, cannot be told from the rest.
+    if mean == 0 or min(n, d) < 2:
+        return base
+    # With a fixed seed the value depends on the rows alone.
+    _, singular, components = randomized_svd(z, min(_LEADING, n, d), random_state=0)
+    values = np.square(singular, dtype=np.float64) / n
+    shift = (1 + d / n) * mean
+    n_rest = d - len(values)
+    rest = max(d * mean - values.sum(), 0.0) / n_rest if n_rest else 0.0
+    tail = float(1 / np.sqrt(rest + shift))
+    return Preprocessing(base.offset, base.scale, False, np.ascontiguousarray(components), 1 / np.sqrt(values + shift), tail)
+
+
 def _count_components(values, shift):
     """Fewest leading directions for which one constant is good enough for all the others."""
     gains = 1 / np.sqrt(values + shift)
@@ -102,6 +129,8 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
         return Preprocessing.identity(rows.shape[1])
     if preprocessing == "zca":
         return whitening_value(rows, image_shape, reg=RegularizedZCA().reg, n_components=None)
+    if preprocessing == "auto" and image_shape is not None:
+        return leading_whitening_value(rows, image_shape)
     if isinstance(preprocessing, str):
         return standardizing_value(rows, image_shape)
     transformer = clone(preprocessing)

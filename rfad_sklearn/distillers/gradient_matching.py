@@ -57,8 +57,8 @@ class GradientMatchingDistiller(BaseDistiller):
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
         class by class.
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
-        What is applied before the network, and taken back in the coreset.
+    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
+        What is applied before the network, and taken back in the coreset, as in :class:`RFADDistiller`; the default is the papers' own.
     batch_size : int, default=256
         Training rows per class and step.
     learning_rate : float, default=0.03
@@ -171,7 +171,7 @@ class GradientMatchingDistiller(BaseDistiller):
         network_learning_rate=0.01,
         reg=5e-3,
         init="random",
-        preprocessing="auto",
+        preprocessing="standardize",
         batch_size=256,
         learning_rate=0.03,
         max_iter=None,

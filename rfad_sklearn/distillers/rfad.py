@@ -63,8 +63,10 @@ class RFADDistiller(RidgeDistiller):
         start as noise with the mean and variance of the data per channel or column (0 and 1 with ``preprocessing=None``), and
         ``init`` must be left alone or "noise". It hides what the rows look like; it is **no guarantee of privacy**.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
-        What is applied before the network, and taken back in the coreset. "auto" and "standardize": zero mean and unit variance per
-        channel of images, per column of tables. "zca": regularised whitening. A transformer needs ``inverse_transform``.
+        What is applied before the network, and taken back in the coreset. "standardize": zero mean and unit variance per channel of
+        images, per column of tables. "auto": the same for tables; images are whitened as well along their 64 leading directions, the
+        more gently the fewer rows there are. "zca": whitened as in the literature, which makes large files. None: nothing. A transformer
+        needs ``inverse_transform``.
     batch_size : int, default=1024
         Training rows per step.
     pool_size : int, default=32

@@ -46,8 +46,7 @@ class CoresetSelector(CoresetEstimator):
     reg : float, default=5e-3
         Ridge that the coreset is to be used with, relative to the mean diagonal of the kernel matrix.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
-        What is applied before the network: zero mean and unit variance per channel of images or per column of tables, or
-        regularised whitening. A transformer needs no ``inverse_transform``.
+        What is applied before the network, as in :class:`RFADDistiller`. A transformer needs no ``inverse_transform``.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
     device : str or torch.device, default="auto"
