@@ -85,7 +85,10 @@ def leading_whitening_value(rows, image_shape):
     base = standardizing_value(rows, image_shape)
     d = rows.shape[1]
     n = min(len(rows), _SAMPLE_ROWS, max(_SAMPLE_NUMBERS // d, 1))
-    z = base.apply(np.asarray(rows[np.linspace(0, len(rows) - 1, n).astype(int)])).astype(np.float32, copy=False)
+    chosen = np.linspace(0, len(rows) - 1, n).astype(int)
+    z = np.empty((n, d), dtype=np.float32)
+    for start in range(0, n, _CHUNK):
+        z[start : start + _CHUNK] = base.apply(np.asarray(rows[chosen[start : start + _CHUNK]]))
     mean = float(np.square(z, dtype=np.float64).mean())
     # What all rows have in common, or a single number, cannot be told from the rest.
     if mean == 0 or min(n, d) < 2:

@@ -182,7 +182,15 @@ def test_single_array_file(tmp_path):
         ({"architecture": np.str_("{")}, "is not a readable coreset file"),
         ({"architecture": np.str_(json.dumps({"name": "MLP", "colour": 1}))}, "unexpected keyword argument 'colour'"),
         ({"preprocessing_scale": np.zeros(64)}, "scale, gains and tail must be positive"),
-        ({"preprocessing_offset": np.zeros(3), "preprocessing_scale": np.ones(3)}, "preprocessing takes 3 columns, X has 64"),
+        (
+            {
+                "preprocessing_offset": np.zeros(3),
+                "preprocessing_scale": np.ones(3),
+                "preprocessing_components": np.empty((0, 0), dtype=np.float32),
+                "preprocessing_gains": np.empty(0),
+            },
+            "preprocessing takes 3 columns, X has 64",
+        ),
         ({"feature_names": np.array(["a"])}, "feature_names must hold 64 names"),
     ],
 )

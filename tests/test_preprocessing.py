@@ -66,6 +66,40 @@ def test_whitening_makes_the_spectrum_flatter(colour):
     assert after[-1] / after.mean() < 0.2 * before[-1] / before.mean()
 
 
+def test_images_are_whitened_gently_by_default(colour):
+    """The formula, where all directions are kept; and only the leading ones where there are more than 64."""
+    rows = colour[..., :1].reshape(300, -1)
+    Z = ChannelStandardizer(image_shape=(6, 6, 1)).fit_transform(rows)
+    moment = Z.T @ Z / len(Z)
+    values, vectors = np.linalg.eigh(moment + (1 + 36 / 300) * np.trace(moment) / 36 * np.eye(36))
+    auto = fit_preprocessing("auto", rows, (6, 6, 1))
+    assert_allclose(auto.apply(rows), Z @ (vectors / np.sqrt(values)) @ vectors.T, atol=1e-4)
+    assert_allclose(auto.invert(auto.apply(rows)), rows, rtol=1e-3, atol=1e-3)
+    rows = colour.reshape(300, -1)
+    auto = fit_preprocessing("auto", rows, (6, 6, 3))
+    assert auto.components.shape == (64, 108)
+    moments = np.square(auto.apply(rows) @ auto.components.T).mean(axis=0)
+    assert (np.diff(moments) < 0.01).all()
+    assert moments.max() < 1
+
+
+def test_few_images_are_hardly_whitened_and_tables_not_at_all(colour):
+    rows = colour.reshape(300, -1)
+    ratios = [np.ptp(value.gains) / value.tail for value in (fit_preprocessing("auto", rows[:n], (6, 6, 3)) for n in (3, 30, 300))]
+    assert ratios[0] < ratios[1] < ratios[2]
+    table = fit_preprocessing("auto", rows, None)
+    assert len(table.gains) == 0
+    assert table == standardizing_value(rows, None)
+
+
+@pytest.mark.parametrize("rows", [np.zeros((5, 16)), np.arange(16.0)[None], np.ones((4, 1))])
+def test_images_of_which_nothing_can_be_told_are_standardised(rows):
+    side = int(rows.shape[1] ** 0.5)
+    value = fit_preprocessing("auto", rows, (side, side, 1))
+    assert value == standardizing_value(rows, (side, side, 1))
+    assert np.isfinite(value.apply(rows)).all()
+
+
 def test_instances_lose_their_own_brightness_and_contrast(colour):
     normalizer = InstanceNormalizer().fit(colour)
     Z = normalizer.transform(colour)

@@ -199,8 +199,12 @@ def prepare(estimator, X, y, seed):
     spec = resolve_spec(estimator.architecture, shape, getattr(estimator, "width", None), estimator.depth)
     rng = np.random.default_rng(seed)
     train, validation = _split(estimator, codes, per_class, rng, held_out_limit(estimator, spec, shape))
-    preprocessing = fit_preprocessing(estimator.preprocessing, RowSubset(rows, train), image_shape, invertible=estimator._inverts)
     frozen, corruption = None, getattr(estimator, "corruption", 0)
+    wanted = estimator.preprocessing
+    if corruption and isinstance(wanted, str) and wanted == "auto":
+        # Whitening would raise the frozen noise above what can still be learned.
+        wanted = "standardize"
+    preprocessing = fit_preprocessing(wanted, RowSubset(rows, train), image_shape, invertible=estimator._inverts)
     if corruption:
         if not isinstance(preprocessing, Preprocessing):
             raise ValueError(
