@@ -21,8 +21,8 @@ __all__ = ["ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"]
 _CHUNK = 4096
 # Directions whose gain is within this share of the tail's are left to the tail.
 _TAIL_TOLERANCE = 0.01
-# "auto" for images: so many leading directions, of so many rows or fewer where rows are long.
-_LEADING, _SAMPLE_ROWS, _SAMPLE_NUMBERS = 64, 8192, 2**25
+# "auto" for images: so many leading directions, of so many rows or fewer where rows are long; none of fewer rows than the last number.
+_LEADING, _SAMPLE_ROWS, _SAMPLE_NUMBERS, _FEWEST = 64, 8192, 2**25, 50
 
 
 def _chunks(rows):
@@ -79,19 +79,20 @@ def whitening_value(rows, image_shape, reg, n_components, *, row_norm=False):
 def leading_whitening_value(rows, image_shape):
     """Standardisation, then a gentle whitening along the leading directions only, as a :class:`Preprocessing` value.
 
-    The second moment is shrunk by ``1 + d / n`` times its mean eigenvalue, ``n`` rows of it being looked at: the fewer rows, the less is
-    whitened. Any number of columns is affordable, and the value stays small in a file.
+    The second moment is shrunk by ``1 + d / n`` times its mean eigenvalue, ``n`` rows being looked at: the fewer rows, the less is
+    whitened, and nothing of fewer than 50. Any number of columns is affordable, and the value stays small in a file.
     """
     base = standardizing_value(rows, image_shape)
     d = rows.shape[1]
-    n = min(len(rows), _SAMPLE_ROWS, max(_SAMPLE_NUMBERS // d, 1))
+    if d < 2 or len(rows) < _FEWEST:
+        return base
+    n = min(len(rows), _SAMPLE_ROWS, max(_SAMPLE_NUMBERS // d, _FEWEST))
     chosen = np.linspace(0, len(rows) - 1, n).astype(int)
     z = np.empty((n, d), dtype=np.float32)
     for start in range(0, n, _CHUNK):
         z[start : start + _CHUNK] = base.apply(np.asarray(rows[chosen[start : start + _CHUNK]]))
     mean = float(np.square(z, dtype=np.float64).mean())
-    # What all rows have in common, or a single number, cannot be told from the rest.
-    if mean == 0 or min(n, d) < 2:
+    if mean == 0:
         return base
     # With a fixed seed the value depends on the rows alone.
     _, singular, components = randomized_svd(z, min(_LEADING, n, d), random_state=0)

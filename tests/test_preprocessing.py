@@ -85,14 +85,16 @@ def test_images_are_whitened_gently_by_default(colour):
 
 def test_few_images_are_hardly_whitened_and_tables_not_at_all(colour):
     rows = colour.reshape(300, -1)
-    ratios = [np.ptp(value.gains) / value.tail for value in (fit_preprocessing("auto", rows[:n], (6, 6, 3)) for n in (3, 30, 300))]
+    ratios = [
+        np.ptp(value.gains) / value.tail for value in (fit_preprocessing("auto", rows[:n], (6, 6, 3)) for n in (60, 150, 300))
+    ]
     assert ratios[0] < ratios[1] < ratios[2]
     table = fit_preprocessing("auto", rows, None)
     assert len(table.gains) == 0
     assert table == standardizing_value(rows, None)
 
 
-@pytest.mark.parametrize("rows", [np.zeros((5, 16)), np.arange(16.0)[None], np.ones((4, 1))])
+@pytest.mark.parametrize("rows", [np.zeros((60, 16)), np.arange(160.0).reshape(10, 16), np.ones((60, 1))])
 def test_images_of_which_nothing_can_be_told_are_standardised(rows):
     side = int(rows.shape[1] ** 0.5)
     value = fit_preprocessing("auto", rows, (side, side, 1))
