@@ -35,8 +35,10 @@ DIGIT_CHANGES = ("color", "crop", "cutout", "scale")
 DISTILLERS = {
     "rfad": lambda data, **kw: RFADDistiller(**kw),
     "rfad, learned labels": lambda data, **kw: RFADDistiller(learn_labels=True, **kw),
-    # With the kernel that judges all of them.
-    "kip": lambda data, **kw: KIPDistiller(kernel="nngp", **kw),
+    "rfad, standardized": lambda data, **kw: RFADDistiller(preprocessing="standardize", **kw),
+    "rfad, learned labels, standardized": lambda data, **kw: RFADDistiller(learn_labels=True, preprocessing="standardize", **kw),
+    # With the kernel that judges all of them, and the preprocessing of the literature, as for the methods below.
+    "kip": lambda data, **kw: KIPDistiller(kernel="nngp", preprocessing="standardize", **kw),
     "dc": lambda data, **kw: GradientMatchingDistiller(**kw),
     "dsa": lambda data, **kw: GradientMatchingDistiller(augment=DIGIT_CHANGES if data == "digits" else True, **kw),
 }
@@ -51,7 +53,7 @@ def coreset_of(cell, data, X, y):
     """The coreset of a cell, and the number of steps it took."""
     settings = {"ipc": cell["ipc"], "random_state": cell["seed"]}
     if cell["method"] in SELECTORS:
-        return CoresetSelector(strategy=cell["method"], **settings).fit(X, y).coreset_, 0
+        return CoresetSelector(strategy=cell["method"], preprocessing="standardize", **settings).fit(X, y).coreset_, 0
     budget = {"max_iter": cell["steps"]} if cell.get("steps") else {"max_time": 60 * cell["minutes"]}
     distiller = DISTILLERS[cell["method"]](data, **budget, **settings).fit(X, y)
     return distiller.coreset_, distiller.n_iter_
