@@ -48,7 +48,7 @@ from rfad_sklearn import CoresetDisplay
 CoresetDisplay.from_coreset(coresets["gradient matching (DC)"])
 
 # %%
-# In your own training loop: ``to_torch`` gives channels-first images and targets. With ``preprocess=True`` they are standardised; then new
+# In your own training loop: ``to_torch`` gives channels-first images and targets. With ``preprocess=True`` they are preprocessed; then new
 # rows must be preprocessed in the same way.
 
 import torch
