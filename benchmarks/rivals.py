@@ -53,7 +53,7 @@ def coreset_of(cell, data, X, y):
     """The coreset of a cell, and the number of steps it took."""
     settings = {"ipc": cell["ipc"], "random_state": cell["seed"]}
     if cell["method"] in SELECTORS:
-        return CoresetSelector(strategy=cell["method"], preprocessing="standardize", **settings).fit(X, y).coreset_, 0
+        return CoresetSelector(strategy=cell["method"], **settings).fit(X, y).coreset_, 0
     budget = {"max_iter": cell["steps"]} if cell.get("steps") else {"max_time": 60 * cell["minutes"]}
     distiller = DISTILLERS[cell["method"]](data, **budget, **settings).fit(X, y)
     return distiller.coreset_, distiller.n_iter_

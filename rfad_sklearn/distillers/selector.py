@@ -45,8 +45,9 @@ class CoresetSelector(CoresetEstimator):
         Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
         Ridge that the coreset is to be used with, relative to the mean diagonal of the kernel matrix.
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
-        What is applied before the network, as in :class:`RFADDistiller`. A transformer needs no ``inverse_transform``.
+    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
+        What is applied before the network, as in :class:`RFADDistiller`. A transformer needs no ``inverse_transform``. A few real images
+        are worth less when whitened, other than distilled ones.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
     device : str or torch.device, default="auto"
@@ -112,7 +113,7 @@ class CoresetSelector(CoresetEstimator):
         width=None,
         depth=None,
         reg=5e-3,
-        preprocessing="auto",
+        preprocessing="standardize",
         random_state=None,
         device="auto",
         dtype="auto",
