@@ -1,7 +1,7 @@
 """Training one finite network on a coreset: gradient descent with momentum, centred outputs, scaled targets."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +13,6 @@ from ._ridge import fit_platt_scale
 _MOMENTUM = 0.9
 # First step size, in units of one over the largest curvature at the start: with momentum 0.9 the limit would be 3.8.
 _SHARE_OF_STABLE = 0.5
-# Cross entropy grows steeper in training, up to half of the squared loss.
-_MOST_FLAT = 8
 # Rows that the curvature is taken on, and rows that pass through a network at a time.
 _CURVATURE_ROWS, _CHUNK = 256, 256
 # A step size that makes the loss infinite is divided by 4, so often.
@@ -23,7 +21,11 @@ _RETRIES = 4
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of :func:`train`; ``learning_rate`` None takes half of one over the largest curvature, ``loss`` is "mse" or "cross_entropy"."""
+    """Settings of :func:`train`.
+
+    ``loss`` is "mse" or "cross_entropy"; ``learning_rate`` None takes half of one over the largest curvature of the squared loss at the
+    start, times ``flatness``: how much flatter the loss is taken to be.
+    """
 
     instance_norm: bool
     centering: bool
@@ -35,6 +37,7 @@ class TrainingConfig:
     n_steps: int
     eval_every: int
     augmentations: tuple
+    flatness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,11 @@ class _Training:
         return FiniteNetwork(self.spec, self.config.instance_norm, parameters, self.start if self.config.centering else None)
 
     def curvature_rate(self):
-        """Step size from the curvature at the start: that of the squared loss, of which cross entropy has one C-th at even probabilities."""
+        """Step size from the curvature of the squared loss at the start."""
         some = torch.randperm(len(self.inputs), generator=self.generator)[:_CURVATURE_ROWS]
         x = self.inputs[some]
         outputs = lambda parameters: network_outputs(self.spec, parameters, x, instance_norm=self.config.instance_norm)  # noqa: E731
-        flatter = min(self.targets.shape[1], _MOST_FLAT) if self.config.loss == "cross_entropy" else 1
-        return _SHARE_OF_STABLE * flatter / max(largest_curvature(outputs, self.start, self.generator), 1e-12)
+        return _SHARE_OF_STABLE * self.config.flatness / max(largest_curvature(outputs, self.start, self.generator), 1e-12)
 
     def batch(self):
         """Inputs and targets of one step, augmented."""
@@ -185,16 +187,12 @@ def train(spec, inputs, targets, config, *, seed, generator, held_out=None):
     return None, math.inf
 
 
-def choose_label_scale(spec, inputs, targets, config, candidates, *, seed, generator, held_out):
-    """Train with each label scale; gives the one with which the held-out rows are predicted best, its network and its loss.
+def train_best(spec, inputs, targets, configs, *, seed, generator, held_out):
+    """Train with each of the settings; gives those with which the held-out rows are predicted best, the network and its loss.
 
-    Whole runs: short ones favour large scales, which learn fast and then become unstable.
+    Whole runs: short ones favour settings that learn fast and then become unstable.
     """
     runs = [
-        (
-            scale,
-            *train(spec, inputs, targets, replace(config, label_scale=scale), seed=seed, generator=generator, held_out=held_out),
-        )
-        for scale in candidates
+        (config, *train(spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out)) for config in configs
     ]
     return min(runs, key=lambda run: run[2])

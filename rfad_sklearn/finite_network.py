@@ -17,13 +17,16 @@ from ._objectives import centred_one_hot
 from ._ridge import fit_platt_scale
 from ._selection import split_holdout
 from ._specs import resolve_norm, resolve_spec
-from ._training import FiniteNetwork, TrainingConfig, choose_label_scale, train
+from ._training import FiniteNetwork, TrainingConfig, train, train_best
 from .preprocessing import fit_preprocessing
 
 __all__ = ["FiniteNetworkClassifier"]
 
 # Label scales that held-out rows choose among, and the one without such rows.
 _LABEL_SCALES, _DEFAULT_LABEL_SCALE = (1.0, 4.0, 16.0), 4.0
+# How much flatter than the squared loss cross entropy is taken to be: everywhere by 2 at least, at even probabilities by the number of
+# classes. Rows learn faster with the latter, a few distilled items need the former: held-out rows choose.
+_SURELY_FLATTER, _MOST_FLATTER = 2.0, 8.0
 # Held-out rows that are looked at.
 _MAX_HELD_OUT = 1024
 # Rows of a block in prediction: all blocks have the same shape, so that a row's scores do not depend on its neighbours.
@@ -59,8 +62,9 @@ class FiniteNetworkClassifier(CoresetClassifier):
     centering : bool, default=True
         Take the outputs at initialisation away, in training and in prediction.
     learning_rate : float or "auto", default="auto"
-        First step size. "auto": half of one over the largest curvature of the loss, which is measured at the start; divided by 4 where
-        training diverges all the same.
+        First step size. "auto": half of one over the largest curvature of the squared loss, which is measured at the start; divided by 4
+        where training diverges all the same. Twice that for "cross_entropy", or, where held-out rows are better predicted, the number of
+        classes (at most 8) times that.
     weight_decay : float, default=0.0
         Pull of the parameters towards their initial values.
     batch_size : int, default=256
@@ -283,7 +287,17 @@ class FiniteNetworkClassifier(CoresetClassifier):
             n_steps=self.max_iter,
             eval_every=self.eval_every,
             augmentations=check_augment(self.augment, shape),
+            flatness=_SURELY_FLATTER if self.loss == "cross_entropy" else 1.0,
         )
+
+    def _candidates(self, config):
+        """Settings that held-out rows choose among."""
+        if self.loss == "mse" and self.label_scale == "auto":
+            return [replace(config, label_scale=scale) for scale in _LABEL_SCALES]
+        n_classes = len(self.classes_)
+        if self.loss == "cross_entropy" and self.learning_rate == "auto" and n_classes > _SURELY_FLATTER:
+            return [config, replace(config, flatness=min(float(n_classes), _MOST_FLATTER))]
+        return [config]
 
     def _train(self, rows, targets, other_rows, other_codes, scale, rng):
         inputs = self._inputs(rows)
@@ -308,15 +322,17 @@ class FiniteNetworkClassifier(CoresetClassifier):
         return self
 
     def _train_networks(self, inputs, targets, config, seeds, generator, held_out):
-        """The settings with the label scale that was chosen, the networks and their losses on held-out rows."""
-        spec, results = self.architecture_, []
-        if self.loss == "mse" and self.label_scale == "auto" and held_out is not None:
-            chosen, *first = choose_label_scale(
-                spec, inputs, targets, config, _LABEL_SCALES, seed=seeds[0], generator=generator, held_out=held_out
+        """The settings that were chosen, the networks and their losses on held-out rows."""
+        spec, results, candidates = self.architecture_, [], self._candidates(config)
+        if held_out is not None and len(candidates) > 1:
+            config, *first = train_best(spec, inputs, targets, candidates, seed=seeds[0], generator=generator, held_out=held_out)
+            what = (
+                f"label_scale={config.label_scale:g}"
+                if self.loss == "mse"
+                else f"a step size {config.flatness:g} times the safe one"
             )
-            self._say(f"label_scale={chosen:g} predicts the held-out rows best")
-            config, seeds = replace(config, label_scale=chosen), seeds[1:]
-            results.append(first)
+            self._say(f"{what} predicts the held-out rows best")
+            results, seeds = [first], seeds[1:]
         for seed in seeds:
             results.append(train(spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out))
             self._say(f"network {len(results)} of {self.n_init} trained")
