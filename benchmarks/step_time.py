@@ -34,6 +34,13 @@ def default_refresh(n_items):
     return automatic_refresh(ROWS["default"], n_items)
 
 
+def networks(name, n_items):
+    """Networks per step: the paper's 8, or ``n_networks="auto"``."""
+    from rfad_sklearn.distillers.rfad import automatic_networks
+
+    return automatic_networks(ConvNet(), n_items) if name == "default" else 8
+
+
 def measure(name, shape, n_items, repeats, device):
     """Times and memory of one way, in this process."""
     steps, before = Steps(), peak_memory_gb()
@@ -44,7 +51,8 @@ def measure(name, shape, n_items, repeats, device):
             runner.step(steps)
     else:
         every = 1 if WIDTH[name] == 256 else default_refresh(n_items)
-        runner = Engine(shape, n_items, n_networks=8, width=WIDTH[name], n_rows=ROWS[name], refresh_every=every, device=device)
+        size = {"n_networks": networks(name, n_items), "width": WIDTH[name], "n_rows": ROWS[name]}
+        runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
         if every > 1:
             for k in range(3):
                 runner.step(Steps(), refresh=k == 0)
@@ -57,13 +65,14 @@ def measure(name, shape, n_items, repeats, device):
 def flops(name, shape, n_items):
     """Operations of the convolutions of one step: the rows once, the coreset twice (forward, and backward to the items only)."""
     rows = ROWS[name] / (default_refresh(n_items) if name == "default" else 1)
-    return 8 * (rows + 2 * n_items) * convolution_flops(ConvNet(width=WIDTH[name]), shape)
+    return networks(name, n_items) * (rows + 2 * n_items) * convolution_flops(ConvNet(width=WIDTH[name]), shape)
 
 
 def whole_step(shape, n_items, device):
     """Seconds per step of the default without clocks inside: what a run sees."""
     every = default_refresh(n_items)
-    runner = Engine(shape, n_items, n_networks=8, width=64, n_rows=1024, refresh_every=every, device=device)
+    size = {"n_networks": networks("default", n_items), "width": WIDTH["default"], "n_rows": ROWS["default"]}
+    runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
     objective, values = runner.objective, runner.values
     objective.config = replace(objective.config, refresh_every=every)
 
@@ -94,7 +103,7 @@ def run_task(task):
     if task["name"] == "whole":
         result = whole_step(shape, task["n_items"], task["device"])
     elif task["name"] == "convolutions":
-        result = convolution_speed(shape, task["n_items"], device=task["device"])
+        result = convolution_speed(shape, task["n_items"], n_networks=networks("default", task["n_items"]), device=task["device"])
     else:
         result = measure(task["name"], shape, task["n_items"], task["repeats"], task["device"])
     print(json.dumps(result))

@@ -12,7 +12,7 @@ from rfad_sklearn import MLP, ConvNet, DistillationState, NNGPKernelRidge, RFADD
 from rfad_sklearn._distillation import _Run
 from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective
 from rfad_sklearn.distillers._problem import prepare
-from rfad_sklearn.distillers.rfad import automatic_refresh
+from rfad_sklearn.distillers.rfad import automatic_networks, automatic_refresh
 from rfad_sklearn.random_features import cached_features, cpu_networks
 from tests.conftest import FAST
 
@@ -318,6 +318,16 @@ def test_a_pool_of_large_features_holds_fewer_groups(digits, monkeypatch):
 @pytest.mark.parametrize(("n_items", "every"), [(1, 32), (10, 32), (100, 10), (1000, 4)])
 def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
     assert automatic_refresh(1024, n_items) == every
+
+
+def test_large_coresets_of_images_take_fewer_networks(digits):
+    X, _, y, _ = digits
+    assert automatic_networks(ConvNet(), 200) == 8
+    assert automatic_networks(ConvNet(), 201) == 4
+    assert automatic_networks(MLP(), 1000) == 8
+    problem = prepare(RFADDistiller(ipc=67), X, y, 0)
+    assert RFADDistiller(ipc=67)._pool_config(problem, problem.spec).n_networks == 4
+    assert RFADDistiller(ipc=67, n_networks=8)._pool_config(problem, problem.spec).n_networks == 8
 
 
 def test_loss_gradient_and_average_never_wait_for_the_device(digits):

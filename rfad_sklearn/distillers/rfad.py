@@ -14,6 +14,9 @@ __all__ = ["RFADDistiller"]
 
 # Channels of the training networks with architecture="auto": in the same time, more steps are worth more than wider networks.
 _TRAINING_WIDTH = 64
+# Networks per step with n_networks="auto", and those of ConvNets with more items than the last number: such steps are long, and more of
+# them are worth more than less noise in each.
+_NETWORKS, _FEW_NETWORKS, _MANY_ITEMS = 8, 4, 200
 # Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
 _REFRESH = (4, 32)
 # Cached activations and weights of a pool: 512 MB.
@@ -23,6 +26,11 @@ _POOL_BYTES = 2**29
 def automatic_refresh(batch_size, n_items):
     """``refresh_every="auto"``: a step's share of a refresh costs about half of the coreset's own passes."""
     return int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
+
+
+def automatic_networks(spec, n_items):
+    """``n_networks="auto"``."""
+    return _FEW_NETWORKS if isinstance(spec, ConvNet) and n_items > _MANY_ITEMS else _NETWORKS
 
 
 class RFADDistiller(RidgeDistiller):
@@ -40,8 +48,8 @@ class RFADDistiller(RidgeDistiller):
         stages under 8x8 pixels), an :class:`MLP` for flat rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
-    n_networks : int, default=8
-        Random networks per step.
+    n_networks : int or "auto", default="auto"
+        Random networks per step. "auto": 8, or 4 ConvNets with more than 200 items.
     width : int, default=None
         Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With "auto", None means an MLP of 256
         units, or a ConvNet trained on 64 channels and judged by 128.
@@ -169,7 +177,7 @@ class RFADDistiller(RidgeDistiller):
     _parameter_constraints: dict = {
         **RidgeDistiller._parameter_constraints,
         "corruption": [Interval(Real, 0, 1, closed="left")],
-        "n_networks": [Interval(Integral, 1, None, closed="left")],
+        "n_networks": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "width": [None, Interval(Integral, 1, None, closed="left")],
         "pool_size": [Interval(Integral, 1, None, closed="left")],
         "refresh_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -181,7 +189,7 @@ class RFADDistiller(RidgeDistiller):
         *,
         architecture="auto",
         image_shape=None,
-        n_networks=8,
+        n_networks="auto",
         width=None,
         depth=None,
         reg=5e-3,
@@ -261,17 +269,19 @@ class RFADDistiller(RidgeDistiller):
         )
 
     def _pool_config(self, problem, spec):
-        every = self.refresh_every
+        n_items, every, n_networks = problem.per_class.sum(), self.refresh_every, self.n_networks
         if isinstance(every, str):
-            every = automatic_refresh(self.batch_size, problem.per_class.sum())
+            every = automatic_refresh(self.batch_size, n_items)
+        if isinstance(n_networks, str):
+            n_networks = automatic_networks(spec, n_items)
         n_rows = min(self.batch_size, len(problem.train))
         one_network = n_rows * spec.n_features(problem.shape) + spec.n_weights(problem.shape)
-        group_bytes = self.n_networks * one_network * problem.dtype.itemsize
+        group_bytes = n_networks * one_network * problem.dtype.itemsize
         return PoolConfig(
             batch_size=self.batch_size,
             reg=self.reg,
             loss=self.loss,
-            n_networks=self.n_networks,
+            n_networks=n_networks,
             pool_size=max(min(self.pool_size, _POOL_BYTES // group_bytes), 1),
             refresh_every=every,
             n_eval_networks=N_EVAL_NETWORKS,
