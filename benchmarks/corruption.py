@@ -233,7 +233,12 @@ def main():
     parser.add_argument("--path", help="its file; by default looked for in data/")
     parser.add_argument("--classes", type=int, nargs="+", help="only rows of these classes")
     parser.add_argument("--ipc", type=int, default=10)
-    parser.add_argument("--preprocessing", choices=["auto", "standardize", "zca"], default="auto")
+    parser.add_argument(
+        "--preprocessing",
+        choices=["standardize", "zca"],
+        default="standardize",
+        help="the same for all shares: auto whitens only the first",
+    )
     parser.add_argument("--corruption", type=float, nargs="+", default=[0, 0.2, 0.5, 0.8, 0.9, 0.95])
     parser.add_argument("--minutes", type=float, default=2, help="budget of each distillation")
     parser.add_argument("--max-iter", type=int, help="steps of each distillation, in place of minutes")
