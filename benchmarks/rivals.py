@@ -165,7 +165,7 @@ def draw(data, path):
     import matplotlib
 
     matplotlib.use("agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     records = read(f"rivals_{data}")
     # Test rows, where they were touched.
@@ -178,12 +178,13 @@ def draw(data, path):
             for method in (*SELECTORS, *DISTILLERS):
                 means = means_by_budget(records, method, ipc, field)
                 if method in SELECTORS and means:
-                    ax.axhline(max(means.values()), linestyle=":", color=f"C{SELECTORS.index(method) + 5}", label=method)
+                    ax.axhline(max(means.values()), linestyle=":", color=str(0.2 * SELECTORS.index(method)), label=method)
                 elif means:
                     ax.semilogx(means.keys(), means.values(), "o-", color=f"C{list(DISTILLERS).index(method)}", label=method)
             ax.set_ylabel(f"accuracy by {'kernel ridge' if field == 'ridge' else 'a network'}, %")
+            ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
             ax.xaxis.set_major_formatter("{x:g}")
-            ax.xaxis.set_minor_formatter("{x:g}")
+            ax.xaxis.set_minor_formatter(ticker.NullFormatter())
         axes[0, column].set_title(f"{NAMES[data]}, {ipc} per class")
         axes[1, column].set_xlabel("minutes of distillation")
     axes[0, -1].legend(fontsize=7)
