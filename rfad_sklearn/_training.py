@@ -37,7 +37,7 @@ class TrainingConfig:
     n_steps: int
     eval_every: int
     augmentations: tuple
-    flatness: float = 1.0
+    flatness: float
 
 
 @dataclass(frozen=True)

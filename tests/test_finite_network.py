@@ -91,17 +91,19 @@ SMALL = {"width": 32, "max_iter": 200, "random_state": 0}
 def test_network_trained_on_a_coreset_beats_one_trained_on_random_rows(digits, coreset):
     X, y, X_test, y_test = digits
     rows = CoresetSelector(strategy="random", random_state=0).fit(X, y).coreset_
-    scores = [FiniteNetworkClassifier(**SMALL).fit_coreset(c, X[:300], y[:300]).score(X_test, y_test) for c in (coreset, rows)]
-    # One short run of a narrow network: 71 to 78 % against 55 to 57 %, by seed and machine.
-    assert scores[0] > scores[1] + 0.05
-    assert scores[0] > 0.62
+    # A single network of so few channels gets 71 to 78 %, by seed and machine.
+    clf = FiniteNetworkClassifier(**SMALL, n_init=4)
+    scores = [clf.fit_coreset(c, X[:300], y[:300]).score(X_test, y_test) for c in (coreset, rows)]
+    assert scores[0] > scores[1] + 0.1
+    assert scores[0] > 0.75
 
 
 @pytest.mark.parametrize(
     "kw",
     [
         {"loss": "cross_entropy"},
-        {"norm": "instance"},
+        # A single one gets 62 to 71 %: the last maps of these images have four pixels to normalise by.
+        {"norm": "instance", "n_init": 4},
         {"n_init": 2},
         {"augment": ("crop", "scale")},
         {"weight_decay": 1e-3},
@@ -110,7 +112,7 @@ def test_network_trained_on_a_coreset_beats_one_trained_on_random_rows(digits, c
 def test_options_learn_too(digits, coreset, kw):
     clf = FiniteNetworkClassifier(**SMALL, **kw).fit_coreset(coreset, digits[0][:300], digits[1][:300])
     # Items made for squared loss teach less by cross entropy.
-    assert clf.score(*digits[2:]) > (0.4 if "loss" in kw else 0.5)
+    assert clf.score(*digits[2:]) > (0.4 if "loss" in kw else 0.6)
     assert clf.validation_loss_ < 1.5
 
 
