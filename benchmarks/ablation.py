@@ -31,6 +31,7 @@ CHANGES = [
     {"batch_size": 512},
     {"batch_size": 2048},
     {"n_networks": 4},
+    {"n_networks": 8},
     {"n_networks": 16},
     {"width": 32},
     {"width": 128},
