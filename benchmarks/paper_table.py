@@ -231,9 +231,9 @@ def render():
         "networks of 256 channels. The paper's figures are test accuracies of Table 1 of Loo et al. 2022. *Curve*: the best accuracy on the",
         "distiller's own held-out rows after an eighth, a quarter, a half and all of the time. Where it still rises the budget is what is",
         "missing: at 50 items per class a run made a few hundred steps. Judged by 1,000 rows an accuracy is known to about one point.\n",
-        "Rows marked *standardize* or *zca* were made before images were whitened by default, or with what the literature does; of them those of",
-        "50 items per class had 8 networks a step, where the default now takes 4. Ten minutes and more at ten items per class end on a plateau:",
-        "what holds the items there is in [performance.md](performance.md).\n",
+        "Rows marked *standardize* or *zca* were made before images were whitened by default, or with what the literature does; of them",
+        "those of 50 items per class had 8 networks a step, where the default now takes 4. Ten minutes and more at ten items per class end",
+        "on a plateau: what holds the items there is in [performance.md](performance.md).\n",
     ]
     parts += [render_table(path.stem) for path in sorted(RESULTS.glob("*.jsonl")) if path.stem in NAMES]
     (RESULTS.parents[1] / "docs" / "results.md").write_text("\n".join(parts))
