@@ -13,10 +13,12 @@ from torch.utils.checkpoint import checkpoint
 
 from ._specs import MLP
 
-# Images per pass without gradient on a CPU: small enough for the activations of one block to stay in the cache.
-_CHUNK = 64
-# On a GPU: entries of the first maps of all networks; half a gigabyte in bfloat16, one in float32.
+# Entries of the first maps of the images of one pass on a CPU: they stay in the cache, and in memory that is used again.
+_ENTRIES = 2**22
+# On a GPU, of all networks: half a gigabyte in bfloat16, one in float32.
 _CUDA_ENTRIES = 2**28
+# Rows of one pass of an MLP on a CPU.
+_FLAT_ROWS = 1024
 # Above this fan-in of a 4x4 window (3 channels have 48) a convolution is as fast as the window product.
 _WINDOW_FAN_IN = 64
 
@@ -84,12 +86,51 @@ def _window_weights(weight, bias, n_networks):
     return matrix.view(16 * channels, -1), bias.view(n_networks, 1, width).expand(-1, 4, -1).flatten()
 
 
+def _rectified(x):
+    """ReLU in place, without a record for gradients.
+
+    A CPU is several times faster at whole numbers than at bfloat16, which has the order of its bits: below zero is below zero in both.
+    """
+    if x.dtype == torch.bfloat16 and x.device.type == "cpu":
+        x.view(torch.int16).clamp_min_(0)
+        return x
+    return x.relu_()
+
+
+def _where_positive(rectified, grad, *, inplace):
+    """The gradient where a ReLU let something through, and zero elsewhere; ``inplace`` it may take the memory of the ReLU's result."""
+    if rectified.dtype != torch.bfloat16 or rectified.device.type != "cpu":
+        # What autograd calls for a ReLU.
+        return torch.ops.aten.threshold_backward(grad.expand_as(rectified), rectified, 0)
+    # The bits of a positive number are a positive whole number: at most one, they keep or clear the bits of the gradient.
+    bits = rectified.view(torch.int16)
+    bits = bits.clamp_max_(1) if inplace else bits.clamp_max(1)
+    return bits.mul_(grad.view(torch.int16)).view(torch.bfloat16)
+
+
+class _Rectified(torch.autograd.Function):
+    """:func:`_rectified` with gradients of any order."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(_rectified(x))
+        return x
+
+    @staticmethod
+    def backward(ctx, grad):
+        rectified = ctx.saved_tensors[0]
+        if torch.is_grad_enabled():
+            return torch.ops.aten.threshold_backward(grad, rectified, 0)
+        return _where_positive(rectified, grad, inplace=False)
+
+
 class _WindowProduct(torch.autograd.Function):
     """First convolution, ReLU and average pooling as one matrix product; gradient to the windows only."""
 
     @staticmethod
     def forward(ctx, windows, matrix, bias, width):
-        places = torch.addmm(bias, windows, matrix).relu_().view(-1, 4, width)
+        places = _rectified(torch.addmm(bias, windows, matrix)).view(-1, 4, width)
         ctx.save_for_backward(matrix, places)
         # torch's pooling is several times faster than its mean over so short an axis.
         pooled = F.avg_pool2d(places[None].permute(0, 3, 1, 2), (1, 4))
@@ -98,8 +139,7 @@ class _WindowProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         matrix, places = ctx.saved_tensors
-        # What autograd calls for a ReLU: far faster than a mask and a product in bfloat16.
-        grad = torch.ops.aten.threshold_backward((0.25 * grad).view(-1, 1, places.shape[2]).expand_as(places), places, 0)
+        grad = _where_positive(places, (0.25 * grad).view(-1, 1, places.shape[2]), inplace=True)
         return grad.view(-1, matrix.shape[1]) @ matrix.T, None, None, None
 
 
@@ -107,7 +147,7 @@ def conv_block(spec, x, weight, bias, *, groups=1, normalise=None):
     """[3x3 convolution, ReLU, pooling] of channels-first maps; ``normalise``, if any, acts between convolution and ReLU."""
     x = F.conv2d(x, weight, bias, padding=1, groups=groups)
     # Not in place on what a normalisation gives: that may be a view, and autograd copies views whole.
-    x = x.relu_() if normalise is None else normalise(x).relu()
+    x = _Rectified.apply(x) if normalise is None else normalise(x).relu()
     return F.avg_pool2d(x, 2) if spec.pooling == "avg" else x
 
 
@@ -160,6 +200,11 @@ def _passes(spec, networks, x, forward, batched):
         yield forward(spec, network, 1, inputs)
 
 
+def _images_per_pass(spec, shape):
+    """Images of shape ``(n, H, W, channels)`` that go through one network of a CPU at once."""
+    return max(_ENTRIES // (spec.width * math.prod(shape[1:-1])), 1)
+
+
 def network_features(spec, networks, x, *, recompute=False, batched=None):
     """Last hidden activations of each network, with gradient to ``x``.
 
@@ -186,7 +231,11 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
         # One after the other, or the second pass would keep the activations of all networks at once.
         batched = bool(batched)
         forward = functools.partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
-    return torch.cat(list(_passes(spec, networks, x, forward, batched)), dim=1)
+    if x.is_cuda or isinstance(spec, MLP):
+        return torch.cat(list(_passes(spec, networks, x, forward, batched)), dim=1)
+    # Pieces of the same size, or nearly.
+    pieces = x.tensor_split(-(-x.shape[0] // _images_per_pass(spec, x.shape)))
+    return torch.cat([torch.cat(list(_passes(spec, networks, piece, forward, batched)), dim=1) for piece in pieces])
 
 
 @torch.no_grad()
@@ -201,9 +250,10 @@ def cached_features(spec, networks, x, *, dtype=None, batched=None):
     is_mlp = isinstance(spec, MLP)
     shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
     out = torch.empty(shape, dtype=dtype or wide_dtype(networks), device=x.device)
-    chunk = 16 * _CHUNK if is_mlp else _CHUNK
     if x.is_cuda:
         chunk = max(_CUDA_ENTRIES // (len(networks) * spec.width * math.prod(x.shape[1:-1])), 1)
+    else:
+        chunk = _FLAT_ROWS if is_mlp else _images_per_pass(spec, x.shape)
     forward = _mlp_forward if is_mlp else _convnet_forward
     for start in range(0, x.shape[0], chunk):
         rows, slot = slice(start, start + chunk), 0

@@ -5,9 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rfad_sklearn import MLP, ConvNet
+from rfad_sklearn import MLP, ConvNet, random_features
 from rfad_sklearn._exact_kernels import exact_kernel
 from rfad_sklearn.random_features import (
+    _Rectified,
+    _where_positive,
     _windows,
     cached_features,
     cpu_networks,
@@ -141,6 +143,41 @@ def test_bfloat16_error_is_below_the_monte_carlo_error():
     rounding = (kernel(range(8), torch.bfloat16) - reference).square().mean().sqrt()
     monte_carlo = (kernel(range(8, 16), torch.float32) - reference).square().mean().sqrt()
     assert rounding < 0.2 * monte_carlo
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_relu_by_its_bits_is_torchs(dtype):
+    special = torch.tensor([0.0, -0.0, 1e-40, -1e-40, math.inf, -math.inf, 3e38, -3e38])
+    x = torch.cat([special, torch.randn(1000, generator=torch.Generator().manual_seed(0))]).to(dtype)
+    grad = torch.cat([torch.full((8,), -2.0), torch.randn(1000, generator=torch.Generator().manual_seed(1))]).to(dtype)
+    expected = torch.where(x > 0, grad, torch.zeros_like(grad))
+    leaf = x.clone().requires_grad_()
+    y = _Rectified.apply(leaf * 1)
+    assert torch.equal(y, torch.relu(x))
+    (first,) = torch.autograd.grad(y, leaf, grad)
+    assert torch.equal(first, expected)
+    assert torch.equal(_where_positive(y.detach().clone(), grad, inplace=True), expected)
+    # Gradient matching differentiates a gradient.
+    outer = grad.clone().requires_grad_()
+    (first,) = torch.autograd.grad(_Rectified.apply(leaf * 1), leaf, outer, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), outer)
+    assert torch.equal(second, (x > 0).to(dtype))
+
+
+def test_images_in_pieces_give_what_they_give_at_once(monkeypatch):
+    spec, shape = ConvNet(depth=2, width=8), (9, 7, 3)
+    networks = [draw_network(spec, shape, seed, dtype=torch.float64) for seed in range(2)]
+    x = inputs(shape, n=11).requires_grad_()
+
+    def both():
+        features = network_features(spec, networks, x)
+        return features.detach(), torch.autograd.grad(features.square().sum(), x)[0], cached_features(spec, networks, x.detach())
+
+    whole = both()
+    # Three images in a pass.
+    monkeypatch.setattr(random_features, "_ENTRIES", 3 * 9 * 7 * 8)
+    for pieces, at_once in zip(both(), whole, strict=True):
+        torch.testing.assert_close(pieces, at_once)
 
 
 @pytest.mark.parametrize(("spec", "shape"), SPECS)
