@@ -21,8 +21,11 @@ __all__ = ["ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"]
 _CHUNK = 4096
 # Directions whose gain is within this share of the tail's are left to the tail.
 _TAIL_TOLERANCE = 0.01
-# "auto" for images: so many leading directions, of so many rows or fewer where rows are long; none of fewer rows than the last number.
-_LEADING, _SAMPLE_ROWS, _SAMPLE_NUMBERS, _FEWEST = 64, 8192, 2**25, 50
+# "auto" for images: the same share, with the fewest and the most leading directions; of so many rows or fewer where rows are long; none of
+# fewer rows than the last number.
+_LEADING_TOLERANCE, _LEADING, _SAMPLE_ROWS, _SAMPLE_NUMBERS, _FEWEST = 0.25, (64, 256), 8192, 2**25, 50
+# Columns up to which its shrinkage is at least 1: the more pixels, the more of their noise a network averages out.
+_SMALL_IMAGE = 256
 
 
 def _chunks(rows):
@@ -66,12 +69,11 @@ def whitening_value(rows, image_shape, reg, n_components, *, row_norm=False):
     if shift == 0 and values[-1] <= 1e-12 * values[0]:
         raise ValueError(f"reg={reg!r} cannot whiten data of deficient rank; use reg > 0, the default is 0.1.")
     if n_components is None:
-        n_components = _count_components(values, shift)
+        n_components = _count_components(values, values.sum(), d, shift, _TAIL_TOLERANCE)
     elif n_components > d:
         raise ValueError(f"n_components={n_components} is more than the {d} columns of X; lower it or use None.")
     gains = 1 / np.sqrt(values[:n_components] + shift)
-    rest = values[n_components:]
-    tail = float(1 / np.sqrt(rest.mean() + shift)) if len(rest) else 1.0
+    tail = _tail(values[:n_components], values.sum(), d, shift)
     components = np.ascontiguousarray(vectors[:, :n_components].T.astype(np.float32))
     return Preprocessing(base.offset, base.scale, row_norm, components, gains, tail)
 
@@ -79,8 +81,9 @@ def whitening_value(rows, image_shape, reg, n_components, *, row_norm=False):
 def leading_whitening_value(rows, image_shape):
     """Standardisation, then a gentle whitening along the leading directions only, as a :class:`Preprocessing` value.
 
-    The second moment is shrunk by ``1 + d / n`` times its mean eigenvalue, ``n`` rows being looked at: the fewer rows, the less is
-    whitened, and nothing of fewer than 50. Any number of columns is affordable, and the value stays small in a file.
+    The second moment is shrunk by ``min(1, sqrt(256 / d)) + d / n`` times its mean eigenvalue, ``n`` rows being looked at: the smaller the
+    images and the fewer the rows, the less is whitened, and nothing of fewer than 50 rows. Any number of columns is affordable, and the
+    value stays small in a file.
     """
     base = standardizing_value(rows, image_shape)
     d = rows.shape[1]
@@ -95,21 +98,28 @@ def leading_whitening_value(rows, image_shape):
     if mean == 0:
         return base
     # With a fixed seed the value depends on the rows alone.
-    _, singular, components = randomized_svd(z, min(_LEADING, n, d), random_state=0)
+    _, singular, components = randomized_svd(z, min(_LEADING[1], n, d), random_state=0)
     values = np.square(singular, dtype=np.float64) / n
-    shift = (1 + d / n) * mean
-    n_rest = d - len(values)
-    rest = max(d * mean - values.sum(), 0.0) / n_rest if n_rest else 0.0
-    tail = float(1 / np.sqrt(rest + shift))
-    return Preprocessing(base.offset, base.scale, False, np.ascontiguousarray(components), 1 / np.sqrt(values + shift), tail)
+    shift = (min(1.0, np.sqrt(_SMALL_IMAGE / d)) + d / n) * mean
+    k = max(_count_components(values, d * mean, d, shift, _LEADING_TOLERANCE), min(_LEADING[0], len(values)))
+    components = np.ascontiguousarray(components[:k])
+    return Preprocessing(
+        base.offset, base.scale, False, components, 1 / np.sqrt(values[:k] + shift), _tail(values[:k], d * mean, d, shift)
+    )
 
 
-def _count_components(values, shift):
+def _tail(leading, total, d, shift):
+    """The one factor of all directions but the leading ones, of the sum of all eigenvalues; 1 where there are no others."""
+    n_rest = d - len(leading)
+    return float(1 / np.sqrt(max(total - leading.sum(), 0.0) / n_rest + shift)) if n_rest else 1.0
+
+
+def _count_components(values, total, d, shift, tolerance):
     """Fewest leading directions for which one constant is good enough for all the others."""
     gains = 1 / np.sqrt(values + shift)
     for k in range(1, len(values)):
-        tail = 1 / np.sqrt(values[k:].mean() + shift)
-        if abs(gains[k] / tail - 1) <= _TAIL_TOLERANCE and abs(gains[-1] / tail - 1) <= _TAIL_TOLERANCE:
+        tail = _tail(values[:k], total, d, shift)
+        if abs(gains[k] / tail - 1) <= tolerance and abs(gains[-1] / tail - 1) <= tolerance:
             return k
     return len(values)
 

@@ -83,6 +83,22 @@ def test_images_are_whitened_gently_by_default(colour):
     assert moments.max() < 1
 
 
+@pytest.mark.parametrize(("standing_out", "whitened"), [(10, 64), (100, 100)])
+def test_large_images_are_whitened_more_along_the_directions_that_stand_out(rng, standing_out, whitened):
+    n, d = 2000, 400
+    deviations = np.where(np.arange(d) < standing_out, 3.0, 0.1)
+    basis = np.linalg.qr(rng.normal(size=(d, d)))[0]
+    rows = (rng.normal(size=(n, d)) * deviations) @ basis.T
+    value = fit_preprocessing("auto", rows, (20, 20, 1))
+    Z = ChannelStandardizer(image_shape=(20, 20, 1)).fit_transform(rows)
+    eigenvalues = np.linalg.eigvalsh(Z.T @ Z / n)[::-1]
+    # Less than the 1 + d / n of images of up to 256 pixels.
+    shift = (np.sqrt(256 / d) + d / n) * eigenvalues.mean()
+    assert len(value.gains) == whitened
+    assert_allclose(value.gains[:5], 1 / np.sqrt(eigenvalues[:5] + shift), rtol=1e-2)
+    assert_allclose(value.tail, 1 / np.sqrt(eigenvalues[whitened:].mean() + shift), rtol=2e-2)
+
+
 def test_few_images_are_hardly_whitened_and_tables_not_at_all(colour):
     rows = colour.reshape(300, -1)
     ratios = [

@@ -50,9 +50,9 @@ class KIPDistiller(RidgeDistiller):
         class by class.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         What is applied before the network, and taken back in the coreset. "standardize": zero mean and unit variance per channel of
-        images, per column of tables. "auto": the same for tables; images are whitened as well along their 64 leading directions, the
-        more gently the fewer rows there are, and from 50 rows on. "zca": whitened as in the literature, which makes large files. None:
-        nothing. A transformer needs ``inverse_transform``.
+        images, per column of tables. "auto": the same for tables; images are whitened as well along their 64 to 256 leading directions,
+        the more gently the smaller they are and the fewer rows there are, and from 50 rows on. "zca": whitened as in the literature, which
+        makes large files. None: nothing. A transformer needs ``inverse_transform``.
     batch_size : int, default=512
         Training rows per step, fresh ones each time.
     learning_rate : float, default=0.03

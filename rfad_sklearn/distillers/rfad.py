@@ -72,9 +72,9 @@ class RFADDistiller(RidgeDistiller):
         ``init`` must be left alone or "noise". It hides what the rows look like; it is **no guarantee of privacy**.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         What is applied before the network, and taken back in the coreset. "standardize": zero mean and unit variance per channel of
-        images, per column of tables. "auto": the same for tables; images are whitened as well along their 64 leading directions, the
-        more gently the fewer rows there are, and from 50 rows on (not with ``corruption``, whose noise it would raise). "zca": whitened
-        as in the literature, which makes large files. None: nothing. A transformer needs ``inverse_transform``.
+        images, per column of tables. "auto": the same for tables; images are whitened as well along their 64 to 256 leading directions,
+        the more gently the smaller they are and the fewer rows there are, and from 50 rows on (not with ``corruption``, whose noise it
+        would raise). "zca": whitened as in the literature, which makes large files. None: nothing. A transformer needs ``inverse_transform``.
     batch_size : int, default=1024
         Training rows per step.
     pool_size : int, default=32
