@@ -177,7 +177,7 @@ def render_table(name):
             ipc,
             what + ("" if preprocessing == "auto" else f", {preprocessing}"),
             labels,
-            f"{minutes:g}" if minutes else "",
+            f"{minutes:g}{', AMX' if 'AMX' in records[0].get('machine', '') else ''}" if minutes else "",
             len(records),
             f"{np.mean([record['n_iter'] for record in records]):.0f}" if "n_iter" in records[0] else "",
             *(percent(records, field) for field in ("nngp", "ntk", "features")),
@@ -202,9 +202,10 @@ def readme_table():
             continue
         groups = grouped(path.stem)
         cells = sorted({(key[1], key[4], key[5]) for key in groups if key[0] and key[2] == "distilled"})
-        # Where the default was run, nothing else is shown.
-        default = {cell[0] for cell in cells if cell[2] == "auto"}
-        cells = [cell for cell in cells if cell[2] == "auto" or cell[0] not in default]
+        # Where the default was run, that of now or the one before, nothing else is shown.
+        for default in ("auto", "earlier whitening"):
+            shown = {cell[0] for cell in cells if cell[2] == default}
+            cells = [cell for cell in cells if cell[2] == default or cell[0] not in shown]
         for ipc, minutes, preprocessing in cells:
             own = {
                 key[3]: records
@@ -217,7 +218,7 @@ def readme_table():
             for labels in ("fixed", "learned"):
                 paper = PAPER.get((path.stem, ipc), {}).get(labels, ("", ""))
                 values.append(f"**{whole_set(own[labels])}** ({paper[0]}, {paper[1]})" if labels in own else "not run")
-            name = NAMES[path.stem] + ("" if preprocessing == "auto" else f", `preprocessing={preprocessing!r}`")
+            name = NAMES[path.stem] + ("" if preprocessing == "auto" else f", {preprocessing}")
             lines.append(f"| {name} | {ipc} | {minutes:g} | " + " | ".join(values) + " |")
     return "\n".join(lines)
 
@@ -231,10 +232,12 @@ def render():
         "`RFADDistiller(ipc=..., random_state=..., max_time=...)` and nothing else, unless a preprocessing is named. *Features*: 8 random",
         "networks of 256 channels. The paper's figures are test accuracies of Table 1 of Loo et al. 2022. *Curve*: the best accuracy on the",
         "distiller's own held-out rows after an eighth, a quarter, a half and all of the time. Where it still rises the budget is what is",
-        "missing: at 50 items per class a run made a few hundred steps. Judged by 1,000 rows an accuracy is known to about one point.\n",
+        "missing. *AMX*: on one thread of a CPU with matrix units, two to three times as many steps in the same time as without. Judged by",
+        "1,000 rows an accuracy is known to about one point.\n",
         "Rows marked *standardize* or *zca* were made before images were whitened by default, or with what the literature does; of them",
-        "those of 50 items per class had 8 networks a step, where the default now takes 4. Ten minutes and more at ten items per class end",
-        "on a plateau: what holds the items there is in [performance.md](performance.md).\n",
+        "those of 50 items per class had 8 networks a step, where the default now takes 4. *Earlier whitening*: the default then, that of now",
+        "whitens photographs more and along more directions ([choices.md](choices.md)). Ten minutes and more at ten items per class end on a",
+        "plateau: what holds the items there is in [performance.md](performance.md).\n",
     ]
     parts += [render_table(path.stem) for path in sorted(RESULTS.glob("*.jsonl")) if path.stem in NAMES]
     (RESULTS.parents[1] / "docs" / "results.md").write_text("\n".join(parts))
