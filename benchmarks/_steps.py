@@ -218,7 +218,7 @@ class Engine:
         descend(steps, self.device, loss, self.optimizer, lambda: self.average.lerp_(self.values["X"].detach(), 0.01))
 
 
-def convolution_speed(shape, n_items, *, n_networks=8, width=64, device="cpu"):
+def convolution_speed(shape, n_items, *, n_networks, width, device="cpu"):
     """Operations per second of the convolutions proper (all blocks but the first) of a forward pass, by torch's profiler."""
     from torch.profiler import ProfilerActivity, profile
 

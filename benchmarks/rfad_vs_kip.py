@@ -20,7 +20,7 @@ from rfad_sklearn import ConvNet
 from rfad_sklearn._device import resolve_dtype
 from rfad_sklearn._exact_kernels import exact_kernel
 from rfad_sklearn._objectives import ExactKernelObjective, RidgeConfig
-from rfad_sklearn.distillers.rfad import automatic_refresh
+from rfad_sklearn.distillers.rfad import PoolDefaults
 
 SHAPE = (28, 28, 1)
 
@@ -94,7 +94,7 @@ def main():
     print("| --- | --- | --- | --- | --- | --- |")
     for n in args.items:
         fresh, fresh_spread = seconds_per_step(rfad(args.rows, 256, 1, n), n, args.steps)
-        every = automatic_refresh(args.rows, n)
+        every = PoolDefaults.choose(ConvNet(), n, args.rows).refresh_every
         pool, pool_spread = seconds_per_step(rfad(args.rows, 64, every, n), n, every * args.steps)
         slow = per_pair[n] * n_pairs(args.rows, n)
         print(

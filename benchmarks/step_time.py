@@ -21,24 +21,16 @@ from _steps import PARTS, SHAPES, Engine, Plain, Steps, convolution_flops, convo
 
 from rfad_sklearn import ConvNet
 from rfad_sklearn._device import resolve_dtype
+from rfad_sklearn.distillers.rfad import PoolDefaults
 
 N_CLASSES = 10
 ROWS = {"plain": 5120, "paper on this engine": 5120, "default": 1024}
-WIDTH = {"plain": 256, "paper on this engine": 256, "default": 64}
+PAPER = PoolDefaults(n_networks=8, width=256, pool_size=1, refresh_every=1)
 
 
-def default_refresh(n_items):
-    """``refresh_every="auto"``."""
-    from rfad_sklearn.distillers.rfad import automatic_refresh
-
-    return automatic_refresh(ROWS["default"], n_items)
-
-
-def networks(name, n_items):
-    """Networks per step: the paper's 8, or ``n_networks="auto"``."""
-    from rfad_sklearn.distillers.rfad import automatic_networks
-
-    return automatic_networks(ConvNet(), n_items) if name == "default" else 8
+def setting(name, n_items):
+    """Networks, their channels and the refreshes of a way."""
+    return PoolDefaults.choose(ConvNet(), n_items, ROWS[name]) if name == "default" else PAPER
 
 
 def measure(name, shape, n_items, repeats, device):
@@ -50,13 +42,13 @@ def measure(name, shape, n_items, repeats, device):
         for _ in range(repeats):
             runner.step(steps)
     else:
-        every = 1 if WIDTH[name] == 256 else default_refresh(n_items)
-        size = {"n_networks": networks(name, n_items), "width": WIDTH[name], "n_rows": ROWS[name]}
+        own = setting(name, n_items)
+        every, size = own.refresh_every, {"n_networks": own.n_networks, "width": own.width, "n_rows": ROWS[name]}
         runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
         if every > 1:
             for k in range(3):
                 runner.step(Steps(), refresh=k == 0)
-        for k in range(repeats if every == 1 else 10 * repeats):
+        for k in range(repeats if own == PAPER else 10 * repeats):
             runner.step(steps, refresh=every == 1 or k % 10 == 0)
     memory = torch.cuda.max_memory_allocated(device) / 1e9 if device != "cpu" else peak_memory_gb() - before
     return {"parts": steps.medians(), "totals": steps.totals(), "memory": memory}
@@ -64,14 +56,14 @@ def measure(name, shape, n_items, repeats, device):
 
 def flops(name, shape, n_items):
     """Operations of the convolutions of one step: the rows once, the coreset twice (forward, and backward to the items only)."""
-    rows = ROWS[name] / (default_refresh(n_items) if name == "default" else 1)
-    return networks(name, n_items) * (rows + 2 * n_items) * convolution_flops(ConvNet(width=WIDTH[name]), shape)
+    own = setting(name, n_items)
+    return own.n_networks * (ROWS[name] / own.refresh_every + 2 * n_items) * convolution_flops(ConvNet(width=own.width), shape)
 
 
 def whole_step(shape, n_items, device):
     """Seconds per step of the default without clocks inside: what a run sees."""
-    every = default_refresh(n_items)
-    size = {"n_networks": networks("default", n_items), "width": WIDTH["default"], "n_rows": ROWS["default"]}
+    own = setting("default", n_items)
+    every, size = own.refresh_every, {"n_networks": own.n_networks, "width": own.width, "n_rows": ROWS["default"]}
     runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
     objective, values = runner.objective, runner.values
     objective.config = replace(objective.config, refresh_every=every)
@@ -84,9 +76,11 @@ def whole_step(shape, n_items, device):
             objective.after_step()
 
     steps(every)
+    # As many refreshes as in a run; a few steps where each has one.
+    n_steps = 2 * max(every, 4)
     with stopwatch(device) as watch:
-        steps(2 * every)
-    return watch.seconds / (2 * every)
+        steps(n_steps)
+    return watch.seconds / n_steps
 
 
 def in_a_process(task):
@@ -103,7 +97,8 @@ def run_task(task):
     if task["name"] == "whole":
         result = whole_step(shape, task["n_items"], task["device"])
     elif task["name"] == "convolutions":
-        result = convolution_speed(shape, task["n_items"], n_networks=networks("default", task["n_items"]), device=task["device"])
+        own = setting("default", task["n_items"])
+        result = convolution_speed(shape, task["n_items"], n_networks=own.n_networks, width=own.width, device=task["device"])
     else:
         result = measure(task["name"], shape, task["n_items"], task["repeats"], task["device"])
     print(json.dumps(result))

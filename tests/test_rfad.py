@@ -12,7 +12,7 @@ from rfad_sklearn import MLP, ConvNet, DistillationState, NNGPKernelRidge, RFADD
 from rfad_sklearn._distillation import _Run
 from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective
 from rfad_sklearn.distillers._problem import prepare
-from rfad_sklearn.distillers.rfad import automatic_networks, automatic_refresh
+from rfad_sklearn.distillers.rfad import PoolDefaults
 from rfad_sklearn.random_features import cached_features, cpu_networks
 from tests.conftest import FAST
 
@@ -304,30 +304,36 @@ def test_a_pool_of_large_features_holds_fewer_groups(digits, monkeypatch):
     X, _, y, _ = digits
     distiller = make(batch_size=64, n_networks=3, dtype="float32")
     problem = prepare(distiller, X, y, 0)
-    config = distiller._pool_config(problem, problem.spec)
-    assert config.pool_size == 32
+    settings = problem, problem.spec, PoolDefaults.choose(problem.spec, 20, 64)
+    assert distiller._pool_config(*settings).pool_size == 32
     (network,) = cpu_networks(problem.spec, problem.shape, [0], "cpu", torch.float32)
     n_weights = sum(part.numel() for layer in network for part in layer)
     one_group = 3 * 4 * (64 * problem.spec.n_features(problem.shape) + n_weights)
     monkeypatch.setattr("rfad_sklearn.distillers.rfad._POOL_BYTES", 5 * one_group)
-    assert distiller._pool_config(problem, problem.spec).pool_size == 5
+    assert distiller._pool_config(*settings).pool_size == 5
     monkeypatch.setattr("rfad_sklearn.distillers.rfad._POOL_BYTES", 1)
-    assert distiller._pool_config(problem, problem.spec).pool_size == 1
+    assert distiller._pool_config(*settings).pool_size == 1
 
 
-@pytest.mark.parametrize(("n_items", "every"), [(1, 32), (10, 32), (100, 10), (1000, 4)])
+@pytest.mark.parametrize(("n_items", "every"), [(1, 32), (10, 32), (100, 10), (200, 5), (1000, 4)])
 def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
-    assert automatic_refresh(1024, n_items) == every
+    assert PoolDefaults.choose(MLP(), n_items, 1024) == PoolDefaults(8, 64, 32, every)
 
 
-def test_large_coresets_of_images_take_fewer_networks(digits):
+def test_large_coresets_of_images_take_few_wide_fresh_networks(digits):
     X, _, y, _ = digits
-    assert automatic_networks(ConvNet(), 200) == 8
-    assert automatic_networks(ConvNet(), 201) == 4
-    assert automatic_networks(MLP(), 1000) == 8
+    assert PoolDefaults.choose(ConvNet(), 200, 1024) == PoolDefaults(8, 64, 32, 5)
+    assert PoolDefaults.choose(ConvNet(), 201, 1024) == PoolDefaults(4, 128, 1, 1)
     problem = prepare(RFADDistiller(ipc=67), X, y, 0)
-    assert RFADDistiller(ipc=67)._pool_config(problem, problem.spec).n_networks == 4
-    assert RFADDistiller(ipc=67, n_networks=8)._pool_config(problem, problem.spec).n_networks == 8
+    objective = RFADDistiller(ipc=67)._make_objective(problem, torch.Generator().manual_seed(0))
+    assert objective.spec.width == 128
+    before = objective.group
+    objective.after_step()
+    assert len(objective.groups) == 1
+    assert objective.group is not before
+    own = RFADDistiller(ipc=67, n_networks=2, width=16, pool_size=3, refresh_every=7)
+    config = own._make_objective(prepare(own, X, y, 0), torch.Generator().manual_seed(0)).config
+    assert (config.n_networks, config.pool_size, config.refresh_every) == (2, 3, 7)
 
 
 def test_loss_gradient_and_average_never_wait_for_the_device(digits):

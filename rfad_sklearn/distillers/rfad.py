@@ -1,6 +1,6 @@
 """RFAD: dataset distillation by random feature approximation."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -12,25 +12,33 @@ from ._problem import N_EVAL_NETWORKS
 
 __all__ = ["RFADDistiller"]
 
-# Channels of the training networks with architecture="auto": in the same time, more steps are worth more than wider networks.
-_TRAINING_WIDTH = 64
-# Networks per step with n_networks="auto", and those of ConvNets with more items than the last number: such steps are long, and more of
-# them are worth more than less noise in each.
-_NETWORKS, _FEW_NETWORKS, _MANY_ITEMS = 8, 4, 200
+# With more items the passes of a ConvNet's coreset cost more than those of new rows: nothing is saved by a pool, which so many items
+# would fit.
+_MANY_ITEMS = 200
 # Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
 _REFRESH = (4, 32)
 # Cached activations and weights of a pool: 512 MB.
 _POOL_BYTES = 2**29
 
 
-def automatic_refresh(batch_size, n_items):
-    """``refresh_every="auto"``: a step's share of a refresh costs about half of the coreset's own passes."""
-    return int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
+@dataclass(frozen=True)
+class PoolDefaults:
+    """What "auto" stands for: networks per step, their channels, groups of the pool and steps between refreshes."""
 
+    n_networks: int
+    width: int
+    pool_size: int
+    refresh_every: int
 
-def automatic_networks(spec, n_items):
-    """``n_networks="auto"``."""
-    return _FEW_NETWORKS if isinstance(spec, ConvNet) and n_items > _MANY_ITEMS else _NETWORKS
+    @classmethod
+    def choose(cls, spec, n_items, batch_size):
+        """Those of a network, a number of items and a number of rows per step."""
+        if isinstance(spec, ConvNet) and n_items > _MANY_ITEMS:
+            return cls(n_networks=4, width=128, pool_size=1, refresh_every=1)
+        # In the same time, more steps are worth more than wider networks; a step's share of a refresh costs about half of the coreset's
+        # own passes.
+        every = int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
+        return cls(n_networks=8, width=64, pool_size=32, refresh_every=every)
 
 
 class RFADDistiller(RidgeDistiller):
@@ -52,7 +60,7 @@ class RFADDistiller(RidgeDistiller):
         Random networks per step. "auto": 8, or 4 ConvNets with more than 200 items.
     width : int, default=None
         Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With "auto", None means an MLP of 256
-        units, or a ConvNet trained on 64 channels and judged by 128.
+        units, or a ConvNet trained on 64 channels (128 with more than 200 items) and judged by 128.
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
@@ -77,13 +85,14 @@ class RFADDistiller(RidgeDistiller):
         would raise). "zca": whitened as in the literature, which makes large files. None: nothing. A transformer needs ``inverse_transform``.
     batch_size : int, default=1024
         Training rows per step.
-    pool_size : int, default=32
+    pool_size : int or "auto", default="auto"
         The pool holds this many groups of ``n_networks`` networks and ``batch_size`` training rows, with the rows' activations cached;
-        fewer, but at least one, where activations and weights would take more than 512 MB. Each step uses one group at random.
+        fewer, but at least one, where activations and weights would take more than 512 MB. Each step uses one group at random. "auto": 32,
+        or 1 for ConvNets with more than 200 items.
     refresh_every : int or "auto", default="auto"
         Steps after which a new group is made; once the pool is full it takes the place of the oldest. "auto": ``batch_size / n_items``,
-        at least 4 and at most 32, so that refreshing costs about half as much as the coreset's own passes. ``pool_size=1,
-        refresh_every=1`` is the algorithm of the paper: new networks and rows at every step.
+        at least 4 and at most 32, so that refreshing costs about half as much as the coreset's own passes; 1 for ConvNets with more than
+        200 items. ``pool_size=1, refresh_every=1`` is the algorithm of the paper: new networks and rows at every step.
     learning_rate : float, default=0.03
         Step size of Adam in preprocessed units; decays linearly to zero over the budget.
     max_iter : int, default=None
@@ -179,7 +188,7 @@ class RFADDistiller(RidgeDistiller):
         "corruption": [Interval(Real, 0, 1, closed="left")],
         "n_networks": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "width": [None, Interval(Integral, 1, None, closed="left")],
-        "pool_size": [Interval(Integral, 1, None, closed="left")],
+        "pool_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "refresh_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
@@ -199,7 +208,7 @@ class RFADDistiller(RidgeDistiller):
         corruption=0.0,
         preprocessing="auto",
         batch_size=1024,
-        pool_size=32,
+        pool_size="auto",
         refresh_every="auto",
         learning_rate=0.03,
         max_iter=None,
@@ -254,13 +263,14 @@ class RFADDistiller(RidgeDistiller):
                 f"corruption={self.corruption!r} starts from noise, but init={self.init!r}; leave init at its default."
             )
         spec = problem.spec
+        defaults = PoolDefaults.choose(spec, problem.per_class.sum(), self.batch_size)
         if self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet):
-            spec = replace(spec, width=_TRAINING_WIDTH)
+            spec = replace(spec, width=defaults.width)
         data = problem.training_data()
         return RandomFeatureObjective(
             spec,
             data,
-            self._pool_config(problem, spec),
+            self._pool_config(problem, spec, defaults),
             generator=generator,
             device=problem.device,
             dtype=problem.dtype,
@@ -268,21 +278,18 @@ class RFADDistiller(RidgeDistiller):
             eval_spec=problem.spec,
         )
 
-    def _pool_config(self, problem, spec):
-        n_items, every, n_networks = problem.per_class.sum(), self.refresh_every, self.n_networks
-        if isinstance(every, str):
-            every = automatic_refresh(self.batch_size, n_items)
-        if isinstance(n_networks, str):
-            n_networks = automatic_networks(spec, n_items)
+    def _pool_config(self, problem, spec, defaults):
+        own = {name: getattr(self, name) for name in ("n_networks", "pool_size", "refresh_every")}
+        own = {name: getattr(defaults, name) if isinstance(value, str) else value for name, value in own.items()}
         n_rows = min(self.batch_size, len(problem.train))
         one_network = n_rows * spec.n_features(problem.shape) + spec.n_weights(problem.shape)
-        group_bytes = n_networks * one_network * problem.dtype.itemsize
+        group_bytes = own["n_networks"] * one_network * problem.dtype.itemsize
         return PoolConfig(
             batch_size=self.batch_size,
             reg=self.reg,
             loss=self.loss,
-            n_networks=n_networks,
-            pool_size=max(min(self.pool_size, _POOL_BYTES // group_bytes), 1),
-            refresh_every=every,
+            n_networks=own["n_networks"],
+            pool_size=max(min(own["pool_size"], _POOL_BYTES // group_bytes), 1),
+            refresh_every=own["refresh_every"],
             n_eval_networks=N_EVAL_NETWORKS,
         )
