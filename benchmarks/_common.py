@@ -60,7 +60,7 @@ def machine():
     from rfad_sklearn._device import has_fast_bfloat16
 
     bf16 = "fast" if has_fast_bfloat16(torch.device("cpu")) else "no fast"
-    amx = " by AMX" if torch.cpu.get_capabilities().get("amx_bf16") else ""
+    amx = " by AMX" if getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16") else ""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return (
         f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, {bf16} bfloat16{amx}{gpu}, "

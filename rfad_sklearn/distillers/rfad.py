@@ -12,8 +12,7 @@ from ._problem import N_EVAL_NETWORKS
 
 __all__ = ["RFADDistiller"]
 
-# With more items the passes of a ConvNet's coreset cost more than those of new rows: nothing is saved by a pool, which so many items
-# would fit.
+# With more items the passes of a ConvNet's coreset cost more than those of new rows: a pool would save little, and be fitted.
 _MANY_ITEMS = 200
 # Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
 _REFRESH = (4, 32)
@@ -23,7 +22,7 @@ _POOL_BYTES = 2**29
 
 @dataclass(frozen=True)
 class PoolDefaults:
-    """What "auto" stands for: networks per step, their channels, groups of the pool and steps between refreshes."""
+    """What "auto" stands for: networks per step, channels of a ConvNet, groups of the pool and steps between refreshes."""
 
     n_networks: int
     width: int
