@@ -146,6 +146,11 @@ def percent(records, field):
     return words if n == records[0]["n_judge"] else f"{words} ({n} rows)"
 
 
+def budget(minutes, records):
+    """Minutes, and whether the CPU had matrix units."""
+    return f"{minutes:g}" + (", AMX" if "AMX" in records[0].get("machine", "") else "")
+
+
 def whole_set(records):
     """Accuracy on all judging rows: by the exact NNGP, or by random features where that saw only a part of them."""
     if any(record["n_nngp"] < record["n_judge"] for record in records):
@@ -177,7 +182,7 @@ def render_table(name):
             ipc,
             what + ("" if preprocessing == "auto" else f", {preprocessing}"),
             labels,
-            f"{minutes:g}{', AMX' if 'AMX' in records[0].get('machine', '') else ''}" if minutes else "",
+            budget(minutes, records) if minutes else "",
             len(records),
             f"{np.mean([record['n_iter'] for record in records]):.0f}" if "n_iter" in records[0] else "",
             *(percent(records, field) for field in ("nngp", "ntk", "features")),
@@ -219,7 +224,7 @@ def readme_table():
                 paper = PAPER.get((path.stem, ipc), {}).get(labels, ("", ""))
                 values.append(f"**{whole_set(own[labels])}** ({paper[0]}, {paper[1]})" if labels in own else "not run")
             name = NAMES[path.stem] + ("" if preprocessing == "auto" else f", {preprocessing}")
-            lines.append(f"| {name} | {ipc} | {minutes:g} | " + " | ".join(values) + " |")
+            lines.append(f"| {name} | {ipc} | {budget(minutes, next(iter(own.values())))} | " + " | ".join(values) + " |")
     return "\n".join(lines)
 
 
