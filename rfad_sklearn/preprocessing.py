@@ -24,7 +24,7 @@ _TAIL_TOLERANCE = 0.01
 # "auto" for images: the same share, with the fewest and the most leading directions; of so many rows or fewer where rows are long; none of
 # fewer rows than the last number.
 _LEADING_TOLERANCE, _LEADING, _SAMPLE_ROWS, _SAMPLE_NUMBERS, _FEWEST = 0.25, (64, 256), 8192, 2**25, 50
-# Columns up to which its shrinkage is at least 1: the more pixels, the more of their noise a network averages out.
+# Columns up to which its shrinkage is at least 1. Larger images want less: 28x28 hardly, photographs clearly (docs/choices.md).
 _SMALL_IMAGE = 256
 
 
