@@ -20,7 +20,7 @@ from rfad_sklearn import ConvNet
 from rfad_sklearn._device import resolve_dtype
 from rfad_sklearn._exact_kernels import exact_kernel
 from rfad_sklearn._objectives import ExactKernelObjective, RidgeConfig
-from rfad_sklearn.distillers.rfad import PoolDefaults
+from rfad_sklearn.distillers._pool import PoolDefaults
 
 SHAPE = (28, 28, 1)
 

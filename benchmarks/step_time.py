@@ -21,7 +21,7 @@ from _steps import PARTS, SHAPES, Engine, Plain, Steps, convolution_flops, convo
 
 from rfad_sklearn import ConvNet
 from rfad_sklearn._device import resolve_dtype
-from rfad_sklearn.distillers.rfad import PoolDefaults
+from rfad_sklearn.distillers._pool import PoolDefaults
 
 N_CLASSES = 10
 ROWS = {"plain": 5120, "paper on this engine": 5120, "default": 1024}

@@ -1,7 +1,7 @@
 """What the loop minimises: kernel ridge regression, by random networks in a pool or by the exact kernel."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,8 @@ from .random_features import cached_features, cpu_networks, draw_network, kernel
 _ACTIVATION_BUDGET = 512 * 2**20
 # Rows that labels are solved on: this many batches, and this many per item.
 _SOLVE_BATCHES, _SOLVE_ROWS_PER_ITEM = 8, 8
+# Settings of the pool that a run may have chosen by what it had time for: one that goes on keeps them.
+_POOL_SETTINGS = ("n_networks", "pool_size", "refresh_every")
 # Rows whose kernel with the coreset is computed at a time there.
 _SOLVE_CHUNK = 512
 # Stream of seeds: training networks take one each as they are drawn.
@@ -274,10 +276,11 @@ class RandomFeatureObjective(KernelRidgeObjective):
         self.spec, self.eval_spec, self.dtype = spec, eval_spec or spec, dtype
         self.n_steps, self.oldest = 0, 0
         self.groups = []
+        # Made here, not at the first evaluation, so that evaluations cost the same each time; and first, so that the same networks judge a
+        # run that goes on, whatever pool it starts with before it is restored.
+        self._validation = self._draw_validation() if len(data.validation) else None
         self._add_group()
         self._choose_group()
-        # Made here, not at the first evaluation, so that evaluations cost the same each time.
-        self._validation = self._draw_validation() if len(data.validation) else None
 
     def after_step(self):
         """Replace the oldest group when its time is up, and choose the group of the next step."""
@@ -287,8 +290,10 @@ class RandomFeatureObjective(KernelRidgeObjective):
         self._choose_group()
 
     def state(self):
-        """Everything random, for a checkpoint; activations are computed again."""
+        """Everything random or chosen by timing, for a checkpoint; activations are computed again."""
+        pool = {name: getattr(self.config, name) for name in _POOL_SETTINGS}
         return {
+            "pool": {**pool, "width": self.spec.width},
             "generator": self.generator.get_state(),
             "stream": self.stream.state(),
             "seeds": torch.stack([group.seeds for group in self.groups]),
@@ -299,7 +304,9 @@ class RandomFeatureObjective(KernelRidgeObjective):
         }
 
     def restore(self, state):
-        """Go back to a state."""
+        """Go back to a state, and to the networks that it was made with."""
+        self.spec = replace(self.spec, width=state["pool"]["width"])
+        self.config = replace(self.config, **{name: state["pool"][name] for name in _POOL_SETTINGS})
         self.groups = [self._make_group(seeds, rows) for seeds, rows in zip(state["seeds"], state["rows"], strict=True)]
         self.oldest, self.n_steps = state["oldest"], state["n_steps"]
         self._take_group(state["number"])

@@ -137,6 +137,25 @@ def test_a_time_budget_goes_on_where_it_was(digits, tmp_path):
     assert resumed.n_iter_ == state["n_iter"] == 3
 
 
+def test_a_run_goes_on_with_the_networks_that_it_had_time_for(digits, tmp_path, monkeypatch):
+    """Timing chooses between a pool and fresh networks once, however fast the machine is when the run goes on."""
+    X, _, y, _ = digits
+    path, judged = tmp_path / "run.npz", {}
+    settings = {"ipc": 20, "max_time": 100, "eval_every": 2, "random_state": 0, "batch_size": 64, "width": 16}
+
+    def fit(name, seconds, **more):
+        monkeypatch.setattr("rfad_sklearn.distillers.rfad.seconds_of_fresh_step", lambda *args: seconds)
+        distiller = RFADDistiller(**settings, **more).fit(X, y)
+        judged[name] = distiller.validation_scores_
+        return load_checkpoint(path)[0]["objective"]["pool"]["pool_size"] if "checkpoint" in more else None
+
+    slow, fast = 100.0, 0.01
+    fit("whole", fast, max_iter=8)
+    assert fit("begun", fast, checkpoint=path, callback=lambda state: state.step == 4) == 1
+    assert fit("gone on", slow, checkpoint=path, warm_start=True, max_iter=8) == 1
+    assert judged["gone on"] == judged["whole"]
+
+
 def test_damaged_files_and_wrong_words(digits, tmp_path):
     X, _, y, _ = digits
     path = tmp_path / "run.npz"

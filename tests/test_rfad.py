@@ -11,8 +11,8 @@ import rfad_sklearn
 from rfad_sklearn import MLP, ConvNet, DistillationState, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._distillation import _Run
 from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective
+from rfad_sklearn.distillers._pool import PoolDefaults, seconds_of_fresh_step
 from rfad_sklearn.distillers._problem import prepare
-from rfad_sklearn.distillers.rfad import PoolDefaults
 from rfad_sklearn.random_features import cached_features, cpu_networks
 from tests.conftest import FAST
 
@@ -320,10 +320,42 @@ def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
     assert PoolDefaults.choose(MLP(), n_items, 1024) == PoolDefaults(8, 64, 32, every)
 
 
+@pytest.mark.parametrize(
+    ("spec", "n_items", "n_affordable", "fresh"),
+    [
+        (ConvNet(), 200, None, False),
+        (ConvNet(), 201, None, True),
+        (ConvNet(), 201, 10, True),
+        (ConvNet(), 100, 399, False),
+        (ConvNet(), 100, 401, True),
+        (ConvNet(), 30, 10_000, False),
+        (MLP(), 1000, 10_000, False),
+    ],
+)
+def test_images_have_no_pool_where_there_is_time_for_fresh_networks(spec, n_items, n_affordable, fresh):
+    affordable = None if n_affordable is None else lambda: n_affordable
+    chosen = PoolDefaults.choose(spec, n_items, 1024, affordable=affordable)
+    assert chosen == (PoolDefaults(4, 128, 1, 1) if fresh else PoolDefaults(8, 64, 32, min(max(1024 // n_items, 4), 32)))
+
+
+def test_the_time_of_a_fresh_step_counts_rows_items_and_networks(digits, monkeypatch):
+    problem = prepare(RFADDistiller(ipc=3), digits[0], digits[2], 0)
+    monkeypatch.setattr("rfad_sklearn.distillers._pool._fastest", lambda function, device: function() is not None and 0.64)
+    # 0.64 s for 64 images forwards, and as much forwards and backwards: 4 networks of 100 rows and 9 items.
+    assert seconds_of_fresh_step(problem, 100) == pytest.approx(4 * (100 + 9) * 0.01)
+
+
+def test_enough_time_does_without_a_pool(digits, monkeypatch):
+    X, _, y, _ = digits
+    monkeypatch.setattr("rfad_sklearn.distillers.rfad.seconds_of_fresh_step", lambda problem, batch_size: 0.01)
+    for seconds, size in ((3.9, 32), (4.1, 1)):
+        distiller = RFADDistiller(ipc=20, max_time=seconds, dtype="float32")
+        config = distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator().manual_seed(0)).config
+        assert config.pool_size == size
+
+
 def test_large_coresets_of_images_take_few_wide_fresh_networks(digits):
     X, _, y, _ = digits
-    assert PoolDefaults.choose(ConvNet(), 200, 1024) == PoolDefaults(8, 64, 32, 5)
-    assert PoolDefaults.choose(ConvNet(), 201, 1024) == PoolDefaults(4, 128, 1, 1)
     problem = prepare(RFADDistiller(ipc=67), X, y, 0)
     objective = RFADDistiller(ipc=67)._make_objective(problem, torch.Generator().manual_seed(0))
     assert objective.spec.width == 128

@@ -1,6 +1,6 @@
 """RFAD: dataset distillation by random feature approximation."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
@@ -8,36 +8,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._objectives import PoolConfig, RandomFeatureObjective
 from .._specs import ConvNet
 from ._looped import RidgeDistiller
+from ._pool import PoolDefaults, seconds_of_fresh_step
 from ._problem import N_EVAL_NETWORKS
 
 __all__ = ["RFADDistiller"]
 
-# With more items the passes of a ConvNet's coreset cost more than those of new rows: a pool would save little, and be fitted.
-_MANY_ITEMS = 200
-# Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
-_REFRESH = (4, 32)
 # Cached activations and weights of a pool: 512 MB.
 _POOL_BYTES = 2**29
-
-
-@dataclass(frozen=True)
-class PoolDefaults:
-    """What "auto" stands for: networks per step, channels of a ConvNet, groups of the pool and steps between refreshes."""
-
-    n_networks: int
-    width: int
-    pool_size: int
-    refresh_every: int
-
-    @classmethod
-    def choose(cls, spec, n_items, batch_size):
-        """Those of a network, a number of items and a number of rows per step."""
-        if isinstance(spec, ConvNet) and n_items > _MANY_ITEMS:
-            return cls(n_networks=4, width=128, pool_size=1, refresh_every=1)
-        # In the same time, more steps are worth more than wider networks; a step's share of a refresh costs about half of the coreset's
-        # own passes.
-        every = int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
-        return cls(n_networks=8, width=64, pool_size=32, refresh_every=every)
 
 
 class RFADDistiller(RidgeDistiller):
@@ -56,10 +33,10 @@ class RFADDistiller(RidgeDistiller):
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
     n_networks : int or "auto", default="auto"
-        Random networks per step. "auto": 8, or 4 ConvNets with more than 200 items.
+        Random networks per step. "auto": 8, or 4 without a pool (see Notes).
     width : int, default=None
         Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With "auto", None means an MLP of 256
-        units, or a ConvNet trained on 64 channels (128 with more than 200 items) and judged by 128.
+        units, or a ConvNet trained on 64 channels (128 without a pool, see Notes) and judged by 128.
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
@@ -87,11 +64,11 @@ class RFADDistiller(RidgeDistiller):
     pool_size : int or "auto", default="auto"
         The pool holds this many groups of ``n_networks`` networks and ``batch_size`` training rows, with the rows' activations cached;
         fewer, but at least one, where activations and weights would take more than 512 MB. Each step uses one group at random. "auto": 32,
-        or 1 for ConvNets with more than 200 items.
+        or 1, which is no pool (see Notes).
     refresh_every : int or "auto", default="auto"
         Steps after which a new group is made; once the pool is full it takes the place of the oldest. "auto": ``batch_size / n_items``,
-        at least 4 and at most 32, so that refreshing costs about half as much as the coreset's own passes; 1 for ConvNets with more than
-        200 items. ``pool_size=1, refresh_every=1`` is the algorithm of the paper: new networks and rows at every step.
+        at least 4 and at most 32, so that refreshing costs about half as much as the coreset's own passes; 1 without a pool (see
+        Notes). ``pool_size=1, refresh_every=1`` is the algorithm of the paper: new networks and rows at every step.
     learning_rate : float, default=0.03
         Step size of Adam in preprocessed units; decays linearly to zero over the budget.
     max_iter : int, default=None
@@ -162,6 +139,12 @@ class RFADDistiller(RidgeDistiller):
     NNGPKernelRidge : Classifier to use with the coreset, and to put into pipelines and grid searches.
     KIPDistiller : The same loss with exact kernels.
     CoresetDisplay : Picture of a coreset.
+
+    Notes
+    -----
+    "auto" does without a pool, and takes 4 fresh networks of 128 channels and fresh rows at every step, for a ConvNet with more than 200
+    items, and with 50 items or more where ``max_time`` is long enough for about 400 such steps. A tenth of a second of measuring at the start
+    tells that. The items then fit no networks in particular, but each step costs several times as much.
 
     References
     ----------
@@ -262,7 +245,10 @@ class RFADDistiller(RidgeDistiller):
                 f"corruption={self.corruption!r} starts from noise, but init={self.init!r}; leave init at its default."
             )
         spec = problem.spec
-        defaults = PoolDefaults.choose(spec, problem.per_class.sum(), self.batch_size)
+        affordable = None
+        if self.max_time is not None:
+            affordable = lambda: self._loop_time() / seconds_of_fresh_step(problem, self.batch_size)  # noqa: E731
+        defaults = PoolDefaults.choose(spec, problem.per_class.sum(), self.batch_size, affordable=affordable)
         if self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet):
             spec = replace(spec, width=defaults.width)
         data = problem.training_data()

@@ -1,0 +1,74 @@
+"""What "auto" stands for in :class:`RFADDistiller`: how many networks, how wide, and for how long they serve."""
+
+import math
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from .._specs import ConvNet
+from ..random_features import cached_features, draw_network, network_features
+
+# With more items the passes of a ConvNet's coreset cost more than those of new rows: a pool would save little, and be fitted.
+_MANY_ITEMS = 200
+# From so many items on a coreset of images is better off without a pool too, if there is time for so many steps of fresh networks. With
+# few items a step on a pool costs so little that nothing comes up to the number of steps.
+_SOME_ITEMS, _ENOUGH_STEPS = 50, 400
+# Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
+_REFRESH = (4, 32)
+# Images that are timed, and how often; the fastest time counts.
+_TIMED_IMAGES, _TIMINGS = 64, 3
+
+
+@dataclass(frozen=True)
+class PoolDefaults:
+    """Networks per step, channels of a ConvNet, groups of the pool and steps between refreshes."""
+
+    n_networks: int
+    width: int
+    pool_size: int
+    refresh_every: int
+
+    @classmethod
+    def choose(cls, spec, n_items, batch_size, *, affordable=None):
+        """Those of a network, a number of items and a number of rows per step.
+
+        ``affordable()`` is the number of steps of ``FRESH`` that there is time for; None where time is no bound.
+        """
+        if isinstance(spec, ConvNet):
+            timed = affordable is not None and n_items >= _SOME_ITEMS
+            if n_items > _MANY_ITEMS or (timed and affordable() >= _ENOUGH_STEPS):
+                return FRESH
+        # In the same time, more steps are worth more than wider networks; a step's share of a refresh costs about half of the coreset's
+        # own passes.
+        every = int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
+        return cls(n_networks=8, width=64, pool_size=32, refresh_every=every)
+
+
+FRESH = PoolDefaults(n_networks=4, width=128, pool_size=1, refresh_every=1)
+
+
+def _fastest(function, device):
+    """Seconds that a function takes at best, once it is warm."""
+    function()
+    seconds = math.inf
+    for _ in range(_TIMINGS):
+        begin = time.monotonic()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds = min(seconds, time.monotonic() - begin)
+    return seconds
+
+
+def seconds_of_fresh_step(problem, batch_size):
+    """About the time of a step of ``FRESH`` on images: what a few of them take in one network, times their number."""
+    spec = replace(problem.spec, width=FRESH.width)
+    networks = [draw_network(spec, problem.shape, 0, device=problem.device, dtype=problem.dtype)]
+    dtype = torch.float64 if problem.dtype == torch.float64 else torch.float32
+    images = torch.zeros((_TIMED_IMAGES, *problem.shape), device=problem.device, dtype=dtype)
+    items = images.clone().requires_grad_(True)
+    row = _fastest(lambda: cached_features(spec, networks, images), problem.device)
+    item = _fastest(lambda: torch.autograd.grad(network_features(spec, networks, items).float().sum(), items), problem.device)
+    n_rows = min(batch_size, len(problem.train))
+    return FRESH.n_networks * (n_rows * row + int(problem.per_class.sum()) * item) / _TIMED_IMAGES
