@@ -39,7 +39,8 @@ CHANGES = [
     {"depth": 2},
     {"pool_size": 1, "refresh_every": 1},
     {"pool_size": 8},
-    # For many items, which have no pool by default.
+    # For many items, and for a hundred with some time, which have no pool by default.
+    {"n_networks": 8, "width": 64, "pool_size": 32, "refresh_every": 10},
     {"n_networks": 4, "width": 64, "pool_size": 32, "refresh_every": 4},
     {"refresh_every": 10},
     {"init": "kmeans"},

@@ -241,9 +241,9 @@ def render():
         "the same time. Judged by 1,000 rows an accuracy is known to about one point.\n",
         "Rows marked *standardize* or *zca* were made before images were whitened by default, or with what the literature does; of them",
         "those of 50 items per class had 8 networks a step, where the default now takes 4. *Earlier whitening*: the default then, that of now",
-        "whitens photographs more and along more directions; *earlier pool*: the default of 50 items before it took fresh networks at every",
-        "step ([choices.md](choices.md)). Ten minutes and more at ten items per class end on a plateau: what holds the items there is in",
-        "[performance.md](performance.md).\n",
+        "whitens photographs more and along more directions, and takes fresh networks at every step from 50 items on where there is time;",
+        "*earlier pool*: the default of 50 items per class before it did ([choices.md](choices.md)). With the pool ten minutes and more at ten",
+        "items per class end on a plateau.\n",
     ]
     parts += [render_table(path.stem) for path in sorted(RESULTS.glob("*.jsonl")) if path.stem in NAMES]
     (RESULTS.parents[1] / "docs" / "results.md").write_text("\n".join(parts))
