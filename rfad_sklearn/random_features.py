@@ -200,7 +200,7 @@ def _passes(spec, networks, x, forward, batched):
         yield forward(spec, network, 1, inputs)
 
 
-def _images_per_pass(spec, shape):
+def images_per_pass(spec, shape):
     """Images of shape ``(n, H, W, channels)`` that go through one network of a CPU at once."""
     return max(_ENTRIES // (spec.width * math.prod(shape[1:-1])), 1)
 
@@ -234,7 +234,7 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
     if x.is_cuda or isinstance(spec, MLP):
         return torch.cat(list(_passes(spec, networks, x, forward, batched)), dim=1)
     # Pieces of the same size, or nearly.
-    pieces = x.tensor_split(-(-x.shape[0] // _images_per_pass(spec, x.shape)))
+    pieces = x.tensor_split(-(-x.shape[0] // images_per_pass(spec, x.shape)))
     return torch.cat([torch.cat(list(_passes(spec, networks, piece, forward, batched)), dim=1) for piece in pieces])
 
 
@@ -253,7 +253,7 @@ def cached_features(spec, networks, x, *, dtype=None, batched=None):
     if x.is_cuda:
         chunk = max(_CUDA_ENTRIES // (len(networks) * spec.width * math.prod(x.shape[1:-1])), 1)
     else:
-        chunk = _FLAT_ROWS if is_mlp else _images_per_pass(spec, x.shape)
+        chunk = _FLAT_ROWS if is_mlp else images_per_pass(spec, x.shape)
     forward = _mlp_forward if is_mlp else _convnet_forward
     for start in range(0, x.shape[0], chunk):
         rows, slot = slice(start, start + chunk), 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .._specs import ConvNet
-from ..random_features import cached_features, draw_network, network_features
+from ..random_features import cached_features, draw_network, images_per_pass, network_features
 
 # With more items the passes of a ConvNet's coreset cost more than those of new rows: a pool would save little, and be fitted.
 _MANY_ITEMS = 200
@@ -16,7 +16,7 @@ _MANY_ITEMS = 200
 _SOME_ITEMS, _ENOUGH_STEPS = 50, 400
 # Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
 _REFRESH = (4, 32)
-# Images that are timed, and how often; the fastest time counts.
+# Most images that are timed, and how often; the fastest time counts.
 _TIMED_IMAGES, _TIMINGS = 64, 3
 
 
@@ -65,10 +65,10 @@ def seconds_of_fresh_step(problem, batch_size):
     """About the time of a step of ``FRESH`` on images: what a few of them take in one network, times their number."""
     spec = replace(problem.spec, width=FRESH.width)
     networks = [draw_network(spec, problem.shape, 0, device=problem.device, dtype=problem.dtype)]
-    dtype = torch.float64 if problem.dtype == torch.float64 else torch.float32
-    images = torch.zeros((_TIMED_IMAGES, *problem.shape), device=problem.device, dtype=dtype)
+    n_images = min(images_per_pass(spec, (1, *problem.shape)), _TIMED_IMAGES)
+    images = torch.zeros((n_images, *problem.shape), device=problem.device, dtype=problem.dtype)
     items = images.clone().requires_grad_(True)
     row = _fastest(lambda: cached_features(spec, networks, images), problem.device)
     item = _fastest(lambda: torch.autograd.grad(network_features(spec, networks, items).float().sum(), items), problem.device)
     n_rows = min(batch_size, len(problem.train))
-    return FRESH.n_networks * (n_rows * row + int(problem.per_class.sum()) * item) / _TIMED_IMAGES
+    return FRESH.n_networks * (n_rows * row + int(problem.per_class.sum()) * item) / n_images
