@@ -202,7 +202,7 @@ def render():
         "seeds, or over the trained networks of a single seed. *Kernel ridge*: `NNGPKernelRidge` with 8 random networks. *Network*:",
         "`FiniteNetworkClassifier()`, defaults; *normalised*: with `norm='auto'`. Both choose their scales by training rows that no method",
         "saw, a tenth of them, at most 500. KIP has the NNGP kernel, by which all are judged, in place of its default. RFAD in 10 minutes at",
-        "ten items per class: on the machine with AMX, by the default of now (fresh networks where there is time); the other lines of RFAD there",
+        "ten items per class: on the machine with AMX, by the default of now (fresh networks where there is time); the others of RFAD there",
         "are of the default before, with a pool.\n",
     ]
     for path in sorted(RESULTS.glob("rivals_*.jsonl")):
