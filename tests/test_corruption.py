@@ -32,16 +32,17 @@ def test_noise_has_the_scale_of_the_data():
 def test_the_loss_sees_what_the_file_holds(digits, tmp_path):
     """What was validated is what the stored items score: the frozen entries are in both."""
     X, _, y, _ = digits
-    settings = {"width": 32, "n_networks": 4, "max_iter": 150, "batch_size": 256, "early_stopping": True, "random_state": 0}
-    distiller = RFADDistiller(ipc=3, corruption=0.6, **settings).fit(X, y)
+    # Enough held-out rows and steps that no seed of four differed by more than 0.06.
+    settings = {"width": 64, "n_networks": 4, "max_iter": 300, "batch_size": 256, "validation_fraction": 0.3, "random_state": 0}
+    distiller = RFADDistiller(ipc=3, corruption=0.3, early_stopping=True, **settings).fit(X, y)
     distiller.coreset_.save(tmp_path / "c.npz")
     loaded = Coreset.load(tmp_path / "c.npz")
     assert loaded == distiller.coreset_
     assert loaded != Coreset(**{**vars(loaded), "corruption_mask": None})
     assert Coreset(**{**vars(loaded), "corruption_mask": None}) != loaded
     score = NNGPKernelRidge(random_state=0).fit_coreset(loaded).score(X, y)
-    assert score > 0.8
-    assert abs(score - distiller.best_validation_score_) < 0.15
+    assert score > 0.9
+    assert abs(score - distiller.best_validation_score_) < 0.1
 
 
 def test_without_corruption_there_is_no_mask(coreset, tmp_path):
