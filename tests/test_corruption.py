@@ -32,9 +32,9 @@ def test_noise_has_the_scale_of_the_data():
 def test_the_loss_sees_what_the_file_holds(digits, tmp_path):
     """What was validated is what the stored items score: the frozen entries are in both."""
     X, _, y, _ = digits
-    # Enough held-out rows and steps that no seed of four differed by more than 0.06.
+    # Enough held-out rows and steps that no seed of four differed by more than 0.04.
     settings = {"width": 64, "n_networks": 4, "max_iter": 300, "batch_size": 256, "validation_fraction": 0.3, "random_state": 0}
-    distiller = RFADDistiller(ipc=3, corruption=0.3, early_stopping=True, **settings).fit(X, y)
+    distiller = RFADDistiller(ipc=3, corruption=0.6, early_stopping=True, **settings).fit(X, y)
     distiller.coreset_.save(tmp_path / "c.npz")
     loaded = Coreset.load(tmp_path / "c.npz")
     assert loaded == distiller.coreset_
