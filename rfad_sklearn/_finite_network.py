@@ -49,10 +49,15 @@ def draw_finite_network(spec, shape, n_outputs, seed, *, instance_norm=False, de
     return [parameter.to(device) for parameter in parameters]
 
 
-def network_outputs(spec, parameters, x, *, instance_norm=False):
-    """Outputs ``(n, n_outputs)`` for inputs ``(n, d)`` or ``(n, H, W, channels)``, with gradients to all."""
+def network_outputs(spec, parameters, x, *, instance_norm=False, dtype=None):
+    """Outputs ``(n, n_outputs)`` for inputs ``(n, d)`` or ``(n, H, W, channels)``, with gradients to all.
+
+    ``dtype`` is that of the hidden layers' arithmetic, by default that of the parameters; the dense layer at the end has the latter.
+    """
     per_layer = 4 if instance_norm else 2
     *hidden, weight, bias = parameters
+    dtype = dtype or weight.dtype
+    hidden, x = [parameter.to(dtype) for parameter in hidden], x.to(dtype)
     layers = [hidden[k : k + per_layer] for k in range(0, len(hidden), per_layer)]
     if isinstance(spec, MLP):
         for layer_weight, layer_bias in layers:
@@ -63,7 +68,7 @@ def network_outputs(spec, parameters, x, *, instance_norm=False):
             normalise = (lambda maps, norm=norm: F.instance_norm(maps, weight=norm[0], bias=norm[1])) if norm else None
             x = conv_block(spec, x, layer_weight, layer_bias, normalise=normalise)
         x = read_out(spec, x, 1)[:, 0]
-    return F.linear(x, weight, bias)
+    return F.linear(x.to(weight.dtype), weight, bias)
 
 
 def largest_curvature(outputs, parameters, generator):

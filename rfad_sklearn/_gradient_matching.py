@@ -121,10 +121,9 @@ class GradientMatchingObjective:
 
     def _loss_of(self, x, codes, dtype):
         """Sum of the losses of inputs with these codes, or all with one."""
-        parameters = [parameter.to(dtype) for parameter in self.parameters]
-        outputs = network_outputs(self.spec, parameters, x.to(dtype), instance_norm=self.config.instance_norm)
+        outputs = network_outputs(self.spec, self.parameters, x, instance_norm=self.config.instance_norm, dtype=dtype)
         codes = codes if torch.is_tensor(codes) else torch.full((len(x),), codes, device=self.device)
-        return F.cross_entropy(outputs.to(self.parameters[0].dtype), codes, reduction="sum")
+        return F.cross_entropy(outputs, codes, reduction="sum")
 
     def _gradients(self, loss, create_graph=False):
         return torch.autograd.grad(loss, self.parameters, create_graph=create_graph)
@@ -147,6 +146,6 @@ class GradientMatchingObjective:
             x, codes = items[chosen], self.item_codes[chosen]
             if self.config.augmentations:
                 x = draw_augmentation(self.config.augmentations, len(x), self.data.shape, self.generator)(x)
-            gradients = self._gradients(self._loss_of(x, codes, x.dtype) / len(x))
+            gradients = self._gradients(self._loss_of(x, codes, self.dtype) / len(x))
             with torch.no_grad():
                 torch._foreach_add_(self.parameters, gradients, alpha=-self.config.network_rate)

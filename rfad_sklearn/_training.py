@@ -24,7 +24,7 @@ class TrainingConfig:
     """Settings of :func:`train`.
 
     ``loss`` is "mse" or "cross_entropy"; ``learning_rate`` None takes half of one over the largest curvature of the squared loss at the
-    start, times ``flatness``: how much flatter the loss is taken to be.
+    start, times ``flatness``: how much flatter the loss is taken to be. ``dtype`` is that of the hidden layers' arithmetic in the steps.
     """
 
     instance_norm: bool
@@ -38,6 +38,7 @@ class TrainingConfig:
     eval_every: int
     augmentations: tuple
     flatness: float
+    dtype: torch.dtype
 
 
 @dataclass(frozen=True)
@@ -108,11 +109,14 @@ class _Training:
             x = draw_augmentation(self.config.augmentations, len(x), tuple(x.shape[1:]), self.generator)(x)
         return x, targets
 
+    def _outputs(self, parameters, x):
+        return network_outputs(self.spec, parameters, x, instance_norm=self.config.instance_norm, dtype=self.config.dtype)
+
     @torch.no_grad()
     def outputs_at_start(self, x):
         """What centring takes away; of the inputs that are the same at every step, once."""
         if self.first is None or x is not self.inputs:
-            outputs = network_outputs(self.spec, self.start, x, instance_norm=self.config.instance_norm)
+            outputs = self._outputs(self.start, x)
             self.first = outputs if x is self.inputs else None
             return outputs
         return self.first
@@ -125,7 +129,7 @@ class _Training:
             optimizer.param_groups[0]["lr"] = rate * (1 - (step - 1) / config.n_steps)
             optimizer.zero_grad()
             x, targets = self.batch()
-            outputs = network_outputs(self.spec, self.parameters, x, instance_norm=config.instance_norm)
+            outputs = self._outputs(self.parameters, x)
             loss = _loss(config, outputs - self.outputs_at_start(x) if config.centering else outputs, targets)
             if not math.isfinite(loss.item()):
                 return None

@@ -150,6 +150,25 @@ def test_lazy_network_is_kernel_regression_with_its_tangent_kernel():
     np.testing.assert_allclose(clf.decision_function(X[::10]), expected.reshape(-1, 3).numpy(), atol=0.03)
 
 
+def test_training_in_reduced_precision_ends_nearby(digits, coreset):
+    # With large targets, or instance normalisation, training is chaotic in any precision.
+    wide, narrow = (
+        FiniteNetworkClassifier(**SMALL, label_scale=0.25, dtype=dtype).fit_coreset(coreset).decision_function(digits[2])
+        for dtype in ("float64", "bfloat16")
+    )
+    assert 0 < np.abs(narrow - wide).mean() < 0.05 * np.abs(wide).mean()
+
+
+def test_hidden_layers_take_the_type_they_are_told():
+    """The dense layer at the end keeps that of the parameters: what bfloat16 costs is of the size of its rounding."""
+    spec, shape = ConvNet(depth=2, width=32), (8, 8, 1)
+    x = torch.randn((6, *shape), generator=torch.Generator().manual_seed(0))
+    parameters = draw_finite_network(spec, shape, 3, seed=0)
+    wide, narrow = (network_outputs(spec, parameters, x, dtype=dtype) for dtype in (None, torch.bfloat16))
+    assert narrow.dtype == torch.float32
+    assert 0 < (narrow - wide).abs().max() < 0.02 * wide.abs().max()
+
+
 def test_without_centering_the_start_shows(coreset):
     items = coreset.images
     fitted = [FiniteNetworkClassifier(**SMALL, centering=c, label_scale=1.0).fit_coreset(coreset) for c in (True, False)]

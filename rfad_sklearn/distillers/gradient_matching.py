@@ -94,8 +94,8 @@ class GradientMatchingDistiller(BaseDistiller):
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
-        Arithmetic of the training rows' gradients; those of the items are in float32 at least. "auto" is bfloat16 for a ConvNet where the
-        hardware is fast at it, else float32.
+        Arithmetic of the hidden layers for the training rows' gradients and for the network's own steps; the gradients that change the
+        items are in float32 at least. "auto" is bfloat16 for a ConvNet where the hardware is fast at it, else float32.
 
     Attributes
     ----------
