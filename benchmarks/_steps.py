@@ -54,10 +54,10 @@ def convolution_flops(spec, shape, *, first=True):
     """Operations of the convolutions for one image in one network, two per multiplication and addition."""
     height, width, channels = shape
     total = 0
-    for block in range(spec.depth):
+    for block, maps in enumerate(spec.widths):
         if first or block:
-            total += 2 * 9 * channels * spec.width * height * width
-        height, width, channels = height // 2, width // 2, spec.width
+            total += 2 * 9 * channels * maps * height * width
+        height, width, channels = height // 2, width // 2, maps
     return total
 
 

@@ -11,7 +11,7 @@ from ._objectives import RowStream
 
 # Items per step when a network is trained on them.
 _NETWORK_BATCH = 256
-# Numbers in the first maps of the rows that pass through a network at a time: about what a CPU's caches hold.
+# Numbers in the largest maps of the rows that pass through a network at a time: about what a CPU's caches hold.
 _PIECE = 2**22
 _MAX_SEED = 2**31 - 1
 
@@ -130,8 +130,7 @@ class GradientMatchingObjective:
 
     def _row_gradients(self, rows, c):
         """Gradients of the rows' loss, up to a factor that no cosine sees, piece by piece."""
-        numbers = self.spec.width * (1 if len(self.data.shape) == 1 else self.data.shape[0] * self.data.shape[1])
-        piece = len(rows) if rows.is_cuda else max(1, _PIECE // numbers)
+        piece = len(rows) if rows.is_cuda else max(1, _PIECE // self.spec.largest_layer(self.data.shape))
         totals = None
         for part in rows.split(piece):
             gradients = self._gradients(self._loss_of(part, c, self.dtype))

@@ -305,7 +305,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
 
     def restore(self, state):
         """Go back to a state, and to the networks that it was made with."""
-        self.spec = replace(self.spec, width=state["pool"]["width"])
+        width = state["pool"]["width"]
+        self.spec = replace(self.spec, width=tuple(width) if isinstance(width, list) else width)
         self.config = replace(self.config, **{name: state["pool"][name] for name in _POOL_SETTINGS})
         self.groups = [self._make_group(seeds, rows) for seeds, rows in zip(state["seeds"], state["rows"], strict=True)]
         self.oldest, self.n_steps = state["oldest"], state["n_steps"]
@@ -345,8 +346,9 @@ class RandomFeatureObjective(KernelRidgeObjective):
         return features.to(wide_dtype(networks))
 
     def _recompute(self, n_points, n_networks):
-        positions = self.data.shape[0] * self.data.shape[1] if len(self.data.shape) == 3 else self.spec.depth
-        n_bytes = 2 * positions * self.spec.width * self.dtype.itemsize
+        # With pooling, all maps together are hardly more than twice the largest.
+        layers = 2 if len(self.data.shape) == 3 else 2 * self.spec.depth
+        n_bytes = layers * self.spec.largest_layer(self.data.shape) * self.dtype.itemsize
         return n_points * n_networks * n_bytes > _ACTIVATION_BUDGET
 
     def _make_group(self, seeds, rows):

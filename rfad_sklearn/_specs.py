@@ -16,12 +16,19 @@ _MIN_NORM_PIXELS = 16
 
 def _check_fields(spec):
     name = type(spec).__name__
-    for field in ("depth", "width"):
-        value = getattr(spec, field)
+    counts = [("depth", spec.depth, "an int")]
+    counts += [
+        ("width", value, "an int or a tuple of ints") for value in (spec.width if isinstance(spec.width, tuple) else (spec.width,))
+    ]
+    for field, value, words in counts:
         if not isinstance(value, Integral) or isinstance(value, bool):
-            raise TypeError(f"{name}: {field} must be an int, got {value!r}.")
+            raise TypeError(f"{name}: {field} must be {words}, got {getattr(spec, field)!r}.")
         if value < 1:
-            raise ValueError(f"{name}: {field} must be at least 1, got {value!r}.")
+            raise ValueError(f"{name}: {field} must be at least 1, got {getattr(spec, field)!r}.")
+    if isinstance(spec.width, tuple) and len(spec.width) != spec.depth:
+        raise ValueError(
+            f"{name}: width={spec.width!r} names {len(spec.width)} layers, but depth={spec.depth}; name one width for each."
+        )
     for field, least, word in (("sigma_w", 0.0, "above 0"), ("sigma_b", -1.0, "at least 0")):
         value = getattr(spec, field)
         if not isinstance(value, Real) or isinstance(value, bool):
@@ -30,8 +37,17 @@ def _check_fields(spec):
             raise ValueError(f"{name}: {field} must be finite and {word}, got {value!r}.")
 
 
+class _Layered:
+    """What both kinds of network have."""
+
+    @property
+    def widths(self):
+        """Width of each hidden layer, first to last."""
+        return self.width if isinstance(self.width, tuple) else (self.width,) * self.depth
+
+
 @dataclass(frozen=True)
-class MLP:
+class MLP(_Layered):
     """Fully connected ReLU network for flat rows.
 
     ``depth`` blocks of [dense -> ReLU] and a dense read-out. Weights are drawn from N(0, sigma_w^2 / fan_in), biases from
@@ -41,8 +57,8 @@ class MLP:
     ----------
     depth : int, default=3
         Number of hidden layers.
-    width : int, default=1024
-        Units per hidden layer. The infinite-width kernel does not depend on it.
+    width : int or tuple of int, default=1024
+        Units per hidden layer, of all or of each. The infinite-width kernel does not depend on it.
     sigma_w : float, default=sqrt(2)
         Standard deviation of the weights, before division by the square root of the fan-in.
     sigma_b : float, default=0.1
@@ -69,11 +85,15 @@ class MLP:
 
     def n_features(self, shape):
         """Number of last hidden activations of one network."""
-        return self.width
+        return self.widths[-1]
 
     def n_weights(self, shape):
         """Number of weights and biases of the hidden layers of one network."""
-        return self.width * (shape[0] + (self.depth - 1) * self.width + self.depth)
+        return sum(width * (fan_in + 1) for width, fan_in in zip(self.widths, (shape[0], *self.widths), strict=False))
+
+    def largest_layer(self, shape):
+        """Number of units of the largest hidden layer."""
+        return max(self.widths)
 
     def check_shape(self, shape):
         """Raise ``ValueError`` when inputs of ``shape`` cannot be fed to the network."""
@@ -82,7 +102,7 @@ class MLP:
 
 
 @dataclass(frozen=True)
-class ConvNet:
+class ConvNet(_Layered):
     """Convolutional ReLU network of the dataset-distillation literature.
 
     ``depth`` blocks of [3x3 convolution, zero padding 1 -> ReLU -> 2x2 average pooling], a read-out and a dense layer. Weights
@@ -92,8 +112,8 @@ class ConvNet:
     ----------
     depth : int, default=3
         Number of blocks. With pooling, image sides must be at least ``2**depth``.
-    width : int, default=256
-        Channels per block. The infinite-width kernel does not depend on it.
+    width : int or tuple of int, default=256
+        Channels per block, of all or of each, first to last. The infinite-width kernel does not depend on it.
     sigma_w : float, default=sqrt(2)
         Standard deviation of the weights, before division by the square root of the fan-in.
     sigma_b : float, default=0.1
@@ -139,11 +159,16 @@ class ConvNet:
     def n_features(self, shape):
         """Number of last hidden activations of one network for images of shape ``(H, W, channels)``."""
         positions = 1 if self.readout == "mean" else self._final_side(shape[0]) * self._final_side(shape[1])
-        return self.width * positions
+        return self.widths[-1] * positions
 
     def n_weights(self, shape):
         """Number of weights and biases of the convolutions of one network."""
-        return self.width * (9 * (shape[2] + (self.depth - 1) * self.width) + self.depth)
+        return sum(width * (9 * fan_in + 1) for width, fan_in in zip(self.widths, (shape[2], *self.widths), strict=False))
+
+    def largest_layer(self, shape):
+        """Number of entries of the largest maps, before pooling."""
+        halvings = range(self.depth) if self.pooling == "avg" else (0,) * self.depth
+        return max(width * (shape[0] >> k) * (shape[1] >> k) for width, k in zip(self.widths, halvings, strict=True))
 
     def check_shape(self, shape):
         """Raise ``ValueError`` when images of ``shape`` cannot be fed to the network."""
@@ -174,12 +199,13 @@ def spec_from_dict(values):
     name = values.pop("name", None)
     if name not in SPECS:
         raise ValueError(f"unknown network {name!r}; known: {sorted(SPECS)}.")
-    return SPECS[name](**values)
+    # JSON knows no tuples.
+    return SPECS[name](**{field: tuple(value) if isinstance(value, list) else value for field, value in values.items()})
 
 
 def same_kernel(first, second):
     """Whether two specs have the same infinite-width kernel: all fields but ``width`` are equal."""
-    return type(first) is type(second) and first == replace(second, width=first.width)
+    return type(first) is type(second) and replace(first, width=1) == replace(second, width=1)
 
 
 def auto_spec(shape):

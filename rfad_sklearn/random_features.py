@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ._specs import MLP
 
-# Entries of the first maps of the images of one pass on a CPU: they stay in the cache, and in memory that is used again.
+# Entries of the largest maps of the images of one pass on a CPU: they stay in the cache, and in memory that is used again.
 _ENTRIES = 2**22
 # On a GPU, of all networks: half a gigabyte in bfloat16, one in float32.
 _CUDA_ENTRIES = 2**28
@@ -46,14 +46,14 @@ def draw_network(spec, shape, seed, *, device="cpu", dtype=torch.float32):
     kernel = () if isinstance(spec, MLP) else (3, 3)
     fan_in = shape[-1]
     layers = []
-    for _ in range(spec.depth):
-        weight = torch.randn((spec.width, fan_in, *kernel), generator=generator, device=device)
+    for width in spec.widths:
+        weight = torch.randn((width, fan_in, *kernel), generator=generator, device=device)
         weight *= spec.sigma_w / math.sqrt(fan_in * math.prod(kernel))
-        bias = spec.sigma_b * torch.randn(spec.width, generator=generator, device=device)
+        bias = spec.sigma_b * torch.randn(width, generator=generator, device=device)
         if kernel:
             weight = weight.contiguous(memory_format=torch.channels_last)
         layers.append((weight.to(dtype), bias.to(dtype)))
-        fan_in = spec.width
+        fan_in = width
     return layers
 
 
@@ -202,7 +202,7 @@ def _passes(spec, networks, x, forward, batched):
 
 def images_per_pass(spec, shape):
     """Images of shape ``(n, H, W, channels)`` that go through one network of a CPU at once."""
-    return max(_ENTRIES // (spec.width * math.prod(shape[1:-1])), 1)
+    return max(_ENTRIES // spec.largest_layer(shape[1:]), 1)
 
 
 def network_features(spec, networks, x, *, recompute=False, batched=None):
@@ -251,7 +251,7 @@ def cached_features(spec, networks, x, *, dtype=None, batched=None):
     shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
     out = torch.empty(shape, dtype=dtype or wide_dtype(networks), device=x.device)
     if x.is_cuda:
-        chunk = max(_CUDA_ENTRIES // (len(networks) * spec.width * math.prod(x.shape[1:-1])), 1)
+        chunk = max(_CUDA_ENTRIES // (len(networks) * spec.largest_layer(tuple(x.shape[1:]))), 1)
     else:
         chunk = _FLAT_ROWS if is_mlp else images_per_pass(spec, x.shape)
     forward = _mlp_forward if is_mlp else _convnet_forward

@@ -26,7 +26,9 @@ SPECS = [
     (ConvNet(depth=2, width=8), (9, 6, 12)),
     (ConvNet(depth=2, width=8, pooling="none"), (5, 4, 2)),
     (ConvNet(depth=2, width=8, readout="mean"), (9, 8, 1)),
+    (ConvNet(depth=3, width=(4, 6, 10)), (9, 8, 3)),
     (MLP(depth=2, width=16), (11,)),
+    (MLP(depth=2, width=(5, 9)), (11,)),
 ]
 
 

@@ -335,14 +335,19 @@ def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
 def test_images_have_no_pool_where_there_is_time_for_fresh_networks(spec, n_items, n_affordable, fresh):
     affordable = None if n_affordable is None else lambda: n_affordable
     chosen = PoolDefaults.choose(spec, n_items, 1024, affordable=affordable)
-    assert chosen == (PoolDefaults(4, 128, 1, 1) if fresh else PoolDefaults(8, 64, 32, min(max(1024 // n_items, 4), 32)))
+    assert chosen == (PoolDefaults(8, (32, 64, 256), 1, 1) if fresh else PoolDefaults(8, 64, 32, min(max(1024 // n_items, 4), 32)))
+
+
+@pytest.mark.parametrize(("depth", "width"), [(1, (256,)), (2, (64, 256)), (3, (32, 64, 256)), (5, (32, 32, 32, 64, 256))])
+def test_fresh_networks_of_any_depth_end_wide(depth, width):
+    assert PoolDefaults.fresh(ConvNet(depth=depth)).width == width
 
 
 def test_the_time_of_a_fresh_step_counts_rows_items_and_networks(digits, monkeypatch):
     problem = prepare(RFADDistiller(ipc=3), digits[0], digits[2], 0)
     monkeypatch.setattr("rfad_sklearn.distillers._pool._fastest", lambda function, device: function() is not None and 0.64)
-    # 0.64 s for 64 images forwards, and as much forwards and backwards: 4 networks of 100 rows and 9 items.
-    assert seconds_of_fresh_step(problem, 100) == pytest.approx(4 * (100 + 9) * 0.01)
+    # 0.64 s for 64 images forwards, and as much forwards and backwards: 8 networks of 100 rows and 9 items.
+    assert seconds_of_fresh_step(problem, 100) == pytest.approx(8 * (100 + 9) * 0.01)
 
 
 def test_enough_time_does_without_a_pool(digits, monkeypatch):
@@ -354,11 +359,12 @@ def test_enough_time_does_without_a_pool(digits, monkeypatch):
         assert config.pool_size == size
 
 
-def test_large_coresets_of_images_take_few_wide_fresh_networks(digits):
+def test_large_coresets_of_images_take_fresh_networks(digits):
     X, _, y, _ = digits
     problem = prepare(RFADDistiller(ipc=67), X, y, 0)
     objective = RFADDistiller(ipc=67)._make_objective(problem, torch.Generator().manual_seed(0))
-    assert objective.spec.width == 128
+    assert objective.spec.width == (32, 64, 256)
+    assert objective.eval_spec.width == 128
     before = objective.group
     objective.after_step()
     assert len(objective.groups) == 1

@@ -1,3 +1,6 @@
+import json
+import math
+
 import pytest
 
 from rfad_sklearn import MLP, ConvNet
@@ -5,9 +8,11 @@ from rfad_sklearn._specs import auto_spec, resolve_spec, same_kernel, spec_from_
 from rfad_sklearn.random_features import draw_network
 
 
-@pytest.mark.parametrize("spec", [MLP(depth=2, width=7, sigma_b=0.3), ConvNet(depth=1, pooling="none", readout="mean")])
-def test_dictionary_round_trip(spec):
-    assert spec_from_dict(spec_to_dict(spec)) == spec
+@pytest.mark.parametrize(
+    "spec", [MLP(depth=2, width=7, sigma_b=0.3), ConvNet(depth=1, pooling="none", readout="mean"), ConvNet(depth=2, width=(3, 8))]
+)
+def test_round_trip_through_json(spec):
+    assert spec_from_dict(json.loads(json.dumps(spec_to_dict(spec)))) == spec
 
 
 def test_unknown_network_in_a_dictionary():
@@ -19,7 +24,10 @@ def test_unknown_network_in_a_dictionary():
     ("make", "error", "message"),
     [
         (lambda: ConvNet(depth=0), ValueError, "depth must be at least 1, got 0"),
-        (lambda: ConvNet(width=2.5), TypeError, "width must be an int, got 2.5"),
+        (lambda: ConvNet(width=2.5), TypeError, "width must be an int or a tuple of ints, got 2.5"),
+        (lambda: ConvNet(width=(8, 8, 2.5)), TypeError, r"width must be an int or a tuple of ints, got \(8, 8, 2.5\)"),
+        (lambda: MLP(depth=2, width=(8, 0)), ValueError, r"width must be at least 1, got \(8, 0\)"),
+        (lambda: ConvNet(width=(8, 8)), ValueError, r"width=\(8, 8\) names 2 layers, but depth=3; name one width for each"),
         (lambda: MLP(sigma_w=0), ValueError, "sigma_w must be finite and above 0, got 0"),
         (lambda: MLP(sigma_w="a"), TypeError, "sigma_w must be a float, got 'a'"),
         (lambda: MLP(sigma_b=-0.1), ValueError, "sigma_b must be finite and at least 0, got -0.1"),
@@ -48,6 +56,31 @@ def test_auto_uses_fewer_stages_for_small_images(shape, expected):
     spec = auto_spec(shape)
     assert spec == expected
     spec.check_shape(shape)
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape"),
+    [(ConvNet(depth=3, width=(4, 6, 10)), (9, 8, 2)), (MLP(depth=2, width=(3, 5)), (7,)), (ConvNet(width=4), (8, 8, 1))],
+)
+def test_layers_of_their_own_width(spec, shape):
+    layers = draw_network(spec, shape, 0)
+    assert tuple(len(bias) for _, bias in layers) == spec.widths
+    assert spec.n_weights(shape) == sum(part.numel() for layer in layers for part in layer)
+    assert spec.n_features(shape) == spec.widths[-1] * (
+        1 if len(shape) == 1 else math.prod(side >> spec.depth for side in shape[:2])
+    )
+
+
+def test_the_largest_layer():
+    assert MLP(depth=2, width=(3, 5)).largest_layer((7,)) == 5
+    assert ConvNet(depth=2, width=(2, 4)).largest_layer((8, 8, 1)) == 8 * 8 * 2
+    assert ConvNet(depth=2, width=(2, 32)).largest_layer((8, 9, 1)) == 4 * 4 * 32
+    assert ConvNet(depth=2, width=(2, 4), pooling="none").largest_layer((8, 8, 1)) == 8 * 8 * 4
+
+
+def test_widths_do_not_change_the_kernel():
+    assert same_kernel(ConvNet(width=(4, 6, 10)), ConvNet(width=7))
+    assert not same_kernel(ConvNet(width=(4, 6, 10)), ConvNet(depth=2, width=7))
 
 
 def test_features_are_counted_after_flooring():

@@ -14,6 +14,8 @@ _MANY_ITEMS = 200
 # From so many items on a coreset of images is better off without a pool too, if there is time for so many steps of fresh networks. With
 # few items a step on a pool costs so little that nothing comes up to the number of steps.
 _SOME_ITEMS, _ENOUGH_STEPS = 50, 400
+# Channels of the last blocks of a fresh network. Most of the kernel's noise comes from the last block, whose maps are small and cost little.
+_CHANNELS = (32, 64, 256)
 # Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
 _REFRESH = (4, 32)
 # Most images that are timed, and how often; the fastest time counts.
@@ -22,10 +24,10 @@ _TIMED_IMAGES, _TIMINGS = 64, 3
 
 @dataclass(frozen=True)
 class PoolDefaults:
-    """Networks per step, channels of a ConvNet, groups of the pool and steps between refreshes."""
+    """Networks per step, channels of a ConvNet's blocks (of all or of each), groups of the pool and steps between refreshes."""
 
     n_networks: int
-    width: int
+    width: int | tuple
     pool_size: int
     refresh_every: int
 
@@ -33,19 +35,22 @@ class PoolDefaults:
     def choose(cls, spec, n_items, batch_size, *, affordable=None):
         """Those of a network, a number of items and a number of rows per step.
 
-        ``affordable()`` is the number of steps of ``FRESH`` that there is time for; None where time is no bound.
+        ``affordable()`` is the number of steps of :meth:`fresh` that there is time for; None where time is no bound.
         """
         if isinstance(spec, ConvNet):
             timed = affordable is not None and n_items >= _SOME_ITEMS
             if n_items > _MANY_ITEMS or (timed and affordable() >= _ENOUGH_STEPS):
-                return FRESH
+                return cls.fresh(spec)
         # In the same time, more steps are worth more than wider networks; a step's share of a refresh costs about half of the coreset's
         # own passes.
         every = int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
         return cls(n_networks=8, width=64, pool_size=32, refresh_every=every)
 
-
-FRESH = PoolDefaults(n_networks=4, width=128, pool_size=1, refresh_every=1)
+    @classmethod
+    def fresh(cls, spec):
+        """Fresh networks at every step, of a ConvNet's depth."""
+        width = _CHANNELS[:1] * (spec.depth - len(_CHANNELS)) + _CHANNELS[-spec.depth :]
+        return cls(n_networks=8, width=width, pool_size=1, refresh_every=1)
 
 
 def _fastest(function, device):
@@ -62,8 +67,9 @@ def _fastest(function, device):
 
 
 def seconds_of_fresh_step(problem, batch_size):
-    """About the time of a step of ``FRESH`` on images: what a few of them take in one network, times their number."""
-    spec = replace(problem.spec, width=FRESH.width)
+    """About the time of a step of fresh networks on images: what a few of them take in one network, times their number."""
+    own = PoolDefaults.fresh(problem.spec)
+    spec = replace(problem.spec, width=own.width)
     networks = [draw_network(spec, problem.shape, 0, device=problem.device, dtype=problem.dtype)]
     n_images = min(images_per_pass(spec, (1, *problem.shape)), _TIMED_IMAGES)
     images = torch.zeros((n_images, *problem.shape), device=problem.device, dtype=problem.dtype)
@@ -71,4 +77,4 @@ def seconds_of_fresh_step(problem, batch_size):
     row = _fastest(lambda: cached_features(spec, networks, images), problem.device)
     item = _fastest(lambda: torch.autograd.grad(network_features(spec, networks, items).float().sum(), items), problem.device)
     n_rows = min(batch_size, len(problem.train))
-    return FRESH.n_networks * (n_rows * row + int(problem.per_class.sum()) * item) / n_images
+    return own.n_networks * (n_rows * row + int(problem.per_class.sum()) * item) / n_images
