@@ -31,7 +31,6 @@ CHANGES = [
     {"batch_size": 512},
     {"batch_size": 2048},
     {"n_networks": 4},
-    {"n_networks": 8},
     {"n_networks": 16},
     {"width": 32},
     {"width": 128},
@@ -40,8 +39,10 @@ CHANGES = [
     {"pool_size": 1, "refresh_every": 1},
     {"pool_size": 8},
     # For many items, and for a hundred with some time, which have no pool by default.
-    {"n_networks": 8, "width": 64, "pool_size": 32, "refresh_every": 10},
+    {"width": 64, "pool_size": 32, "refresh_every": 10},
     {"n_networks": 4, "width": 64, "pool_size": 32, "refresh_every": 4},
+    # Fresh networks of the same width in all blocks.
+    {"n_networks": 4, "width": 128, "pool_size": 1, "refresh_every": 1},
     {"refresh_every": 10},
     {"init": "kmeans"},
     {"init": "herding"},

@@ -96,7 +96,7 @@ def main():
         fresh, fresh_spread = seconds_per_step(rfad(args.rows, 8, 256, 1, n), n, args.steps)
         own = PoolDefaults.choose(ConvNet(), n, args.rows)
         every = own.refresh_every
-        default, default_spread = seconds_per_step(rfad(args.rows, own.n_networks, own.width, every, n), n, every * args.steps)
+        default, default_spread = seconds_per_step(rfad(args.rows, 8, own.width, every, n), n, every * args.steps)
         slow = per_pair[n] * n_pairs(args.rows, n)
         print(
             f"| {n} | {fresh:.1f} +- {fresh_spread:.1f} s | {default:.2f} +- {default_spread:.2f} s (refreshed every {every} steps) "

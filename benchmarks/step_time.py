@@ -25,7 +25,9 @@ from rfad_sklearn.distillers._pool import PoolDefaults
 
 N_CLASSES = 10
 ROWS = {"plain": 5120, "paper on this engine": 5120, "default": 1024}
-PAPER = PoolDefaults(n_networks=8, width=256, pool_size=1, refresh_every=1)
+# Per step, of the paper and of the default.
+N_NETWORKS = 8
+PAPER = PoolDefaults(width=256, pool_size=1, refresh_every=1)
 
 
 def setting(name, n_items):
@@ -43,7 +45,7 @@ def measure(name, shape, n_items, repeats, device):
             runner.step(steps)
     else:
         own = setting(name, n_items)
-        every, size = own.refresh_every, {"n_networks": own.n_networks, "width": own.width, "n_rows": ROWS[name]}
+        every, size = own.refresh_every, {"n_networks": N_NETWORKS, "width": own.width, "n_rows": ROWS[name]}
         runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
         if every > 1:
             for k in range(3):
@@ -57,13 +59,13 @@ def measure(name, shape, n_items, repeats, device):
 def flops(name, shape, n_items):
     """Operations of the convolutions of one step: the rows once, the coreset twice (forward, and backward to the items only)."""
     own = setting(name, n_items)
-    return own.n_networks * (ROWS[name] / own.refresh_every + 2 * n_items) * convolution_flops(ConvNet(width=own.width), shape)
+    return N_NETWORKS * (ROWS[name] / own.refresh_every + 2 * n_items) * convolution_flops(ConvNet(width=own.width), shape)
 
 
 def whole_step(shape, n_items, device):
     """Seconds per step of the default without clocks inside: what a run sees."""
     own = setting("default", n_items)
-    every, size = own.refresh_every, {"n_networks": own.n_networks, "width": own.width, "n_rows": ROWS["default"]}
+    every, size = own.refresh_every, {"n_networks": N_NETWORKS, "width": own.width, "n_rows": ROWS["default"]}
     runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
     objective, values = runner.objective, runner.values
     objective.config = replace(objective.config, refresh_every=every)
@@ -98,7 +100,7 @@ def run_task(task):
         result = whole_step(shape, task["n_items"], task["device"])
     elif task["name"] == "convolutions":
         own = setting("default", task["n_items"])
-        result = convolution_speed(shape, task["n_items"], n_networks=own.n_networks, width=own.width, device=task["device"])
+        result = convolution_speed(shape, task["n_items"], n_networks=N_NETWORKS, width=own.width, device=task["device"])
     else:
         result = measure(task["name"], shape, task["n_items"], task["repeats"], task["device"])
     print(json.dumps(result))

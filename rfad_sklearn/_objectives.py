@@ -16,7 +16,7 @@ _ACTIVATION_BUDGET = 512 * 2**20
 # Rows that labels are solved on: this many batches, and this many per item.
 _SOLVE_BATCHES, _SOLVE_ROWS_PER_ITEM = 8, 8
 # Settings of the pool that a run may have chosen by what it had time for: one that goes on keeps them.
-_POOL_SETTINGS = ("n_networks", "pool_size", "refresh_every")
+_POOL_SETTINGS = ("pool_size", "refresh_every")
 # Rows whose kernel with the coreset is computed at a time there.
 _SOLVE_CHUNK = 512
 # Stream of seeds: training networks take one each as they are drawn.

@@ -317,7 +317,7 @@ def test_a_pool_of_large_features_holds_fewer_groups(digits, monkeypatch):
 
 @pytest.mark.parametrize(("n_items", "every"), [(1, 32), (10, 32), (100, 10), (200, 5), (1000, 4)])
 def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
-    assert PoolDefaults.choose(MLP(), n_items, 1024) == PoolDefaults(8, 64, 32, every)
+    assert PoolDefaults.choose(MLP(), n_items, 1024) == PoolDefaults(64, 32, every)
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
 def test_images_have_no_pool_where_there_is_time_for_fresh_networks(spec, n_items, n_affordable, fresh):
     affordable = None if n_affordable is None else lambda: n_affordable
     chosen = PoolDefaults.choose(spec, n_items, 1024, affordable=affordable)
-    assert chosen == (PoolDefaults(8, (32, 64, 256), 1, 1) if fresh else PoolDefaults(8, 64, 32, min(max(1024 // n_items, 4), 32)))
+    assert chosen == (PoolDefaults((32, 64, 256), 1, 1) if fresh else PoolDefaults(64, 32, min(max(1024 // n_items, 4), 32)))
 
 
 @pytest.mark.parametrize(("depth", "width"), [(1, (256,)), (2, (64, 256)), (3, (32, 64, 256)), (5, (32, 32, 32, 64, 256))])
@@ -346,13 +346,13 @@ def test_fresh_networks_of_any_depth_end_wide(depth, width):
 def test_the_time_of_a_fresh_step_counts_rows_items_and_networks(digits, monkeypatch):
     problem = prepare(RFADDistiller(ipc=3), digits[0], digits[2], 0)
     monkeypatch.setattr("rfad_sklearn.distillers._pool._fastest", lambda function, device: function() is not None and 0.64)
-    # 0.64 s for 64 images forwards, and as much forwards and backwards: 8 networks of 100 rows and 9 items.
-    assert seconds_of_fresh_step(problem, 100) == pytest.approx(8 * (100 + 9) * 0.01)
+    # 0.64 s for 64 images forwards, and as much forwards and backwards: 3 networks of 100 rows and 9 items.
+    assert seconds_of_fresh_step(problem, 100, 3) == pytest.approx(3 * (100 + 9) * 0.01)
 
 
 def test_enough_time_does_without_a_pool(digits, monkeypatch):
     X, _, y, _ = digits
-    monkeypatch.setattr("rfad_sklearn.distillers.rfad.seconds_of_fresh_step", lambda problem, batch_size: 0.01)
+    monkeypatch.setattr("rfad_sklearn.distillers.rfad.seconds_of_fresh_step", lambda *args: 0.01)
     for seconds, size in ((3.9, 32), (4.1, 1)):
         distiller = RFADDistiller(ipc=20, max_time=seconds, dtype="float32")
         config = distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator().manual_seed(0)).config

@@ -1,4 +1,4 @@
-"""What "auto" stands for in :class:`RFADDistiller`: how many networks, how wide, and for how long they serve."""
+"""What "auto" stands for in :class:`RFADDistiller`: how wide the networks are, and for how long they serve."""
 
 import math
 import time
@@ -24,9 +24,8 @@ _TIMED_IMAGES, _TIMINGS = 64, 3
 
 @dataclass(frozen=True)
 class PoolDefaults:
-    """Networks per step, channels of a ConvNet's blocks (of all or of each), groups of the pool and steps between refreshes."""
+    """Channels of a ConvNet's blocks (of all or of each), groups of the pool and steps between refreshes."""
 
-    n_networks: int
     width: int | tuple
     pool_size: int
     refresh_every: int
@@ -44,13 +43,13 @@ class PoolDefaults:
         # In the same time, more steps are worth more than wider networks; a step's share of a refresh costs about half of the coreset's
         # own passes.
         every = int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
-        return cls(n_networks=8, width=64, pool_size=32, refresh_every=every)
+        return cls(width=64, pool_size=32, refresh_every=every)
 
     @classmethod
     def fresh(cls, spec):
         """Fresh networks at every step, of a ConvNet's depth."""
         width = _CHANNELS[:1] * (spec.depth - len(_CHANNELS)) + _CHANNELS[-spec.depth :]
-        return cls(n_networks=8, width=width, pool_size=1, refresh_every=1)
+        return cls(width=width, pool_size=1, refresh_every=1)
 
 
 def _fastest(function, device):
@@ -66,10 +65,9 @@ def _fastest(function, device):
     return seconds
 
 
-def seconds_of_fresh_step(problem, batch_size):
+def seconds_of_fresh_step(problem, batch_size, n_networks):
     """About the time of a step of fresh networks on images: what a few of them take in one network, times their number."""
-    own = PoolDefaults.fresh(problem.spec)
-    spec = replace(problem.spec, width=own.width)
+    spec = replace(problem.spec, width=PoolDefaults.fresh(problem.spec).width)
     networks = [draw_network(spec, problem.shape, 0, device=problem.device, dtype=problem.dtype)]
     n_images = min(images_per_pass(spec, (1, *problem.shape)), _TIMED_IMAGES)
     images = torch.zeros((n_images, *problem.shape), device=problem.device, dtype=problem.dtype)
@@ -77,4 +75,4 @@ def seconds_of_fresh_step(problem, batch_size):
     row = _fastest(lambda: cached_features(spec, networks, images), problem.device)
     item = _fastest(lambda: torch.autograd.grad(network_features(spec, networks, items).float().sum(), items), problem.device)
     n_rows = min(batch_size, len(problem.train))
-    return own.n_networks * (n_rows * row + int(problem.per_class.sum()) * item) / n_images
+    return n_networks * (n_rows * row + int(problem.per_class.sum()) * item) / n_images

@@ -32,11 +32,11 @@ class RFADDistiller(RidgeDistiller):
         stages under 8x8 pixels), an :class:`MLP` for flat rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
-    n_networks : int or "auto", default="auto"
-        Random networks per step. "auto": 8, or 4 without a pool (see Notes).
+    n_networks : int, default=8
+        Random networks per step.
     width : int, default=None
         Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With "auto", None means an MLP of 256
-        units, or a ConvNet trained on 64 channels (128 without a pool, see Notes) and judged by 128.
+        units, or a ConvNet trained on 64 channels (32 to 256 without a pool, see Notes) and judged by 128.
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
@@ -142,9 +142,10 @@ class RFADDistiller(RidgeDistiller):
 
     Notes
     -----
-    "auto" does without a pool, and takes 4 fresh networks of 128 channels and fresh rows at every step, for a ConvNet with more than 200
-    items, and with 50 items or more where ``max_time`` is long enough for about 400 such steps. A tenth of a second of measuring at the start
-    tells that. The items then fit no networks in particular, but each step costs several times as much.
+    "auto" does without a pool, and takes fresh networks and fresh rows at every step, for a ConvNet with more than 200 items, and with 50
+    items or more where ``max_time`` is long enough for about 400 such steps. A tenth of a second of measuring at the start tells that. The
+    items then fit no networks in particular, but each step costs several times as much. The blocks of these networks have 32, 64 and 256
+    channels: most of the noise of a random kernel comes from the last block, whose maps are small and cost little.
 
     References
     ----------
@@ -168,7 +169,7 @@ class RFADDistiller(RidgeDistiller):
     _parameter_constraints: dict = {
         **RidgeDistiller._parameter_constraints,
         "corruption": [Interval(Real, 0, 1, closed="left")],
-        "n_networks": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "n_networks": [Interval(Integral, 1, None, closed="left")],
         "width": [None, Interval(Integral, 1, None, closed="left")],
         "pool_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "refresh_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -180,7 +181,7 @@ class RFADDistiller(RidgeDistiller):
         *,
         architecture="auto",
         image_shape=None,
-        n_networks="auto",
+        n_networks=8,
         width=None,
         depth=None,
         reg=5e-3,
@@ -247,7 +248,7 @@ class RFADDistiller(RidgeDistiller):
         spec = problem.spec
         affordable = None
         if self.max_time is not None:
-            affordable = lambda: self._loop_time() / seconds_of_fresh_step(problem, self.batch_size)  # noqa: E731
+            affordable = lambda: self._loop_time() / seconds_of_fresh_step(problem, self.batch_size, self.n_networks)  # noqa: E731
         defaults = PoolDefaults.choose(spec, problem.per_class.sum(), self.batch_size, affordable=affordable)
         if self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet):
             spec = replace(spec, width=defaults.width)
@@ -264,16 +265,16 @@ class RFADDistiller(RidgeDistiller):
         )
 
     def _pool_config(self, problem, spec, defaults):
-        own = {name: getattr(self, name) for name in ("n_networks", "pool_size", "refresh_every")}
+        own = {name: getattr(self, name) for name in ("pool_size", "refresh_every")}
         own = {name: getattr(defaults, name) if isinstance(value, str) else value for name, value in own.items()}
         n_rows = min(self.batch_size, len(problem.train))
         one_network = n_rows * spec.n_features(problem.shape) + spec.n_weights(problem.shape)
-        group_bytes = own["n_networks"] * one_network * problem.dtype.itemsize
+        group_bytes = self.n_networks * one_network * problem.dtype.itemsize
         return PoolConfig(
             batch_size=self.batch_size,
             reg=self.reg,
             loss=self.loss,
-            n_networks=own["n_networks"],
+            n_networks=self.n_networks,
             pool_size=max(min(own["pool_size"], _POOL_BYTES // group_bytes), 1),
             refresh_every=own["refresh_every"],
             n_eval_networks=N_EVAL_NETWORKS,
