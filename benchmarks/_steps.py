@@ -211,7 +211,7 @@ class Engine:
             items = self.objective._features(self.values, spec, group.networks)
         steps.add("coreset forward", watch.seconds)
         with stopwatch(self.device) as watch:
-            kernel_ss, kernel_bs = kernel_product(spec, items, items), kernel_product(spec, group.features, items)
+            kernel_ss, kernel_bs = kernel_product(spec, items, items), group.cache.kernel(items)
             scores = kernel_ridge_scores(kernel_ss, kernel_bs, self.values["targets"], 5e-3)
             loss = prediction_loss("platt", scores, group.labels, group.targets, self.values["log_scale"])
         steps.add("kernel and solve", watch.seconds)

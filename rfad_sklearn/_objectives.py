@@ -9,7 +9,15 @@ import torch.nn.functional as F
 from ._exact_kernels import exact_kernel
 from ._label_solve import best_targets
 from ._ridge import fit_platt_scale, solve_targets
-from .random_features import cached_features, cpu_networks, draw_network, kernel_product, network_features, wide_dtype
+from .random_features import (
+    RowCache,
+    cached_features,
+    cpu_networks,
+    draw_network,
+    kernel_product,
+    network_features,
+    wide_dtype,
+)
 
 # Bytes of activations kept for the backward pass; above it they are computed a second time.
 _ACTIVATION_BUDGET = 512 * 2**20
@@ -53,7 +61,7 @@ class _Group:
     seeds: torch.Tensor
     rows: torch.Tensor
     networks: list
-    features: torch.Tensor
+    cache: RowCache
     labels: torch.Tensor
     targets: torch.Tensor
 
@@ -325,7 +333,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
 
     def scores(self, variables):
         """Scores of the rows of the current group."""
-        return self._scores(variables, self.spec, self.group.networks, self.group.features)
+        return self._scores(variables, self.spec, self.group.networks, self.group.cache)
 
     def solving_kernels(self, variables):
         """Kernel of the items with themselves, and a function that gives the kernel of rows with them; by fresh networks."""
@@ -337,8 +345,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
     def _scores(self, variables, spec, networks, cache):
         features = self._features(variables, spec, networks)
         kernel_ss = kernel_product(spec, features, features)
-        kernel_bs = kernel_product(spec, cache, features)
-        return kernel_ridge_scores(kernel_ss, kernel_bs, variables["targets"], self.config.reg)
+        return kernel_ridge_scores(kernel_ss, cache.kernel(features), variables["targets"], self.config.reg)
 
     def _features(self, variables, spec, networks):
         x = self.items(variables)
@@ -353,9 +360,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
 
     def _make_group(self, seeds, rows):
         networks = [draw_network(self.spec, self.data.shape, seed, device=self.device, dtype=self.dtype) for seed in seeds.tolist()]
-        # In the type of the networks nothing is lost; products are taken in float32 or more.
-        features = cached_features(self.spec, networks, self.data.read(rows), dtype=self.dtype)
-        return _Group(seeds, rows, networks, features, *self._labels(rows))
+        cache = RowCache(self.spec, networks, self.data.read(rows), dtype=self.dtype)
+        return _Group(seeds, rows, networks, cache, *self._labels(rows))
 
     def _add_group(self):
         """Draw networks and rows; once the pool is full, in place of the oldest."""
@@ -376,7 +382,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
 
     def _draw_validation(self):
         networks = self._judging_networks()
-        return networks, cached_features(self.eval_spec, networks, self.data.read(self.data.validation))
+        return networks, RowCache(self.eval_spec, networks, self.data.read(self.data.validation))
 
     def _judging_networks(self):
         seeds = torch.randint(_MAX_SEED, (self.config.n_eval_networks,), generator=self.generator)

@@ -19,6 +19,8 @@ _ENTRIES = 2**22
 _CUDA_ENTRIES = 2**28
 # Rows of one pass of an MLP on a CPU.
 _FLAT_ROWS = 1024
+# Activations whose products are summed in one product of bfloat16 matrices, whose result is rounded.
+_PIECE = 512
 # Above this fan-in of a 4x4 window (3 channels have 48) a convolution is as fast as the window product.
 _WINDOW_FAN_IN = 64
 
@@ -308,3 +310,60 @@ def kernel_product(spec, first, second):
     first, second = first.flatten(1).to(dtype), second.flatten(1).to(dtype)
     scale, constant = feature_scales(spec, first.shape[1])
     return scale**2 * (first @ second.T) + constant**2
+
+
+class _RowsTimesItems(torch.autograd.Function):
+    """``rows @ items.T`` of bfloat16 rows ``(n, d)`` and wider items ``(m, d)``, in pieces that are summed in the items' type.
+
+    Gradient to the items only.
+    """
+
+    @staticmethod
+    def forward(ctx, rows, items):
+        ctx.save_for_backward(rows)
+        out = items.new_zeros((rows.shape[0], items.shape[0]))
+        for first, second in zip(rows.split(_PIECE, 1), items.to(rows.dtype).split(_PIECE, 1), strict=True):
+            out += first @ second.T
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        (rows,) = ctx.saved_tensors
+        return None, (grad.to(rows.dtype).T @ rows).to(grad.dtype)
+
+
+class RowCache:
+    """Activations of rows whose kernel with changing items is taken again and again.
+
+    Kept less their mean: what tells rows apart is a few percent of the kernel, and would drown in the rounding of bfloat16 products, which
+    are what a CPU with bfloat16 is fast at.
+
+    Parameters
+    ----------
+    spec : ConvNet or MLP
+    networks : list
+    x : tensor of shape (n, d) or (n, H, W, channels)
+    dtype : torch.dtype, optional
+        Of what is kept, by default that of :func:`cached_features`.
+    """
+
+    @torch.no_grad()
+    def __init__(self, spec, networks, x, *, dtype=None):
+        self.spec, wide = spec, wide_dtype(networks)
+        self.centred = cached_features(spec, networks, x, dtype=dtype)
+        self.mean = torch.empty(self.centred.shape[1:], dtype=wide, device=x.device)
+        for k in range(len(networks)):
+            activations = self.centred[:, k].to(wide)
+            self.mean[k] = activations.mean(0)
+            self.centred[:, k] = activations - self.mean[k]
+        self.centred, self.mean = self.centred.flatten(1), self.mean.flatten()
+
+    def kernel(self, items):
+        """:func:`kernel_product` of the rows and of items ``(m, n_networks, n_features)``, with gradient to the latter."""
+        items = items.flatten(1)
+        if self.centred.dtype == torch.bfloat16 and self.centred.device.type == "cpu":
+            products = _RowsTimesItems.apply(self.centred, items)
+        else:
+            products = self.centred.to(items.dtype) @ items.T
+        scale, constant = feature_scales(self.spec, items.shape[1])
+        return scale**2 * (products + items @ self.mean) + constant**2

@@ -7,7 +7,9 @@ import torch.nn.functional as F
 
 from rfad_sklearn import MLP, ConvNet, random_features
 from rfad_sklearn._exact_kernels import exact_kernel
+from rfad_sklearn._ridge import solve_targets
 from rfad_sklearn.random_features import (
+    RowCache,
     _Rectified,
     _where_positive,
     _windows,
@@ -145,6 +147,45 @@ def test_bfloat16_error_is_below_the_monte_carlo_error():
     rounding = (kernel(range(8), torch.bfloat16) - reference).square().mean().sqrt()
     monte_carlo = (kernel(range(8, 16), torch.float32) - reference).square().mean().sqrt()
     assert rounding < 0.2 * monte_carlo
+
+
+@pytest.mark.parametrize("spec_and_shape", [(ConvNet(depth=2, width=16), (8, 8, 1)), (MLP(depth=2, width=16), (11,))])
+def test_kernel_of_cached_rows(spec_and_shape):
+    spec, shape = spec_and_shape
+    networks = cpu_networks(spec, shape, [0, 1], "cpu", torch.float64)
+    rows, items = inputs(shape, 9), cached_features(spec, networks, inputs(shape, 4, seed=1)).requires_grad_()
+    cached, direct = (
+        RowCache(spec, networks, rows).kernel(items),
+        kernel_product(spec, cached_features(spec, networks, rows), items),
+    )
+    torch.testing.assert_close(cached, direct)
+    upstream = torch.randn(direct.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    torch.testing.assert_close(*(torch.autograd.grad((kernel * upstream).sum(), items)[0] for kernel in (cached, direct)))
+
+
+def test_bfloat16_products_cost_far_less_than_the_monte_carlo_error_of_scores():
+    """Kernel ridge amplifies the rounding of a kernel: what counts is the error of the scores, and of the gradient."""
+    spec, shape, generator = ConvNet(depth=3, width=(16, 32, 128)), (16, 16, 1), torch.Generator().manual_seed(0)
+    # Brighter than different, as images are.
+    rows, x = 2 + inputs(shape, 64).float(), 2 + inputs(shape, 20, seed=1).float()
+    targets, upstream = torch.randn((20, 3), generator=generator), torch.randn((64, 3), generator=generator)
+
+    def scores_and_gradient(seeds, narrow):
+        networks = [draw_network(spec, shape, seed, dtype=torch.bfloat16) for seed in seeds]
+        items = network_features(spec, networks, x).float().requires_grad_()
+        if narrow:
+            kernel = RowCache(spec, networks, rows, dtype=torch.bfloat16).kernel(items)
+        else:
+            kernel = kernel_product(spec, cached_features(spec, networks, rows), items)
+        scores = kernel @ solve_targets(kernel_product(spec, items, items), targets, 5e-3).float()
+        return scores.detach(), torch.autograd.grad((scores * upstream).sum(), items)[0]
+
+    reference, narrow, others = (
+        scores_and_gradient(*which) for which in ((range(4), False), (range(4), True), (range(4, 8), False))
+    )
+    assert (narrow[0] - reference[0]).norm() < 0.2 * (others[0] - reference[0]).norm()
+    assert (narrow[1] - reference[1]).norm() < 0.05 * reference[1].norm()
+    assert not torch.equal(narrow[0], reference[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])

@@ -13,7 +13,7 @@ from rfad_sklearn._distillation import _Run
 from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective
 from rfad_sklearn.distillers._pool import PoolDefaults, seconds_of_fresh_step
 from rfad_sklearn.distillers._problem import prepare
-from rfad_sklearn.random_features import cached_features, cpu_networks
+from rfad_sklearn.random_features import cached_features, cpu_networks, kernel_product
 from tests.conftest import FAST
 
 
@@ -295,7 +295,8 @@ def test_cached_activations_belong_to_the_rows_of_their_group(digits):
     for _ in range(4):
         objective.after_step()
     for group, rows in zip(objective.groups, (reads[4], reads[3]), strict=True):
-        torch.testing.assert_close(group.features, cached_features(problem.spec, group.networks, data.read(rows)))
+        activations = cached_features(problem.spec, group.networks, data.read(rows))
+        torch.testing.assert_close(group.cache.kernel(activations), kernel_product(problem.spec, activations, activations))
         assert torch.equal(group.labels, data.labels[rows])
         torch.testing.assert_close(group.targets, data.targets[rows])
 
@@ -463,7 +464,7 @@ def test_too_little_memory_says_what_to_lower(digits, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("rfad_sklearn._objectives.cached_features", fail)
+    monkeypatch.setattr("rfad_sklearn._objectives.RowCache", fail)
     with pytest.raises(MemoryError, match="distilling with batch_size=128; lower batch_size, n_networks, pool_size or width"):
         make().fit(X, y)
 
