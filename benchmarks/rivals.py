@@ -202,8 +202,8 @@ def render():
         "seeds, or over the trained networks of a single seed. *Kernel ridge*: `NNGPKernelRidge` with 8 random networks. *Network*:",
         "`FiniteNetworkClassifier()`, defaults; *normalised*: with `norm='auto'`. Both choose their scales by training rows that no method",
         "saw, a tenth of them, at most 500. KIP has the NNGP kernel, by which all are judged, in place of its default. At ten items per class",
-        "of Fashion-MNIST the lines of 12 minutes are of the defaults of now, all on one machine without AMX; RFAD in 10 minutes on the machine",
-        "with AMX, when fresh networks had 128 channels throughout; the others of RFAD are of the default before, with a pool.\n",
+        "of Fashion-MNIST the lines of 12 minutes are of the defaults of now, all on one machine without AMX; RFAD in 10 minutes on the",
+        "machine with AMX, when fresh networks had 128 channels throughout; the others of RFAD are of the default before, with a pool.\n",
     ]
     for path in sorted(RESULTS.glob("rivals_*.jsonl")):
         data = path.stem.removeprefix("rivals_")
