@@ -344,11 +344,18 @@ def test_fresh_networks_of_any_depth_end_wide(depth, width):
     assert PoolDefaults.fresh(ConvNet(depth=depth)).width == width
 
 
+@pytest.mark.parametrize(("side", "last"), [(64, 256), (96, 128), (300, 64)])
+def test_fresh_networks_of_large_images_keep_the_bounds_of_a_pool(side, last):
+    X, y = np.zeros((2048, side, side), dtype=np.uint8), np.arange(2048) % 2
+    distiller = RFADDistiller(ipc=110, dtype="bfloat16", preprocessing=None, early_stopping=False)
+    assert distiller._pool_defaults(prepare(distiller, X, y, 0)).width == (32, 64, last)
+
+
 def test_the_time_of_a_fresh_step_counts_rows_items_and_networks(digits, monkeypatch):
     problem = prepare(RFADDistiller(ipc=3), digits[0], digits[2], 0)
     monkeypatch.setattr("rfad_sklearn.distillers._pool._fastest", lambda function, device: function() is not None and 0.64)
     # 0.64 s for 64 images forwards, and as much forwards and backwards: 3 networks of 100 rows and 9 items.
-    assert seconds_of_fresh_step(problem, 100, 3) == pytest.approx(3 * (100 + 9) * 0.01)
+    assert seconds_of_fresh_step(problem, (4, 6, 8), 100, 3) == pytest.approx(3 * (100 + 9) * 0.01)
 
 
 def test_enough_time_does_without_a_pool(digits, monkeypatch):

@@ -31,24 +31,28 @@ class PoolDefaults:
     refresh_every: int
 
     @classmethod
-    def choose(cls, spec, n_items, batch_size, *, affordable=None):
+    def choose(cls, spec, n_items, batch_size, *, fresh=None, affordable=None):
         """Those of a network, a number of items and a number of rows per step.
 
-        ``affordable()`` is the number of steps of :meth:`fresh` that there is time for; None where time is no bound.
+        ``fresh`` are those without a pool, by default :meth:`fresh` of the network; ``affordable()`` is the number of such steps that
+        there is time for, None where time is no bound.
         """
         if isinstance(spec, ConvNet):
             timed = affordable is not None and n_items >= _SOME_ITEMS
             if n_items > _MANY_ITEMS or (timed and affordable() >= _ENOUGH_STEPS):
-                return cls.fresh(spec)
+                return fresh or cls.fresh(spec)
         # In the same time, more steps are worth more than wider networks; a step's share of a refresh costs about half of the coreset's
         # own passes.
         every = int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
         return cls(width=64, pool_size=32, refresh_every=every)
 
     @classmethod
-    def fresh(cls, spec):
-        """Fresh networks at every step, of a ConvNet's depth."""
-        width = _CHANNELS[:1] * (spec.depth - len(_CHANNELS)) + _CHANNELS[-spec.depth :]
+    def fresh(cls, spec, most_channels=_CHANNELS[-1]):
+        """Fresh networks at every step, of a ConvNet's depth, with a last block of about so many channels at most."""
+        last = _CHANNELS[-1]
+        while last > max(most_channels, _CHANNELS[-2]):
+            last //= 2
+        width = _CHANNELS[:1] * (spec.depth - len(_CHANNELS)) + (*_CHANNELS[:-1], last)[-spec.depth :]
         return cls(width=width, pool_size=1, refresh_every=1)
 
 
@@ -65,9 +69,9 @@ def _fastest(function, device):
     return seconds
 
 
-def seconds_of_fresh_step(problem, batch_size, n_networks):
+def seconds_of_fresh_step(problem, width, batch_size, n_networks):
     """About the time of a step of fresh networks on images: what a few of them take in one network, times their number."""
-    spec = replace(problem.spec, width=PoolDefaults.fresh(problem.spec).width)
+    spec = replace(problem.spec, width=width)
     networks = [draw_network(spec, problem.shape, 0, device=problem.device, dtype=problem.dtype)]
     n_images = min(images_per_pass(spec, (1, *problem.shape)), _TIMED_IMAGES)
     images = torch.zeros((n_images, *problem.shape), device=problem.device, dtype=problem.dtype)

@@ -145,7 +145,8 @@ class RFADDistiller(RidgeDistiller):
     "auto" does without a pool, and takes fresh networks and fresh rows at every step, for a ConvNet with more than 200 items, and with 50
     items or more where ``max_time`` is long enough for about 400 such steps. A tenth of a second of measuring at the start tells that. The
     items then fit no networks in particular, but each step costs several times as much. The blocks of these networks have 32, 64 and 256
-    channels: most of the noise of a random kernel comes from the last block, whose maps are small and cost little.
+    channels: most of the noise of a random kernel comes from the last block, whose maps are small and cost little. It has 128 or 64 where
+    images are so large that 256 would take more than a pool may.
 
     References
     ----------
@@ -245,11 +246,7 @@ class RFADDistiller(RidgeDistiller):
             raise ValueError(
                 f"corruption={self.corruption!r} starts from noise, but init={self.init!r}; leave init at its default."
             )
-        spec = problem.spec
-        affordable = None
-        if self.max_time is not None:
-            affordable = lambda: self._loop_time() / seconds_of_fresh_step(problem, self.batch_size, self.n_networks)  # noqa: E731
-        defaults = PoolDefaults.choose(spec, problem.per_class.sum(), self.batch_size, affordable=affordable)
+        spec, defaults = problem.spec, self._pool_defaults(problem)
         if self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet):
             spec = replace(spec, width=defaults.width)
         data = problem.training_data()
@@ -264,18 +261,34 @@ class RFADDistiller(RidgeDistiller):
             eval_spec=problem.spec,
         )
 
+    def _pool_defaults(self, problem):
+        if not isinstance(problem.spec, ConvNet):
+            return PoolDefaults.choose(problem.spec, problem.per_class.sum(), self.batch_size)
+        # Of large images even a single group of the widest networks would be more than a pool may be.
+        one_channel = self._group_bytes(problem, replace(problem.spec, width=1))
+        fresh = PoolDefaults.fresh(problem.spec, _POOL_BYTES // one_channel)
+        affordable = None
+        if self.max_time is not None:
+            affordable = lambda: (  # noqa: E731
+                self._loop_time() / seconds_of_fresh_step(problem, fresh.width, self.batch_size, self.n_networks)
+            )
+        return PoolDefaults.choose(problem.spec, problem.per_class.sum(), self.batch_size, fresh=fresh, affordable=affordable)
+
+    def _group_bytes(self, problem, spec):
+        """Bytes of the activations and weights of a group."""
+        n_rows = min(self.batch_size, len(problem.train))
+        one_network = n_rows * spec.n_features(problem.shape) + spec.n_weights(problem.shape)
+        return self.n_networks * one_network * problem.dtype.itemsize
+
     def _pool_config(self, problem, spec, defaults):
         own = {name: getattr(self, name) for name in ("pool_size", "refresh_every")}
         own = {name: getattr(defaults, name) if isinstance(value, str) else value for name, value in own.items()}
-        n_rows = min(self.batch_size, len(problem.train))
-        one_network = n_rows * spec.n_features(problem.shape) + spec.n_weights(problem.shape)
-        group_bytes = self.n_networks * one_network * problem.dtype.itemsize
         return PoolConfig(
             batch_size=self.batch_size,
             reg=self.reg,
             loss=self.loss,
             n_networks=self.n_networks,
-            pool_size=max(min(own["pool_size"], _POOL_BYTES // group_bytes), 1),
+            pool_size=max(min(own["pool_size"], _POOL_BYTES // self._group_bytes(problem, spec)), 1),
             refresh_every=own["refresh_every"],
             n_eval_networks=N_EVAL_NETWORKS,
         )
