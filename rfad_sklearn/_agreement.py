@@ -22,6 +22,8 @@ def agree(classifier, spec, image_shape, n_features, preprocessing):
     """
     way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
     wanted = spec if classifier.architecture == "auto" else classifier.architecture
+    if wanted is spec and classifier.depth not in (None, spec.depth):
+        raise ValueError(f"depth={classifier.depth} contradicts the coreset's {spec}; {way_out}.")
     wanted = resolve_spec(wanted, image_shape or (n_features,), classifier.width, classifier.depth)
     if not same_kernel(wanted, spec):
         raise ValueError(f"architecture={wanted} contradicts the coreset's {spec}; {way_out}.")

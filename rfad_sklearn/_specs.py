@@ -25,6 +25,9 @@ def _check_fields(spec):
             raise TypeError(f"{name}: {field} must be {words}, got {getattr(spec, field)!r}.")
         if value < 1:
             raise ValueError(f"{name}: {field} must be at least 1, got {getattr(spec, field)!r}.")
+    # Numbers of numpy would not go into a file.
+    object.__setattr__(spec, "depth", int(spec.depth))
+    object.__setattr__(spec, "width", tuple(map(int, spec.width)) if isinstance(spec.width, tuple) else int(spec.width))
     if isinstance(spec.width, tuple) and len(spec.width) != spec.depth:
         raise ValueError(
             f"{name}: width={spec.width!r} names {len(spec.width)} layers, but depth={spec.depth}; name one width for each."
@@ -72,7 +75,7 @@ class MLP(_Layered):
     """
 
     depth: int = 3
-    width: int = 1024
+    width: int | tuple = 1024
     sigma_w: float = 2**0.5
     sigma_b: float = 0.1
 
@@ -131,7 +134,7 @@ class ConvNet(_Layered):
     """
 
     depth: int = 3
-    width: int = 256
+    width: int | tuple = 256
     sigma_w: float = 2**0.5
     sigma_b: float = 0.1
     pooling: str = "avg"

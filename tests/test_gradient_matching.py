@@ -116,9 +116,9 @@ def test_reduced_precision_changes_little(digits, norm):
         GradientMatchingDistiller(**settings, depth=2, network_learning_rate=0.2, dtype=dtype).fit(*digits[:2]).loss_curve_
         for dtype in ("float64", "bfloat16")
     )
-    assert wide[2] != pytest.approx(wide[1], rel=0.1)
+    assert wide[2] != pytest.approx(wide[1], rel=0.3)
     np.testing.assert_allclose(narrow[:2], wide[:2], rtol=0.02)
-    assert narrow[2] == pytest.approx(wide[2], rel=0.04)
+    assert narrow[2] == pytest.approx(wide[2], rel=0.1)
     assert narrow != wide
 
 

@@ -367,6 +367,18 @@ def test_enough_time_does_without_a_pool(digits, monkeypatch):
         assert config.pool_size == size
 
 
+def test_the_time_is_that_of_the_networks_asked_for(digits, monkeypatch):
+    X, _, y, _ = digits
+    timed = []
+    monkeypatch.setattr(
+        "rfad_sklearn.distillers.rfad.seconds_of_fresh_step", lambda problem, width, *args: timed.append(width) or 1.0
+    )
+    for own in ({}, {"width": 24}, {"architecture": ConvNet(width=48)}, {"architecture": ConvNet(width=(2, 3, 4))}):
+        distiller = RFADDistiller(ipc=20, max_time=10, **own)
+        distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator())
+    assert timed == [(32, 64, 256), 24, 48, (2, 3, 4)]
+
+
 def test_large_coresets_of_images_take_fresh_networks(digits):
     X, _, y, _ = digits
     problem = prepare(RFADDistiller(ipc=67), X, y, 0)

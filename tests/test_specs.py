@@ -1,6 +1,7 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from rfad_sklearn import MLP, ConvNet
@@ -13,6 +14,11 @@ from rfad_sklearn.random_features import draw_network
 )
 def test_round_trip_through_json(spec):
     assert spec_from_dict(json.loads(json.dumps(spec_to_dict(spec)))) == spec
+
+
+def test_numbers_of_numpy_go_into_a_file():
+    spec = ConvNet(depth=np.int64(2), width=tuple(np.array([4, 8])))
+    assert spec_from_dict(json.loads(json.dumps(spec_to_dict(spec)))) == spec == ConvNet(depth=2, width=(4, 8))
 
 
 def test_unknown_network_in_a_dictionary():

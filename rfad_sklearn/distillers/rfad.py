@@ -247,7 +247,7 @@ class RFADDistiller(RidgeDistiller):
                 f"corruption={self.corruption!r} starts from noise, but init={self.init!r}; leave init at its default."
             )
         spec, defaults = problem.spec, self._pool_defaults(problem)
-        if self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet):
+        if self._chooses_width(spec):
             spec = replace(spec, width=defaults.width)
         data = problem.training_data()
         return RandomFeatureObjective(
@@ -261,23 +261,28 @@ class RFADDistiller(RidgeDistiller):
             eval_spec=problem.spec,
         )
 
+    def _chooses_width(self, spec):
+        return self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet)
+
     def _pool_defaults(self, problem):
         if not isinstance(problem.spec, ConvNet):
             return PoolDefaults.choose(problem.spec, problem.per_class.sum(), self.batch_size)
         # Of large images even a single group of the widest networks would be more than a pool may be.
-        one_channel = self._group_bytes(problem, replace(problem.spec, width=1))
-        fresh = PoolDefaults.fresh(problem.spec, _POOL_BYTES // one_channel)
-        affordable = None
+        activations = self.n_networks * self._n_rows(problem) * replace(problem.spec, width=1).n_features(problem.shape)
+        fresh = PoolDefaults.fresh(problem.spec, _POOL_BYTES // (activations * problem.dtype.itemsize))
+        width, affordable = fresh.width if self._chooses_width(problem.spec) else problem.spec.width, None
         if self.max_time is not None:
             affordable = lambda: (  # noqa: E731
-                self._loop_time() / seconds_of_fresh_step(problem, fresh.width, self.batch_size, self.n_networks)
+                self._loop_time() / seconds_of_fresh_step(problem, width, self.batch_size, self.n_networks)
             )
         return PoolDefaults.choose(problem.spec, problem.per_class.sum(), self.batch_size, fresh=fresh, affordable=affordable)
 
+    def _n_rows(self, problem):
+        return min(self.batch_size, len(problem.train))
+
     def _group_bytes(self, problem, spec):
         """Bytes of the activations and weights of a group."""
-        n_rows = min(self.batch_size, len(problem.train))
-        one_network = n_rows * spec.n_features(problem.shape) + spec.n_weights(problem.shape)
+        one_network = self._n_rows(problem) * spec.n_features(problem.shape) + spec.n_weights(problem.shape)
         return self.n_networks * one_network * problem.dtype.itemsize
 
     def _pool_config(self, problem, spec, defaults):
