@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 from _common import machine
-from paper_table import FEW_ROWS, load
+from paper_table import few_rows, load
 
 from rfad_sklearn import Coreset, NNGPKernelRidge
 
@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--final", action="store_true", help="judge by test rows")
     args = parser.parse_args()
     _, _, X, y = load(args.data, args.path, args.final)
-    chosen = np.random.default_rng(0).permutation(len(X))[:FEW_ROWS]
+    chosen = few_rows(len(X))
     X, y = X[chosen], y[chosen]
     print(machine())
     for path in args.coresets:

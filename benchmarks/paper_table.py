@@ -68,10 +68,15 @@ def coreset_of(cell, X, y, args):
     return distiller.coreset_, {"n_iter": distiller.n_iter_, "validation": distiller.best_validation_score_, "curve": curve}
 
 
+def few_rows(n, n_chosen=FEW_ROWS):
+    """The same rows of n, whatever is judged by them."""
+    return np.random.default_rng(0).permutation(n)[:n_chosen]
+
+
 def exact_accuracy(coreset, kernel, X, y, X_judge, y_judge, n_pairs):
     """Accuracy by the exact kernel on all judging rows, or on a few where that would be more pairs than these, and which rows they are."""
     n = len(X_judge) if coreset.n_items * len(X_judge) <= n_pairs else FEW_ROWS
-    chosen = np.random.default_rng(0).permutation(len(X_judge))[:n]
+    chosen = few_rows(len(X_judge), n)
     # The accuracy does not depend on the scale: a few training rows satisfy the refit that another kernel asks for.
     clf = NNGPKernelRidge(kernel=kernel, method="exact").fit_coreset(coreset, X[:512], y[:512])
     return float((clf.predict(X_judge[chosen]) == y_judge[chosen]).mean()), chosen

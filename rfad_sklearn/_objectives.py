@@ -313,8 +313,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
 
     def restore(self, state):
         """Go back to a state, and to the networks that it was made with."""
-        width = state["pool"]["width"]
-        self.spec = replace(self.spec, width=tuple(width) if isinstance(width, list) else width)
+        self.spec = replace(self.spec, width=state["pool"]["width"])
         self.config = replace(self.config, **{name: state["pool"][name] for name in _POOL_SETTINGS})
         self.groups = [self._make_group(seeds, rows) for seeds, rows in zip(state["seeds"], state["rows"], strict=True)]
         self.oldest, self.n_steps = state["oldest"], state["n_steps"]

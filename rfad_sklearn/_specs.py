@@ -16,18 +16,19 @@ _MIN_NORM_PIXELS = 16
 
 def _check_fields(spec):
     name = type(spec).__name__
-    counts = [("depth", spec.depth, "an int")]
-    counts += [
-        ("width", value, "an int or a tuple of ints") for value in (spec.width if isinstance(spec.width, tuple) else (spec.width,))
-    ]
-    for field, value, words in counts:
+    # JSON knows no tuples.
+    widths = tuple(spec.width) if isinstance(spec.width, list | tuple) else (spec.width,)
+    for field, value, words in [
+        ("depth", spec.depth, "an int"),
+        *(("width", value, "an int or a tuple of ints") for value in widths),
+    ]:
         if not isinstance(value, Integral) or isinstance(value, bool):
             raise TypeError(f"{name}: {field} must be {words}, got {getattr(spec, field)!r}.")
         if value < 1:
             raise ValueError(f"{name}: {field} must be at least 1, got {getattr(spec, field)!r}.")
     # Numbers of numpy would not go into a file.
     object.__setattr__(spec, "depth", int(spec.depth))
-    object.__setattr__(spec, "width", tuple(map(int, spec.width)) if isinstance(spec.width, tuple) else int(spec.width))
+    object.__setattr__(spec, "width", tuple(map(int, widths)) if isinstance(spec.width, list | tuple) else int(spec.width))
     if isinstance(spec.width, tuple) and len(spec.width) != spec.depth:
         raise ValueError(
             f"{name}: width={spec.width!r} names {len(spec.width)} layers, but depth={spec.depth}; name one width for each."
@@ -202,8 +203,7 @@ def spec_from_dict(values):
     name = values.pop("name", None)
     if name not in SPECS:
         raise ValueError(f"unknown network {name!r}; known: {sorted(SPECS)}.")
-    # JSON knows no tuples.
-    return SPECS[name](**{field: tuple(value) if isinstance(value, list) else value for field, value in values.items()})
+    return SPECS[name](**values)
 
 
 def same_kernel(first, second):

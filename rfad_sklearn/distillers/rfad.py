@@ -265,8 +265,6 @@ class RFADDistiller(RidgeDistiller):
         return self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet)
 
     def _pool_defaults(self, problem):
-        if not isinstance(problem.spec, ConvNet):
-            return PoolDefaults.choose(problem.spec, problem.per_class.sum(), self.batch_size)
         # Of large images even a single group of the widest networks would be more than a pool may be.
         activations = self.n_networks * self._n_rows(problem) * replace(problem.spec, width=1).n_features(problem.shape)
         fresh = PoolDefaults.fresh(problem.spec, _POOL_BYTES // (activations * problem.dtype.itemsize))
