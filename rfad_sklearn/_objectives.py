@@ -381,7 +381,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
 
     def _draw_validation(self):
         networks = self._judging_networks()
-        return networks, RowCache(self.eval_spec, networks, self.data.read(self.data.validation))
+        return networks, RowCache(self.eval_spec, networks, self.data.read(self.data.validation), dtype=self.dtype)
 
     def _judging_networks(self):
         seeds = torch.randint(_MAX_SEED, (self.config.n_eval_networks,), generator=self.generator)

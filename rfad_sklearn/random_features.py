@@ -60,8 +60,7 @@ def draw_network(spec, shape, seed, *, device="cpu", dtype=torch.float32):
 
 
 def cpu_networks(spec, shape, seeds, device, dtype):
-    """Networks drawn on the CPU and moved: the same ones wherever they are used, and never in reduced precision."""
-    dtype = torch.promote_types(dtype, torch.float32)
+    """Networks drawn on the CPU and moved: the same ones wherever they are used."""
     return [
         [(weight.to(device), bias.to(device)) for weight, bias in draw_network(spec, shape, seed, dtype=dtype)] for seed in seeds
     ]

@@ -379,12 +379,27 @@ def test_the_time_is_that_of_the_networks_asked_for(digits, monkeypatch):
     assert timed == [(32, 64, 256), 24, 48, (2, 3, 4)]
 
 
+def test_more_networks_judge_where_their_features_fit(digits, monkeypatch):
+    X, _, y, _ = digits
+    distiller = RFADDistiller(ipc=2, early_stopping=True, dtype="float32")
+    problem = prepare(distiller, X, y, 0)
+    objective = distiller._make_objective(problem, torch.Generator())
+    networks, cache = objective._validation
+    assert (objective.spec.width, objective.eval_spec.width, len(networks)) == (64, (32, 64, 256), 16)
+    bytes_of_one = cache.centred.nbytes // 16
+    for size, n_networks in ((15.5, 15), (12, 12), (2, 8)):
+        monkeypatch.setattr("rfad_sklearn.distillers._problem._HELD_OUT_BYTES", int(size * bytes_of_one))
+        assert len(distiller._make_objective(problem, torch.Generator())._validation[0]) == n_networks
+    own = RFADDistiller(ipc=2, early_stopping=True, width=16)
+    assert own._make_objective(prepare(own, X, y, 0), torch.Generator()).eval_spec.width == 16
+
+
 def test_large_coresets_of_images_take_fresh_networks(digits):
     X, _, y, _ = digits
     problem = prepare(RFADDistiller(ipc=67), X, y, 0)
     objective = RFADDistiller(ipc=67)._make_objective(problem, torch.Generator().manual_seed(0))
     assert objective.spec.width == (32, 64, 256)
-    assert objective.eval_spec.width == 128
+    assert objective.eval_spec.width == (32, 64, 256)
     before = objective.group
     objective.after_step()
     assert len(objective.groups) == 1

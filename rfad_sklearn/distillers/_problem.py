@@ -14,14 +14,14 @@ from .._selection import initial_rows, items_per_class, split_holdout
 from .._specs import ConvNet, resolve_spec
 from ..preprocessing import fit_preprocessing
 
-# Entries of the cached features of the held-out rows: 256 MB in float32.
-_HELD_OUT_ENTRIES = 2**26
+# Cached features of the held-out rows, 256 MB, and of one of their entries.
+_HELD_OUT_BYTES, _ENTRY_BYTES = 2**28, 4
 # With fewer held-out rows early_stopping="auto" holds none out: they choose by chance.
 _LEAST_HELD_OUT = 100
 # Training rows that the scale of items is fitted on where none are held out.
 _SCALE_ROWS = 2048
-# Networks that judge the coreset at every evaluation.
-N_EVAL_NETWORKS = 8
+# Networks that judge the coreset at every evaluation; RFAD's are up to so many as memory allows.
+N_EVAL_NETWORKS, _MOST_EVAL_NETWORKS = 8, 16
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,13 @@ def judging_objective(problem, data, reg, generator):
 
 def held_out_limit(estimator, spec, shape):
     """Most rows whose features in the judging networks are worth their memory."""
-    return min(max(_HELD_OUT_ENTRIES // (N_EVAL_NETWORKS * spec.n_features(tuple(shape))), 256), estimator._max_held_out)
+    bytes_of_one = _ENTRY_BYTES * N_EVAL_NETWORKS * spec.n_features(tuple(shape))
+    return min(max(_HELD_OUT_BYTES // bytes_of_one, 256), estimator._max_held_out)
+
+
+def n_judges(bytes_of_one):
+    """Networks that judge where the held-out rows' features in one of them take so many bytes."""
+    return min(max(_HELD_OUT_BYTES // max(bytes_of_one, 1), N_EVAL_NETWORKS), _MOST_EVAL_NETWORKS)
 
 
 def _split(estimator, codes, per_class, rng, limit):

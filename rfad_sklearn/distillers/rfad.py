@@ -9,7 +9,7 @@ from .._objectives import PoolConfig, RandomFeatureObjective
 from .._specs import ConvNet
 from ._looped import RidgeDistiller
 from ._pool import PoolDefaults, seconds_of_fresh_step
-from ._problem import N_EVAL_NETWORKS
+from ._problem import n_judges
 
 __all__ = ["RFADDistiller"]
 
@@ -36,7 +36,7 @@ class RFADDistiller(RidgeDistiller):
         Random networks per step.
     width : int, default=None
         Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With "auto", None means an MLP of 256
-        units, or a ConvNet trained on 64 channels (32 to 256 without a pool, see Notes) and judged by 128.
+        units, or a ConvNet trained on 64 channels (32 to 256 without a pool, see Notes) and judged on 32 to 256.
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
@@ -146,7 +146,8 @@ class RFADDistiller(RidgeDistiller):
     items or more where ``max_time`` is long enough for about 400 such steps. A tenth of a second of measuring at the start tells that. The
     items then fit no networks in particular, but each step costs several times as much. The blocks of these networks have 32, 64 and 256
     channels: most of the noise of a random kernel comes from the last block, whose maps are small and cost little. It has 128 or 64 where
-    images are so large that 256 would take more than a pool may.
+    images are so large that 256 would take more than a pool may. 8 to 16 such networks judge the held-out rows, as many as 256 MB of
+    cached features allow.
 
     References
     ----------
@@ -258,16 +259,24 @@ class RFADDistiller(RidgeDistiller):
             device=problem.device,
             dtype=problem.dtype,
             project=problem.project,
-            eval_spec=problem.spec,
+            eval_spec=self._judging_spec(problem),
         )
 
     def _chooses_width(self, spec):
         return self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet)
 
-    def _pool_defaults(self, problem):
+    def _judging_spec(self, problem):
+        """Networks that judge: what is best without a pool is the least noise for its cost."""
+        return replace(problem.spec, width=self._fresh(problem).width) if self._chooses_width(problem.spec) else problem.spec
+
+    def _fresh(self, problem):
+        """Defaults without a pool."""
         # Of large images even a single group of the widest networks would be more than a pool may be.
         activations = self.n_networks * self._n_rows(problem) * replace(problem.spec, width=1).n_features(problem.shape)
-        fresh = PoolDefaults.fresh(problem.spec, _POOL_BYTES // (activations * problem.dtype.itemsize))
+        return PoolDefaults.fresh(problem.spec, _POOL_BYTES // (activations * problem.dtype.itemsize))
+
+    def _pool_defaults(self, problem):
+        fresh = self._fresh(problem)
         width, affordable = fresh.width if self._chooses_width(problem.spec) else problem.spec.width, None
         if self.max_time is not None:
             affordable = lambda: (  # noqa: E731
@@ -286,6 +295,7 @@ class RFADDistiller(RidgeDistiller):
     def _pool_config(self, problem, spec, defaults):
         own = {name: getattr(self, name) for name in ("pool_size", "refresh_every")}
         own = {name: getattr(defaults, name) if isinstance(value, str) else value for name, value in own.items()}
+        n_features = self._judging_spec(problem).n_features(problem.shape)
         return PoolConfig(
             batch_size=self.batch_size,
             reg=self.reg,
@@ -293,5 +303,5 @@ class RFADDistiller(RidgeDistiller):
             n_networks=self.n_networks,
             pool_size=max(min(own["pool_size"], _POOL_BYTES // self._group_bytes(problem, spec)), 1),
             refresh_every=own["refresh_every"],
-            n_eval_networks=N_EVAL_NETWORKS,
+            n_eval_networks=n_judges(len(problem.validation) * n_features * problem.dtype.itemsize),
         )

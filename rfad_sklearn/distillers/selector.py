@@ -145,7 +145,8 @@ class CoresetSelector(CoresetEstimator):
     def _read_features(self, problem):
         """A function that gives the random features of rows."""
         seeds = problem.rng.integers(2**31, size=self.n_networks).tolist()
-        networks = cpu_networks(problem.spec, problem.shape, seeds, problem.device, problem.dtype)
+        dtype = torch.promote_types(problem.dtype, torch.float32)
+        networks = cpu_networks(problem.spec, problem.shape, seeds, problem.device, dtype)
         data = problem.training_data()
 
         def read(rows):
