@@ -211,23 +211,25 @@ def readme_table():
         if path.stem not in {name for name, _ in PAPER}:
             continue
         groups = grouped(path.stem)
-        cells = sorted({(key[1], key[4], key[5]) for key in groups if key[0] and key[2] == "distilled"})
-        # Where the default was run, that of now or one before, nothing else is shown.
+        cells = {(key[1], key[4], key[5], key[3]) for key in groups if key[0] and key[2] == "distilled"}
+        # Where the default was run with such labels, that of now or one before, nothing else is shown.
         for default in ("auto", "earlier judges", "earlier networks", "earlier whitening"):
-            shown = {cell[0] for cell in cells if cell[2] == default}
-            cells = [cell for cell in cells if cell[2] == default or cell[0] not in shown]
-        for ipc, minutes, preprocessing in cells:
+            shown = {(cell[0], cell[3]) for cell in cells if cell[2] == default}
+            cells = {cell for cell in cells if cell[2] == default or (cell[0], cell[3]) not in shown}
+        for ipc, minutes, preprocessing in sorted({cell[:3] for cell in cells}):
             own = {
-                key[3]: records
-                for key, records in groups.items()
-                if key[:3] == (True, ipc, "distilled") and key[4:] == (minutes, preprocessing)
+                labels: groups[True, ipc, "distilled", labels, minutes, preprocessing]
+                for labels in ("fixed", "learned")
+                if (ipc, minutes, preprocessing, labels) in cells
             }
             kmeans = [records for key, records in groups.items() if key[:3] == (True, ipc, "kmeans")]
             best = max(kmeans, key=lambda records: np.mean([record["nngp"] for record in records]), default=[])
             values = [percent(best, "nngp") if best else ""]
             for labels in ("fixed", "learned"):
                 paper = PAPER.get((path.stem, ipc), {}).get(labels, ("", ""))
-                values.append(f"**{whole_set(own[labels])}** ({paper[0]}, {paper[1]})" if labels in own else "not run")
+                elsewhere = any((cell[0], cell[3]) == (ipc, labels) for cell in cells)
+                missing_word = "" if elsewhere else "not run"
+                values.append(f"**{whole_set(own[labels])}** ({paper[0]}, {paper[1]})" if labels in own else missing_word)
             name = NAMES[path.stem] + ("" if preprocessing == "auto" else f", {preprocessing}")
             lines.append(f"| {name} | {ipc} | {budget(minutes, next(iter(own.values())))} | " + " | ".join(values) + " |")
     return "\n".join(lines)
