@@ -228,8 +228,8 @@ def readme_table():
             for labels in ("fixed", "learned"):
                 paper = PAPER.get((path.stem, ipc), {}).get(labels, ("", ""))
                 elsewhere = any((cell[0], cell[3]) == (ipc, labels) for cell in cells)
-                missing_word = "" if elsewhere else "not run"
-                values.append(f"**{whole_set(own[labels])}** ({paper[0]}, {paper[1]})" if labels in own else missing_word)
+                absent = "" if elsewhere else "not run"
+                values.append(f"**{whole_set(own[labels])}** ({paper[0]}, {paper[1]})" if labels in own else absent)
             name = NAMES[path.stem] + ("" if preprocessing == "auto" else f", {preprocessing}")
             lines.append(f"| {name} | {ipc} | {budget(minutes, next(iter(own.values())))} | " + " | ".join(values) + " |")
     return "\n".join(lines)
