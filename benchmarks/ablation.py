@@ -26,6 +26,7 @@ CHANGES = [
     {"learn_labels": "solve"},
     {"reg": 5e-4},
     {"reg": 5e-2},
+    {"solver": "adam"},
     {"learning_rate": 0.01},
     {"learning_rate": 0.1},
     {"batch_size": 512},

@@ -6,6 +6,7 @@ from dataclasses import astuple, dataclass, field
 
 import torch
 
+from ._optimizers import Optimizers
 from ._ridge import SingularKernelError
 
 # Weight of the newest state in the running average: the average reaches back over about one ninth of the steps done.
@@ -19,7 +20,8 @@ class LoopConfig:
     """When to evaluate and when to stop.
 
     ``begin`` and ``deadline`` (or None) are moments of ``time.monotonic()``, ``max_iter`` is a number of steps or None; one of the two
-    bounds must be given.
+    bounds must be given. ``rates`` are the step sizes of the variables to optimise, ``orthogonal`` the names of those that take orthogonal
+    steps (Muon) in place of Adam's.
     """
 
     rates: dict
@@ -29,6 +31,7 @@ class LoopConfig:
     eval_every: int
     n_iter_no_change: int
     tol: float
+    orthogonal: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -148,13 +151,11 @@ class _Cooling:
 
 
 class _Run:
-    """One run of the loop: the variables, their optimiser, and the record."""
+    """One run of the loop: the variables, their optimisers, and the record."""
 
     def __init__(self, objective, variables, config, report):
         self.objective, self.variables, self.config, self.report = objective, variables, config, report
-        for name in config.rates:
-            variables[name].requires_grad_(True)
-        self.optimizer = torch.optim.Adam([{"params": [variables[n]], "base": rate} for n, rate in config.rates.items()])
+        self.optimizers = Optimizers(variables, config.rates, config.orthogonal)
         self.budget = _Budget(config)
         self.average = _snapshot(variables)
         self.result = LoopResult(_snapshot(variables))
@@ -167,15 +168,11 @@ class _Run:
     def state(self):
         """All that :meth:`restore` needs to go on from here; between an evaluation and the next step."""
         result = self.result
-        moments = {}
-        for name in self.config.rates:
-            own = self.optimizer.state.get(self.variables[name], {})
-            moments[name] = {key: own[key] for key in ("step", "exp_avg", "exp_avg_sq") if key in own}
         return {
             "variables": dict(self.variables),
             "average": self.average,
             "best": result.variables,
-            "optimizer": moments,
+            "optimizer": self.optimizers.state(),
             "objective": self.objective.state(),
             "n_iter": result.n_iter,
             "history": result.history,
@@ -195,10 +192,7 @@ class _Run:
             for name in self.variables:
                 for mine, kept in ((self.variables, "variables"), (self.average, "average"), (result.variables, "best")):
                     mine[name].copy_(state[kept][name])
-        for name, own in state["optimizer"].items():
-            if own:
-                like = self.variables[name]
-                self.optimizer.state[like] = {key: value if key == "step" else value.to(like) for key, value in own.items()}
+        self.optimizers.restore(state["optimizer"])
         self.objective.restore(state["objective"])
         result.n_iter, result.history = state["n_iter"], list(state["history"])
         result.best_validation_score, result.best_validation_loss = state["best_validation_score"], state["best_validation_loss"]
@@ -210,13 +204,11 @@ class _Run:
         self.last_mark = (result.n_iter, time.monotonic())
 
     def step(self, progress):
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base"] * (1 - progress)
         begin = time.monotonic()
-        self.optimizer.zero_grad()
+        self.optimizers.zero_grad()
         loss = self.objective.loss(self.variables)
         loss.backward()
-        self.optimizer.step()
+        self.optimizers.step(1 - progress)
         self.objective.after_step()
         self.recent.append(loss.detach())
         self.result.n_iter += 1
@@ -340,7 +332,7 @@ class _Run:
 
 
 def distill(objective, variables, config, report, *, save=None, state=None):
-    """Minimise ``objective.loss(variables)`` by Adam with a step size that decays linearly to zero over the budget.
+    """Minimise ``objective.loss(variables)`` with a step size that decays linearly to zero over the budget.
 
     Without improvement for ``n_iter_no_change`` evaluations it falls to zero over a quarter of the steps done, which ends the run:
     held at a large step size, a coreset looks finished long before it is.

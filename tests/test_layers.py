@@ -26,6 +26,7 @@ LAYERS = {
     "_exact_kernels": 1,
     "_ridge": 1,
     "_resident": 1,
+    "_optimizers": 1,
     "_distillation": 2,
     "_label_solve": 1,
     "_objectives": 2,

@@ -165,6 +165,10 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         """Step size of each variable that is optimised."""
         return {"X": self.learning_rate}
 
+    def _orthogonal(self):
+        """Names of the variables that take orthogonal steps in place of Adam's."""
+        return ()
+
     def _loop_time(self):
         """Seconds of ``fit`` after which the steps end, or None."""
         return self.max_time
@@ -182,6 +186,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             eval_every=self.eval_every,
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
+            orthogonal=self._orthogonal(),
         )
 
     def _reporter(self, problem, begin):

@@ -69,8 +69,11 @@ class RFADDistiller(RidgeDistiller):
         Steps after which a new group is made; once the pool is full it takes the place of the oldest. "auto": ``batch_size / n_items``,
         at least 4 and at most 32, so that refreshing costs about half as much as the coreset's own passes; 1 without a pool (see
         Notes). ``pool_size=1, refresh_every=1`` is the algorithm of the paper: new networks and rows at every step.
+    solver : {"muon", "adam"}, default="muon"
+        How the items move. "muon": momentum whose steps are made orthogonal, so that what the gradients of all items have in common does
+        not drown the rest ([2]_, [3]_). "adam": every entry by itself. Scale and learned targets always take Adam's steps.
     learning_rate : float, default=0.03
-        Step size of Adam in preprocessed units; decays linearly to zero over the budget.
+        Step size in preprocessed units; decays linearly to zero over the budget. Muon's steps are scaled to the size of Adam's.
     max_iter : int, default=None
         Number of steps; None: 1000, or unbounded when ``max_time`` is set.
     max_time : float, default=None
@@ -153,6 +156,9 @@ class RFADDistiller(RidgeDistiller):
     ----------
     .. [1] N. Loo, R. Hasani, A. Amini and D. Rus, "Efficient Dataset Distillation using Random Feature Approximation",
        NeurIPS 2022, Algorithm 1 and eq. 5.
+    .. [2] K. Jordan, Y. Jin, V. Boza, J. You, F. Cesista, L. Newhouse and J. Bernstein, "Muon: An optimizer for hidden layers in neural
+       networks", 2024.
+    .. [3] J. Liu et al., "Muon is Scalable for LLM Training", 2025, section 2.2 (the size of the steps).
 
     Examples
     --------
@@ -175,6 +181,7 @@ class RFADDistiller(RidgeDistiller):
         "width": [None, Interval(Integral, 1, None, closed="left")],
         "pool_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "refresh_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "solver": [StrOptions({"muon", "adam"})],
     }
 
     def __init__(
@@ -195,6 +202,7 @@ class RFADDistiller(RidgeDistiller):
         batch_size=1024,
         pool_size="auto",
         refresh_every="auto",
+        solver="muon",
         learning_rate=0.03,
         max_iter=None,
         max_time=None,
@@ -226,6 +234,7 @@ class RFADDistiller(RidgeDistiller):
         self.batch_size = batch_size
         self.pool_size = pool_size
         self.refresh_every = refresh_every
+        self.solver = solver
         self.learning_rate = learning_rate
         self.max_iter = max_iter
         self.max_time = max_time
@@ -241,6 +250,9 @@ class RFADDistiller(RidgeDistiller):
         self.random_state = random_state
         self.device = device
         self.dtype = dtype
+
+    def _orthogonal(self):
+        return ("X",) if self.solver == "muon" else ()
 
     def _make_objective(self, problem, generator):
         if self.corruption and not (isinstance(self.init, str) and self.init in ("random", "noise")):

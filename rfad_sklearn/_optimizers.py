@@ -1,0 +1,103 @@
+"""How variables move: by Adam, or by momentum with orthogonal steps (Muon) where they are matrices with a row for each item."""
+
+import math
+
+import torch
+
+_MOMENTUM = 0.95
+# Root mean square of a step in units of the step size: about what Adam's steps have, so that both take the same step sizes.
+_STEP_SIZE = 0.2
+# Coefficients of the odd polynomial that brings singular values towards 1, and how often it is applied: those below a few thousandths of
+# the largest stay small.
+_COEFFICIENTS, _ITERATIONS = (3.4445, -4.7750, 2.0315), 5
+
+
+def orthogonalised(matrix):
+    """``U V^T`` of the singular value decomposition ``U S V^T`` of a matrix, nearly: singular values of about 0.7 to 1.2; zero of zero.
+
+    By Newton-Schulz iterations: products of matrices only, the same on every device, without waiting for it.
+    """
+    a, b, c = _COEFFICIENTS
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    wide = wide / wide.norm().clamp_min(torch.finfo(matrix.dtype).tiny)
+    for _ in range(_ITERATIONS):
+        gram = wide @ wide.T
+        wide = a * wide + (b * gram + c * gram @ gram) @ wide
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.T
+
+
+class Muon(torch.optim.Optimizer):
+    """Gradient descent with Nesterov momentum, whose steps are orthogonalised (Jordan et al. 2024; scaled as in Liu et al. 2025).
+
+    The gradients of the items have much in common: a few directions in which all of them move. Adam, which sees one entry at a time, goes
+    there and hardly anywhere else; here all directions are taken at the same pace. Each variable is one matrix with a row for each item.
+
+    Parameters
+    ----------
+    groups : list of dict
+        As torch's optimisers take them; their ``lr`` is set before each step.
+    """
+
+    def __init__(self, groups):
+        super().__init__(groups, {"lr": 0.0})
+
+    @torch.no_grad()
+    def step(self):
+        """Move every variable; each must have a gradient."""
+        for group in self.param_groups:
+            for variable in group["params"]:
+                gradient = variable.grad.flatten(1)
+                average = self.state[variable].setdefault("exp_avg", torch.zeros_like(gradient))
+                average.lerp_(gradient, 1 - _MOMENTUM)
+                direction = orthogonalised(gradient.lerp(average, _MOMENTUM))
+                size = group["lr"] * _STEP_SIZE * math.sqrt(max(gradient.shape))
+                variable.sub_(size * direction.view_as(variable))
+
+
+class Optimizers:
+    """All variables of a run that move, each with its own step size.
+
+    Parameters
+    ----------
+    variables : dict of str to tensor
+    rates : dict of str to float
+        Step sizes at the start; variables without one stay as they are.
+    orthogonal : collection of str
+        Names of those that take the steps of :class:`Muon` in place of Adam's.
+    """
+
+    def __init__(self, variables, rates, orthogonal=()):
+        self.variables = {name: variables[name].requires_grad_(True) for name in rates}
+        kinds = {Muon: [], torch.optim.Adam: []}
+        for name, rate in rates.items():
+            kinds[Muon if name in orthogonal else torch.optim.Adam].append({"params": [variables[name]], "base": rate})
+        self._optimizers = [kind(groups) for kind, groups in kinds.items() if groups]
+
+    def zero_grad(self):
+        """Forget all gradients."""
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
+
+    def step(self, share):
+        """Move all variables, by this share of their step sizes."""
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["base"] * share
+            optimizer.step()
+
+    def state(self):
+        """Moments of the gradients, by variable."""
+        return {name: dict(self._moments(name)) for name in self.variables}
+
+    def restore(self, state):
+        """Go back to a state."""
+        for name, moments in state.items():
+            own = {key: value if key == "step" else value.to(self.variables[name]) for key, value in moments.items()}
+            self._moments(name).update(own)
+
+    def _moments(self, name):
+        variable = self.variables[name]
+        for optimizer in self._optimizers:
+            if any(variable is other for group in optimizer.param_groups for other in group["params"]):
+                return optimizer.state[variable]
+        raise KeyError(name)
