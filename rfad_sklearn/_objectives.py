@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from ._exact_kernels import exact_kernel
 from ._label_solve import best_targets
 from ._ridge import fit_platt_scale, solve_targets
+from ._teacher import Teaching
 from .random_features import (
     RowCache,
     cached_features,
@@ -90,7 +91,7 @@ def kernel_ridge_scores(kernel_ss, kernel_bs, targets, reg):
 
 
 def prediction_loss(loss, scores, labels, targets, log_scale):
-    """Cross entropy of the scaled scores (``"platt"``) or half the squared distance to the centred one-hot targets (``"mse"``)."""
+    """Cross entropy of the scaled scores (``"platt"``), to labels or probabilities, or half the squared distance to the targets (``"mse"``)."""
     if loss == "platt":
         return F.cross_entropy(log_scale.exp() * scores, labels)
     return 0.5 * (scores - targets).square().sum(1).mean()
@@ -277,18 +278,37 @@ class RandomFeatureObjective(KernelRidgeObjective):
     Only the coreset passes through the networks at every step; the features of the training rows are cached. The pool is made of
     groups, each with its own networks and its own rows. A step takes one group at random, so that a group serves many times,
     but hardly twice in a row: the coreset fits all networks and rows of the pool, not the few of the moment.
+
+    With a ``teaching`` the probabilities of a teacher stand for the labels of the rows trained on, until the coreset predicts the held-out
+    rows as well as the teacher does.
     """
 
     def __init__(self, spec, data, config, *, generator, device, dtype, project=None, eval_spec=None):
         super().__init__(data, config, generator=generator, device=device, project=project)
         self.spec, self.eval_spec, self.dtype = spec, eval_spec or spec, dtype
         self.n_steps, self.oldest = 0, 0
+        self.teaching = None
         self.groups = []
         # Made here, not at the first evaluation, so that evaluations cost the same each time; and first, so that the same networks judge a
         # run that goes on, whatever pool it starts with before it is restored.
         self._validation = self._draw_validation() if len(data.validation) else None
         self._add_group()
         self._choose_group()
+
+    def loss(self, variables):
+        """Loss on the current rows, or on what a teacher takes them for."""
+        if self.teaching is None or self.teaching.probabilities is None:
+            return super().loss(variables)
+        scores = self.scores(variables)
+        labels = self.teaching.probabilities[self.group.rows.to(self.device)].to(scores.dtype)
+        return prediction_loss(self.config.loss, scores, labels, labels - 1 / labels.shape[1], variables["log_scale"])
+
+    def validate(self, variables):
+        """As for every kernel; a teacher that is not better than the coreset any more is left."""
+        result = super().validate(variables)
+        if result is not None and self.teaching is not None and result[1] <= self.teaching.loss:
+            self.teaching = replace(self.teaching, probabilities=None)
+        return result
 
     def after_step(self):
         """Replace the oldest group when its time is up, and choose the group of the next step."""
@@ -309,6 +329,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
             "number": self.number,
             "oldest": self.oldest,
             "n_steps": self.n_steps,
+            "teaching": {} if self.teaching is None else vars(self.teaching),
         }
 
     def restore(self, state):
@@ -317,6 +338,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
         self.config = replace(self.config, **{name: state["pool"][name] for name in _POOL_SETTINGS})
         self.groups = [self._make_group(seeds, rows) for seeds, rows in zip(state["seeds"], state["rows"], strict=True)]
         self.oldest, self.n_steps = state["oldest"], state["n_steps"]
+        self.teaching = Teaching(**state["teaching"]).to(self.device) if state["teaching"] else None
         self._take_group(state["number"])
         self.stream.restore(state["stream"])
         self.generator.set_state(state["generator"])

@@ -27,6 +27,7 @@ LAYERS = {
     "_ridge": 1,
     "_resident": 1,
     "_optimizers": 1,
+    "_teacher": 2,
     "_distillation": 2,
     "_label_solve": 1,
     "_objectives": 2,

@@ -117,6 +117,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
         with explained_memory(f"distilling with batch_size={self.batch_size!r}", self._memory_levers):
             objective = self._make_objective(problem, generator)
+            if state is None:
+                self._prepare(objective, problem, begin)
             variables["log_scale"].fill_(np.log(max(objective.fit_scale(variables), _LEAST_START)))
             result = distill(
                 objective,
@@ -139,6 +141,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         self.validation_scores_ = result.validation_scores or None
         self.best_validation_score_ = result.best_validation_score
         self.stop_reason_ = result.reason
+        self._note(objective)
         self.coreset_ = self._make_coreset(
             problem,
             result.variables,
@@ -172,6 +175,12 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     def _loop_time(self):
         """Seconds of ``fit`` after which the steps end, or None."""
         return self.max_time
+
+    def _prepare(self, objective, problem, begin):
+        """What is left to do with an objective before the first step of a run."""
+
+    def _note(self, objective):
+        """Set the fitted attributes that the objective knows."""
 
     def _finish(self, objective, variables, begin):
         """What is left to do with the variables that the loop has chosen."""
@@ -249,6 +258,12 @@ class RidgeDistiller(BaseDistiller):
 
     def _loop_time(self):
         return self.max_time if self.max_time is None or not self._solves_labels else _LOOP_SHARE * self.max_time
+
+    def _prepare(self, objective, problem, begin):
+        """What is left to do with an objective before the first step of a run."""
+
+    def _note(self, objective):
+        """Set the fitted attributes that the objective knows."""
 
     def _finish(self, objective, variables, begin):
         if self._solves_labels:

@@ -1,12 +1,15 @@
 """RFAD: dataset distillation by random feature approximation."""
 
+import time
 from dataclasses import replace
 from numbers import Integral, Real
 
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._objectives import PoolConfig, RandomFeatureObjective
 from .._specs import ConvNet
+from .._teacher import MOST_EPOCHS, Teacher
 from ._looped import RidgeDistiller
 from ._pool import PoolDefaults, seconds_of_fresh_step
 from ._problem import n_judges
@@ -15,6 +18,8 @@ __all__ = ["RFADDistiller"]
 
 # Cached activations and weights of a pool: 512 MB.
 _POOL_BYTES = 2**29
+# Of max_time, what a teacher may take.
+_TEACHER_SHARE = 0.2
 
 
 class RFADDistiller(RidgeDistiller):
@@ -47,6 +52,11 @@ class RFADDistiller(RidgeDistiller):
         True: optimise the targets along with the items. "solve": fit them once at the end on training rows (8 batches, or 8 rows per
         item where that is more), as the convex problem that they are for fixed items, pulled towards the centred one-hot labels as
         strongly as the held-out rows ask for.
+    teacher : {"auto", "network"} or None, default="auto"
+        Whose word is taken for the training rows. None: their labels. "network": a small convolutional network is trained on them first,
+        for up to ten epochs or a fifth of ``max_time``, and its probabilities stand for the labels until the coreset predicts the held-out
+        rows as well as it does: what a label says beyond them is noise. Images only. "auto": that, where ConvNets have no pool (see Notes)
+        and a fifth of ``max_time`` is enough for five epochs; else None.
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
         class by class.
@@ -128,6 +138,8 @@ class RFADDistiller(RidgeDistiller):
         Accuracy on the held-out rows at each evaluation.
     best_validation_score_ : float or None
         Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out rows.
+    teacher_score_ : float or None
+        Accuracy of the teacher on the held-out rows; None without either.
     stop_reason_ : str
         "max_iter", "max_time", "no_change", "callback", "interrupted" or "diverged".
     image_shape_ : tuple (H, W, channels) or None
@@ -182,6 +194,7 @@ class RFADDistiller(RidgeDistiller):
         "pool_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "refresh_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "solver": [StrOptions({"muon", "adam"})],
+        "teacher": [None, StrOptions({"auto", "network"})],
     }
 
     def __init__(
@@ -196,6 +209,7 @@ class RFADDistiller(RidgeDistiller):
         reg=5e-3,
         loss="platt",
         learn_labels=False,
+        teacher="auto",
         init="random",
         corruption=0.0,
         preprocessing="auto",
@@ -228,6 +242,7 @@ class RFADDistiller(RidgeDistiller):
         self.reg = reg
         self.loss = loss
         self.learn_labels = learn_labels
+        self.teacher = teacher
         self.init = init
         self.corruption = corruption
         self.preprocessing = preprocessing
@@ -273,6 +288,27 @@ class RFADDistiller(RidgeDistiller):
             project=problem.project,
             eval_spec=self._judging_spec(problem),
         )
+
+    def _prepare(self, objective, problem, begin):
+        if self.teacher is None or (self.teacher == "auto" and (self.max_time is None or objective.config.pool_size > 1)):
+            return
+        if len(problem.shape) != 3 or min(problem.shape[:2]) < 2:
+            if self.teacher == "auto":
+                return
+            raise ValueError(
+                f"teacher={self.teacher!r} takes images of at least 2x2 pixels, but X holds rows of shape {tuple(problem.shape)}; give "
+                "image_shape, or use teacher='auto' or None."
+            )
+        generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
+        teacher = Teacher(objective.data, len(problem.classes), generator=generator, dtype=problem.dtype)
+        n_epochs = MOST_EPOCHS if self.max_time is None else teacher.n_epochs(_TEACHER_SHARE * self.max_time, forced=self.teacher != "auto")
+        if n_epochs:
+            objective.teaching = teacher.teach(n_epochs)
+            if self.verbose:
+                print(f"teacher: {n_epochs} epochs, {time.monotonic() - begin:.1f} s, {objective.teaching}")
+
+    def _note(self, objective):
+        self.teacher_score_ = None if objective.teaching is None else objective.teaching.score
 
     def _chooses_width(self, spec):
         return self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet)
