@@ -113,6 +113,9 @@ def cells(args):
 def run(args):
     """Measure what is missing."""
     X, y, X_judge, y_judge = load(args.data, args.path, args.final)
+    if args.coresets:
+        # Before the hours, not after them.
+        Path(args.coresets).mkdir(parents=True, exist_ok=True)
     print(machine(), flush=True)
     for cell in missing(args.data, cells(args)):
         begin = time.monotonic()
@@ -269,7 +272,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, default=5, help="budget of each distillation")
     parser.add_argument("--preprocessing", choices=["auto", "standardize", "zca"], default="auto")
-    parser.add_argument("--coresets", help="folder for the coresets")
+    parser.add_argument("--coresets", help="folder for the coresets, made where there is none")
     parser.add_argument("--skip-ntk", action="store_true", help="no accuracy by the exact NTK, the dearest of all")
     parser.add_argument("--final", action="store_true", help="touch the test rows")
     parser.add_argument("--render", action="store_true", help="write docs/results.md from what was measured, and stop")
