@@ -421,7 +421,7 @@ def test_loss_gradient_and_average_never_wait_for_the_device(digits):
     distiller = make(refresh_every=1, pool_size=1)
     problem = prepare(distiller, X, y, 0)
     objective = distiller._make_objective(problem, torch.Generator().manual_seed(0))
-    run = _Run(objective, problem.initial_variables("random"), distiller._loop_config(0.0), None)
+    run = _Run(objective, problem.initial_variables("random"), distiller._loop_config(problem, 0.0), None)
     # Which group comes next is decided on the host, by a generator of the host; torch's Adam counts its steps there.
     objective.after_step = run.optimizers.step = lambda *_: None
     with NoReading():
@@ -564,8 +564,8 @@ def test_time_budget_is_normal_and_bounds_the_whole_fit(digits):
 
 
 def test_default_number_of_steps(digits):
-    assert make(max_iter=None)._loop_config(0.0).max_iter >= 100
-    assert make(max_iter=None, max_time=5)._loop_config(0.0).max_iter is None
+    assert make(max_iter=None)._max_iter() >= 100
+    assert make(max_iter=None, max_time=5)._max_iter() is None
 
 
 def test_transform_is_a_feature_map_of_the_kernel(fitted, digits):
@@ -613,3 +613,14 @@ def test_cuda_distils_as_the_cpu_does(digits):
     X, _, y, _ = digits
     for device in ("cpu", "cuda"):
         assert make(device=device, max_iter=60, width=32).fit(X, y).best_validation_score_ > 0.8
+
+
+def test_images_take_orthogonal_steps_and_flat_rows_those_of_adam(digits):
+    X, _, y, _ = digits
+    flat = X.reshape(len(X), -1)
+    for rows, same, other in ((X, "muon", "adam"), (flat, "adam", "muon")):
+        default, alike, different = (
+            RFADDistiller(**{**FAST, "width": 16, "solver": solver}).fit(rows, y).coreset_.X for solver in ("auto", same, other)
+        )
+        np.testing.assert_array_equal(default, alike)
+        assert not np.allclose(default, different)

@@ -123,7 +123,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             result = distill(
                 objective,
                 variables,
-                self._loop_config(begin),
+                self._loop_config(problem, begin),
                 self._reporter(problem, begin),
                 save=save,
                 state=state,
@@ -168,7 +168,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         """Step size of each variable that is optimised."""
         return {"X": self.learning_rate}
 
-    def _orthogonal(self):
+    def _orthogonal(self, problem):
         """Names of the variables that take orthogonal steps in place of Adam's."""
         return ()
 
@@ -185,7 +185,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     def _finish(self, objective, variables, begin):
         """What is left to do with the variables that the loop has chosen."""
 
-    def _loop_config(self, begin):
+    def _loop_config(self, problem, begin):
         seconds = self._loop_time()
         return LoopConfig(
             rates=self._rates(),
@@ -195,7 +195,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             eval_every=self.eval_every,
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
-            orthogonal=self._orthogonal(),
+            orthogonal=self._orthogonal(problem),
         )
 
     def _reporter(self, problem, begin):

@@ -79,9 +79,10 @@ class RFADDistiller(RidgeDistiller):
         Steps after which a new group is made; once the pool is full it takes the place of the oldest. "auto": ``batch_size / n_items``,
         at least 4 and at most 32, so that refreshing costs about half as much as the coreset's own passes; 1 without a pool (see
         Notes). ``pool_size=1, refresh_every=1`` is the algorithm of the paper: new networks and rows at every step.
-    solver : {"muon", "adam"}, default="muon"
+    solver : {"auto", "muon", "adam"}, default="auto"
         How the items move. "muon": momentum whose steps are made orthogonal, so that what the gradients of all items have in common does
-        not drown the rest ([2]_, [3]_). "adam": every entry by itself. Scale and learned targets always take Adam's steps.
+        not drown the rest ([2]_, [3]_). "adam": every entry by itself. "auto": "muon" for images, "adam" for flat rows. Scale and learned
+        targets always take Adam's steps.
     learning_rate : float, default=0.03
         Step size in preprocessed units; decays linearly to zero over the budget. Muon's steps are scaled to the size of Adam's.
     max_iter : int, default=None
@@ -193,7 +194,7 @@ class RFADDistiller(RidgeDistiller):
         "width": [None, Interval(Integral, 1, None, closed="left")],
         "pool_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "refresh_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "solver": [StrOptions({"muon", "adam"})],
+        "solver": [StrOptions({"auto", "muon", "adam"})],
         "teacher": [None, StrOptions({"auto", "network"})],
     }
 
@@ -216,7 +217,7 @@ class RFADDistiller(RidgeDistiller):
         batch_size=1024,
         pool_size="auto",
         refresh_every="auto",
-        solver="muon",
+        solver="auto",
         learning_rate=0.03,
         max_iter=None,
         max_time=None,
@@ -266,8 +267,9 @@ class RFADDistiller(RidgeDistiller):
         self.device = device
         self.dtype = dtype
 
-    def _orthogonal(self):
-        return ("X",) if self.solver == "muon" else ()
+    def _orthogonal(self, problem):
+        solver = self.solver if self.solver != "auto" else "muon" if len(problem.shape) == 3 else "adam"
+        return ("X",) if solver == "muon" else ()
 
     def _make_objective(self, problem, generator):
         if self.corruption and not (isinstance(self.init, str) and self.init in ("random", "noise")):
