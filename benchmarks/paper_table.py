@@ -254,7 +254,8 @@ def render():
         "more and along more directions, and takes fresh networks at every step from 50 items on where there is time; *earlier pool*: the",
         "default of 50 items per class before it did; *earlier networks*: the default when those were 4 of 128 channels, and not 8 that end",
         "wide; *earlier judges*: the default when 8 networks of 128 channels in float32 chose the state to keep, not up to 16 that end wide;",
-        "*earlier solver*: the default when items took the steps of Adam, not of Muon, and rows had no teacher ([choices.md](choices.md)). With the pool ten minutes and more at ten items per class end on a plateau.\n",
+        "*earlier solver*: the default when items took the steps of Adam, not of Muon, and rows had no teacher ([choices.md](choices.md)).",
+        "With the pool ten minutes and more at ten items per class end on a plateau.\n",
     ]
     parts += [render_table(path.stem) for path in sorted(RESULTS.glob("*.jsonl")) if path.stem in NAMES]
     (RESULTS.parents[1] / "docs" / "results.md").write_text("\n".join(parts))

@@ -57,7 +57,7 @@ class PoolConfig(RidgeConfig):
 
 @dataclass
 class _Group:
-    """Networks, the activations of some training rows in them, and the labels and targets of these rows."""
+    """Networks, the activations of some training rows in them, the labels and targets of these rows, and what a teacher told of them."""
 
     seeds: torch.Tensor
     rows: torch.Tensor
@@ -65,6 +65,7 @@ class _Group:
     cache: RowCache
     labels: torch.Tensor
     targets: torch.Tensor
+    told: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,11 @@ class KernelRidgeObjective:
     def loss(self, variables):
         """Loss of the coreset on the current rows, with gradients to the variables only."""
         scores = self.scores(variables)
-        return prediction_loss(self.config.loss, scores, self.labels, self.targets, variables["log_scale"])
+        return prediction_loss(self.config.loss, scores, *self._goals(), variables["log_scale"])
+
+    def _goals(self):
+        """Labels of the current rows, or probabilities, and their targets."""
+        return self.labels, self.targets
 
     def validate(self, variables):
         """Accuracy, and cross entropy at its best scale, on held-out rows; None without any."""
@@ -295,14 +300,6 @@ class RandomFeatureObjective(KernelRidgeObjective):
         self._add_group()
         self._choose_group()
 
-    def loss(self, variables):
-        """Loss on the current rows, or on what a teacher takes them for."""
-        if self.teaching is None or self.teaching.probabilities is None:
-            return super().loss(variables)
-        scores = self.scores(variables)
-        labels = self.teaching.probabilities[self.group.rows.to(self.device)].to(scores.dtype)
-        return prediction_loss(self.config.loss, scores, labels, labels - 1 / labels.shape[1], variables["log_scale"])
-
     def validate(self, variables):
         """As for every kernel; a teacher that is not better than the coreset any more is left."""
         result = super().validate(variables)
@@ -351,6 +348,15 @@ class RandomFeatureObjective(KernelRidgeObjective):
         return scores, self._labels(self.data.validation)[0]
 
     # Parts
+
+    def _goals(self):
+        if self.teaching is None or self.teaching.probabilities is None:
+            return super()._goals()
+        group = self.group
+        if group.told is None:
+            # Once for each group: it serves many steps, and the rows' numbers are not on the device.
+            group.told = self.teaching.probabilities[group.rows.to(self.device)].double()
+        return group.told, group.told - 1 / group.told.shape[1]
 
     def scores(self, variables):
         """Scores of the rows of the current group."""

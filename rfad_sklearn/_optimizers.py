@@ -19,6 +19,8 @@ def orthogonalised(matrix):
     """
     a, b, c = _COEFFICIENTS
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+    # By the largest entry first, or the squares of very small or large ones would leave the range of the type.
+    wide = wide / wide.abs().max().clamp_min(torch.finfo(matrix.dtype).tiny)
     wide = wide / wide.norm().clamp_min(torch.finfo(matrix.dtype).tiny)
     for _ in range(_ITERATIONS):
         gram = wide @ wide.T
@@ -47,7 +49,10 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for variable in group["params"]:
                 gradient = variable.grad.flatten(1)
-                average = self.state[variable].setdefault("exp_avg", torch.zeros_like(gradient))
+                state = self.state[variable]
+                if not state:
+                    state["exp_avg"] = torch.zeros_like(gradient)
+                average = state["exp_avg"]
                 average.lerp_(gradient, 1 - _MOMENTUM)
                 direction = orthogonalised(gradient.lerp(average, _MOMENTUM))
                 size = group["lr"] * _STEP_SIZE * math.sqrt(max(gradient.shape))

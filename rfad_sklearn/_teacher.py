@@ -14,17 +14,22 @@ import torch.nn.functional as F
 from ._augment import draw_augmentation
 from ._ridge import fit_platt_scale
 
-# Channels of the blocks of [3x3 convolution, batch normalisation, ReLU, 2x2 maximum], as many as leave maps of 2x2 pixels or more.
-_CHANNELS = (48, 96, 192)
-_BATCH, _RATE, _MOMENTUM, _WEIGHT_DECAY = 128, 0.1, 0.9, 5e-4
+# Channels of the blocks of [3x3 convolution, batch normalisation, ReLU, 2x2 maximum], as many as leave maps of 2x2 pixels or more; the dense
+# layer at the end reads means over 4x4 parts of the image at most, or its steps would be too large for large images.
+_CHANNELS, _PARTS = (48, 96, 192), 4
+_RATE, _MOMENTUM, _WEIGHT_DECAY = 0.1, 0.9, 5e-4
+# Rows of a step: at most so many, fewer where that would be more pixels, but not so few that their statistics say nothing.
+_MOST_ROWS, _FEWEST_ROWS, _PIXELS = 128, 16, 128 * 32 * 32
 # The step size rises over this share of the steps, then falls to zero.
 _RISING = 0.2
-# Epochs at most, and the fewest that make a teacher worth having.
-MOST_EPOCHS, _LEAST_EPOCHS = 10, 5
-# Rows that pass through the network at a time afterwards; steps that tell how long one takes, the first of which warms up.
-_CHUNK, _TIMED_STEPS = 512, 6
-# Share of the newest batch in the running statistics of the normalisation.
+# Epochs at most; the fewest epochs, and the fewest steps, that make a teacher worth having.
+MOST_EPOCHS, _LEAST_EPOCHS, _LEAST_STEPS = 10, 5, 200
+# Steps that tell how long one takes, the first of which warms up; they may take this share of the time that is asked about.
+_TIMED_STEPS, _TIMING_SHARE = 6, 0.1
+# Share of the newest batch in the running statistics of the normalisation, once there were as many batches as that takes.
 _STATISTICS = 0.1
+# Rows that pass through the network at a time afterwards.
+_CHUNK = 512
 
 
 @dataclass(frozen=True)
@@ -50,30 +55,32 @@ class _Network:
     """Parameters, running statistics, and the steps that change them."""
 
     def __init__(self, shape, n_classes, generator, like):
-        side, fan_in, layers = min(shape[:2]), shape[2], []
-        depth = max(min(int(math.log2(side)) - 1, len(_CHANNELS)), 1)
+        fan_in, layers = shape[2], []
+        depth = max(min(int(math.log2(min(shape[:2]))) - 1, len(_CHANNELS)), 1)
         for width in _CHANNELS[:depth]:
             weight = math.sqrt(2 / (9 * fan_in)) * torch.randn((width, fan_in, 3, 3), generator=generator)
-            weight = weight.contiguous(memory_format=torch.channels_last)
-            layers.append((weight, torch.ones(width), torch.zeros(width)))
+            layers.append((weight.contiguous(memory_format=torch.channels_last), torch.ones(width), torch.zeros(width)))
             fan_in = width
-        n_features = fan_in * (shape[0] >> depth) * (shape[1] >> depth)
+        self.parts = tuple(min(side >> depth, _PARTS) for side in shape[:2])
+        n_features = fan_in * math.prod(self.parts)
         last = torch.randn((n_classes, n_features), generator=generator) / math.sqrt(n_features)
         flat = [tensor for layer in layers for tensor in layer] + [last, torch.zeros(n_classes)]
         self.parameters = [tensor.to(like).requires_grad_(True) for tensor in flat]
         self.statistics = [(torch.zeros_like(gain), torch.ones_like(gain)) for gain in self.parameters[1:-2:3]]
         self.optimizer = torch.optim.SGD(self.parameters, momentum=_MOMENTUM, nesterov=True, weight_decay=_WEIGHT_DECAY)
+        self.n_steps = 0
 
     def outputs(self, x, *, training):
         """Scores ``(n, n_classes)`` of images ``(n, H, W, channels)``."""
         x = x.permute(0, 3, 1, 2)
+        newest = max(_STATISTICS, 1 / (self.n_steps + 1))
         for k, (mean, variance) in enumerate(self.statistics):
             weight, gain, shift = self.parameters[3 * k : 3 * k + 3]
             x = F.conv2d(x, weight, padding=1)
-            x = F.batch_norm(x, mean, variance, gain, shift, training=training, momentum=_STATISTICS)
+            x = F.batch_norm(x, mean, variance, gain, shift, training=training, momentum=newest)
             # The same as the maximum of the ReLU, on a quarter of the entries.
             x = F.max_pool2d(x, 2).relu()
-        return F.linear(x.flatten(1), *self.parameters[-2:])
+        return F.linear(F.adaptive_avg_pool2d(x, self.parts).flatten(1), *self.parameters[-2:])
 
     def step(self, loss, rate):
         """Move the parameters."""
@@ -81,10 +88,13 @@ class _Network:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self.n_steps += 1
 
 
 class Teacher:
     """Trains on an objective's rows and tells what it takes them for.
+
+    Images are moved by up to an eighth of their sides at random.
 
     Parameters
     ----------
@@ -100,43 +110,54 @@ class Teacher:
     def __init__(self, data, n_classes, *, generator, dtype):
         self.data, self.n_classes, self.generator, self.dtype = data, n_classes, generator, dtype
         self.like = torch.zeros((), device=data.labels.device, dtype=torch.promote_types(dtype, torch.float32))
+        self.batch_size = min(max(_PIXELS // math.prod(data.shape[:2]), _FEWEST_ROWS), _MOST_ROWS)
+        # What is left over in an epoch waits for the next: few rows would give poor statistics.
+        self.per_epoch = max(len(data.train) // self.batch_size, 1)
 
-    def n_epochs(self, seconds, *, forced=False):
-        """How many epochs there is time for, MOST_EPOCHS at most; where they are too few, 0, or 1 at least where it is ``forced``."""
-        network = self._new_network(torch.Generator().manual_seed(0))
-        rows, fastest = self.data.train[:_BATCH], math.inf
+    def n_epochs(self, seconds):
+        """How many epochs there is time for, MOST_EPOCHS at most; 0 where they, or their steps, are too few to be worth it."""
+        network = _Network(self.data.shape, self.n_classes, torch.Generator().manual_seed(0), self.like)
+        fastest, start = math.inf, time.monotonic()
         for _ in range(_TIMED_STEPS):
             begin = time.monotonic()
-            self._step(network, rows, 0.0)
+            self._step(network, self.data.train[: self.batch_size], 0.0)
             if self.like.is_cuda:
                 torch.cuda.synchronize(self.like.device)
             fastest = min(fastest, time.monotonic() - begin)
+            if time.monotonic() - start > _TIMING_SHARE * seconds:
+                break
         # The rows pass once more at the end, forwards only.
-        epochs = min(int(seconds / (fastest * self._steps_per_epoch()) - 0.5), MOST_EPOCHS)
-        return max(epochs, 1) if forced or epochs >= _LEAST_EPOCHS else 0
+        epochs = min(int(seconds / (max(fastest, 1e-6) * self.per_epoch) - 0.5), MOST_EPOCHS)
+        return epochs if epochs >= _LEAST_EPOCHS and epochs * self.per_epoch >= _LEAST_STEPS else 0
 
-    def teach(self, n_epochs):
+    def teach(self, n_epochs, deadline=None):
         """Train for so many epochs, and tell.
+
+        Parameters
+        ----------
+        n_epochs : int
+        deadline : float, optional
+            Moment of ``time.monotonic()`` at which the training ends, its step size at zero as at the end of the last epoch.
 
         Returns
         -------
         Teaching
+            None where the training diverged.
         """
-        network, per_epoch = self._new_network(self.generator), self._steps_per_epoch()
-        n_steps = n_epochs * per_epoch
+        network = _Network(self.data.shape, self.n_classes, self.generator, self.like)
+        n_steps, begin = n_epochs * self.per_epoch, time.monotonic()
         for step in range(n_steps):
-            if step % per_epoch == 0:
-                batches = self.data.train[torch.randperm(len(self.data.train), generator=self.generator)].split(_BATCH)
-            done = (step + 1) / n_steps
-            self._step(network, batches[step % per_epoch], _RATE * min(done / _RISING, (1 - done) / (1 - _RISING)))
+            done = (step + 0.5) / n_steps
+            if deadline is not None:
+                done = max(done, (time.monotonic() - begin) / max(deadline - begin, 1e-6))
+            if done >= 1:
+                break
+            if step % self.per_epoch == 0:
+                order = torch.randperm(len(self.data.train), generator=self.generator)
+                batches = self.data.train[order].split(self.batch_size)
+            rate = _RATE * min(done / _RISING, (1 - done) / (1 - _RISING))
+            self._step(network, batches[step % self.per_epoch], rate)
         return self._telling(network)
-
-    def _new_network(self, generator):
-        return _Network(self.data.shape, self.n_classes, generator, self.like)
-
-    def _steps_per_epoch(self):
-        # What is left over in an epoch waits for the next: few rows would give poor statistics.
-        return max(len(self.data.train) // _BATCH, 1)
 
     def _autocast(self):
         return torch.autocast(self.like.device.type, self.dtype, enabled=self.dtype == torch.bfloat16)
@@ -150,14 +171,17 @@ class Teacher:
 
     @torch.no_grad()
     def _telling(self, network):
-        rows = torch.arange(len(self.data.labels))
-        with self._autocast():
-            parts = [network.outputs(self.data.read(part).to(self.like), training=False).double() for part in rows.split(_CHUNK)]
-        scores, held_out = torch.cat(parts), self.data.validation.to(self.like.device)
-        score, loss, scale = None, -math.inf, 1.0
-        if len(held_out):
-            labels = self.data.labels[held_out]
-            scale = fit_platt_scale(scores[held_out], labels)
-            score = (scores[held_out].argmax(1) == labels).double().mean().item()
-            loss = F.cross_entropy(scale * scores[held_out], labels).item()
-        return Teaching((scale * scores).softmax(1).float(), score, loss)
+        n = len(self.data.labels)
+        scores = torch.empty((n, self.n_classes), device=self.like.device)
+        for rows in torch.arange(n).split(_CHUNK):
+            with self._autocast():
+                scores[rows.to(scores.device)] = network.outputs(self.data.read(rows).to(self.like), training=False).float()
+        if not bool(torch.isfinite(scores).all()):
+            return None
+        held_out = self.data.validation.to(scores.device)
+        if not len(held_out):
+            return Teaching(scores.softmax(1), None, -math.inf)
+        known, labels = scores[held_out].double(), self.data.labels[held_out]
+        scale = fit_platt_scale(known, labels)
+        score = (known.argmax(1) == labels).double().mean().item()
+        return Teaching((scale * scores).softmax(1), score, F.cross_entropy(scale * known, labels).item())

@@ -27,7 +27,8 @@ def test_singular_values_come_near_one_and_singular_vectors_stay(shape):
 def test_zero_stays_zero_and_the_scale_does_not_matter():
     assert orthogonalised(torch.zeros(3, 5)).abs().max() == 0
     given = matrix(4, 9)
-    torch.testing.assert_close(orthogonalised(1e-6 * given), orthogonalised(1e6 * given), rtol=1e-3, atol=1e-4)
+    for scale in (1e-30, 1e-6, 1e6, 1e30):
+        torch.testing.assert_close(orthogonalised(scale * given), orthogonalised(given), rtol=1e-3, atol=1e-4)
 
 
 def test_float64_keeps_its_precision():

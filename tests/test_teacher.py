@@ -1,6 +1,7 @@
 """The teacher: what it learns, what the objective does with its word, and when a distiller asks it."""
 
 import math
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -69,11 +70,56 @@ def test_nothing_held_out_leaves_the_teacher_unjudged(digits):
     assert teaching.loss == -math.inf
 
 
-def test_epochs_fit_into_the_time(digits):
-    teacher = teacher_of(problem_of(digits)[1])
+def test_epochs_fit_into_the_time(all_digits, monkeypatch):
+    teacher = teacher_of(problem_of(all_digits)[1])
+    teacher.per_epoch = 50
+    monkeypatch.setattr(Teacher, "_step", lambda self, network, rows, rate: time.sleep(0.01))
     assert teacher.n_epochs(1e-6) == 0
-    assert teacher.n_epochs(1e-6, forced=True) == 1
+    assert teacher.n_epochs(0.01 * 50 * 4) == 0
+    assert 5 <= teacher.n_epochs(0.01 * 50 * 7.5) <= 7
     assert teacher.n_epochs(1e6) == MOST_EPOCHS
+    teacher.per_epoch = 10
+    assert teacher.n_epochs(1e6) == 0
+
+
+def test_training_ends_at_its_deadline_with_a_step_size_of_zero(digits, monkeypatch):
+    teacher, rates = teacher_of(problem_of(digits)[1]), []
+    step = Teacher._step
+
+    def noted(self, network, rows, rate):
+        rates.append(rate)
+        time.sleep(0.02)
+        step(self, network, rows, rate)
+
+    monkeypatch.setattr(Teacher, "_step", noted)
+    begin = time.monotonic()
+    teaching = teacher.teach(10**6, begin + 1.0)
+    assert time.monotonic() - begin < 3
+    assert teaching.score > 0.5
+    assert max(rates) > 0.07
+    assert rates[-1] < 0.02
+    rates.clear()
+    teacher.teach(1)
+    assert min(rates) > 0
+
+
+def test_a_teacher_that_diverged_says_nothing(digits, monkeypatch):
+    monkeypatch.setattr("rfad_sklearn._teacher._RATE", float("inf"))
+    distiller = RFADDistiller(**FAST, teacher="network", early_stopping=True).fit(*digits[::2])
+    assert distiller.teacher_score_ is None
+    assert distiller.stop_reason_ == "max_iter"
+
+
+def test_large_images_are_learned_in_smaller_batches(rng):
+    """The step size suits them too: two patterns of 64x64 pixels in noise."""
+    y = np.arange(200) % 2
+    X = rng.normal(size=(200, 64, 64, 1)) + np.where(y[:, None, None, None], 0.3, -0.3) * np.sign(np.arange(64) - 32)[:, None]
+    distiller = RFADDistiller(
+        teacher="network", max_iter=1, width=4, n_networks=2, early_stopping=True, validation_fraction=0.3, random_state=0
+    ).fit(X, y)
+    assert distiller.teacher_score_ > 0.9
+    problem = prepare(distiller, X, y, 0)
+    assert teacher_of(problem).batch_size == 32
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 1), (4, 9, 3), (28, 28, 1), (33, 17, 3)])
@@ -86,15 +132,17 @@ def test_images_of_any_size_are_taught(shape, rng):
 @pytest.mark.parametrize("loss", ["platt", "mse"])
 def test_a_teacher_that_says_the_labels_changes_nothing(digits, loss):
     distiller, problem = problem_of(digits, loss=loss)
-    objective = distiller._make_objective(problem, torch.Generator().manual_seed(0))
-    variables = problem.initial_variables("random")
-    without = objective.loss(variables)
     labels = centred_one_hot(torch.from_numpy(problem.codes), 3) + 1 / 3
-    objective.teaching = Teaching(labels, 1.0, 0.0)
-    torch.testing.assert_close(objective.loss(variables), without)
+
+    def loss_of(probabilities):
+        objective = distiller._make_objective(problem, torch.Generator().manual_seed(0))
+        objective.teaching = None if probabilities is None else Teaching(probabilities, 1.0, 0.0)
+        return objective.loss(start)
+
+    start = problem.initial_variables("random")
+    torch.testing.assert_close(loss_of(labels), loss_of(None))
     # A teacher of other labels does.
-    objective.teaching = Teaching(labels.roll(1, 1), 1.0, 0.0)
-    assert not torch.isclose(objective.loss(variables), without, rtol=1e-2)
+    assert not torch.isclose(loss_of(labels.roll(1, 1)), loss_of(None), rtol=1e-2)
 
 
 def test_a_teacher_no_better_than_the_coreset_is_left(digits):
@@ -117,8 +165,12 @@ def test_fit_says_what_the_teacher_knew(digits, capsys):
     distiller = RFADDistiller(**FAST, teacher="network", early_stopping=True, verbose=1).fit(X, y)
     assert distiller.teacher_score_ > 0.8
     line = capsys.readouterr().out.splitlines()[0]
-    assert line.startswith("teacher: 10 epochs")
+    assert line.startswith("teacher: ")
     assert f"accuracy {distiller.teacher_score_:.4f}" in line
+    assert distiller.coreset_.provenance["teacher"] is True
+    assert distiller.coreset_.provenance["teacher_score"] == distiller.teacher_score_
+    without = RFADDistiller(**FAST, early_stopping=True).fit(X, y)
+    assert without.coreset_.provenance["teacher"] is False
     assert RFADDistiller(**FAST, teacher="network", early_stopping=False).fit(X, y).teacher_score_ is None
 
 
@@ -129,26 +181,55 @@ def test_probabilities_lead_elsewhere_than_labels(digits):
 
 
 def asked(distiller, X, y, monkeypatch, n_epochs=1):
-    """Seconds that the teacher was given, None where it was not asked."""
+    """Seconds that a teacher was promised, None where none was asked."""
     seen = []
-    monkeypatch.setattr(rfad.Teacher, "n_epochs", lambda self, seconds, *, forced=False: seen.append(seconds) or n_epochs)
+    monkeypatch.setattr(rfad.Teacher, "n_epochs", lambda self, seconds: seen.append(seconds) or n_epochs)
     distiller.fit(X, y)
     return seen[0] if seen else None
 
 
-def test_auto_asks_a_teacher_where_networks_are_fresh_and_time_is_given(digits, monkeypatch):
+def test_auto_asks_a_teacher_where_networks_are_fresh_time_is_given_and_rows_judge(digits, monkeypatch):
     X, _, y, _ = digits
-    fresh = {**FAST, "pool_size": 1, "refresh_every": 1, "max_time": 50.0}
-    assert asked(RFADDistiller(**fresh), X, y, monkeypatch) == pytest.approx(10.0)
-    assert asked(RFADDistiller(**fresh, teacher=None), X, y, monkeypatch) is None
-    assert asked(RFADDistiller(**{**fresh, "pool_size": 3}), X, y, monkeypatch) is None
-    assert asked(RFADDistiller(**{**fresh, "max_time": None}), X, y, monkeypatch) is None
+    fresh = {**FAST, "pool_size": 1, "refresh_every": 1, "max_time": 50.0, "early_stopping": True}
+    assert 8 < asked(RFADDistiller(**fresh), X, y, monkeypatch) < 10
+    for changes in (
+        {"teacher": None},
+        {"pool_size": 3},
+        {"max_time": None},
+        {"max_iter": 0},
+        {"early_stopping": False},
+        {"teacher": "network"},
+    ):
+        assert asked(RFADDistiller(**{**fresh, **changes}), X, y, monkeypatch) is None
     assert asked(RFADDistiller(**{**fresh, "width": None}), X.reshape(len(X), -1), y, monkeypatch) is None
-    assert asked(RFADDistiller(**{**fresh, "pool_size": 3}, teacher="network"), X, y, monkeypatch) == pytest.approx(10.0)
     # Too little time for a teacher: the labels count.
-    distiller = RFADDistiller(**fresh, early_stopping=True)
-    assert asked(distiller, X, y, monkeypatch, n_epochs=0) == pytest.approx(10.0)
+    distiller = RFADDistiller(**fresh)
+    assert asked(distiller, X, y, monkeypatch, n_epochs=0) is not None
     assert distiller.teacher_score_ is None
+
+
+def test_a_teacher_stays_within_its_share_of_the_time(all_digits):
+    X, _, y, _ = all_digits
+    begin = time.monotonic()
+    distiller = RFADDistiller(**{**FAST, "max_iter": None}, max_time=5.0, teacher="network", early_stopping=True).fit(X, y)
+    assert time.monotonic() - begin < 10
+    assert distiller.teacher_score_ > 0.5
+    assert distiller.history_[0]["seconds"] < 4
+
+
+def test_interrupting_the_teacher_keeps_the_items_at_the_start(digits, monkeypatch):
+    X, _, y, _ = digits
+
+    def interrupt(self, *args):
+        raise KeyboardInterrupt
+
+    start = RFADDistiller(**{**FAST, "max_iter": 0}).fit(X, y).coreset_
+    monkeypatch.setattr(rfad.Teacher, "teach", interrupt)
+    distiller = RFADDistiller(**FAST, teacher="network")
+    with pytest.warns(UserWarning, match="interrupted after 0 steps"):
+        distiller.fit(X, y)
+    assert distiller.stop_reason_ == "interrupted"
+    np.testing.assert_array_equal(distiller.coreset_.X, start.X)
 
 
 def test_flat_rows_have_no_network_to_teach_them(digits):
@@ -161,9 +242,14 @@ class CutOff(Exception):
     pass
 
 
-def test_a_run_that_goes_on_keeps_its_teacher(digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize("changes", [{"early_stopping": True}, {"early_stopping": False, "learn_labels": True}, {"left": True}])
+def test_a_run_that_goes_on_keeps_its_teacher(digits, tmp_path, monkeypatch, changes):
     X, _, y, _ = digits
-    distiller = RFADDistiller(**{**FAST, "max_iter": 12}, teacher="network", early_stopping=True)
+    if changes.pop("left", False):
+        # So bad a teacher is left at the first evaluation.
+        monkeypatch.setattr("rfad_sklearn._teacher._RATE", 1e-9)
+        changes["early_stopping"] = True
+    distiller = RFADDistiller(**{**FAST, "max_iter": 12}, teacher="network", **changes)
     whole = clone(distiller).fit(X, y)
 
     def cut_off(state):
@@ -175,6 +261,7 @@ def test_a_run_that_goes_on_keeps_its_teacher(digits, tmp_path, monkeypatch):
     monkeypatch.setattr(rfad, "Teacher", None)
     resumed = clone(distiller).set_params(checkpoint=tmp_path / "run.npz", warm_start=True).fit(X, y)
     np.testing.assert_array_equal(resumed.coreset_.X, whole.coreset_.X)
+    np.testing.assert_array_equal(resumed.transform(X[:5]), whole.transform(X[:5]))
     assert resumed.loss_curve_ == whole.loss_curve_
     assert resumed.teacher_score_ == whole.teacher_score_
 

@@ -5,6 +5,7 @@ import math
 import os
 import time
 import warnings
+from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -117,17 +118,23 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
         with explained_memory(f"distilling with batch_size={self.batch_size!r}", self._memory_levers):
             objective = self._make_objective(problem, generator)
-            if state is None:
-                self._prepare(objective, problem, begin)
+            config, interrupted = self._loop_config(problem, begin), False
+            try:
+                if state is None:
+                    self._prepare(objective, problem, begin)
+            except KeyboardInterrupt:
+                config, interrupted = replace(config, max_iter=0), True
             variables["log_scale"].fill_(np.log(max(objective.fit_scale(variables), _LEAST_START)))
             result = distill(
                 objective,
                 variables,
-                self._loop_config(problem, begin),
+                config,
                 self._reporter(problem, begin),
                 save=save,
                 state=state,
             )
+        if interrupted:
+            result.reason = "interrupted"
         learned_scale = result.variables["log_scale"].exp().item()
         try:
             if result.reason not in ("interrupted", "diverged"):
@@ -141,13 +148,14 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         self.validation_scores_ = result.validation_scores or None
         self.best_validation_score_ = result.best_validation_score
         self.stop_reason_ = result.reason
-        self._note(objective)
+        facts = self._note(objective)
         self.coreset_ = self._make_coreset(
             problem,
             result.variables,
             n_iter=result.n_iter,
             validation_score=result.best_validation_score,
             platt_scale_before_refit=learned_scale,
+            **facts,
         )
 
     def export_history(self, path):
@@ -180,7 +188,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         """What is left to do with an objective before the first step of a run."""
 
     def _note(self, objective):
-        """Set the fitted attributes that the objective knows."""
+        """Set the fitted attributes that the objective knows; those that belong into the coreset's provenance, by name."""
+        return {}
 
     def _finish(self, objective, variables, begin):
         """What is left to do with the variables that the loop has chosen."""
@@ -258,12 +267,6 @@ class RidgeDistiller(BaseDistiller):
 
     def _loop_time(self):
         return self.max_time if self.max_time is None or not self._solves_labels else _LOOP_SHARE * self.max_time
-
-    def _prepare(self, objective, problem, begin):
-        """What is left to do with an objective before the first step of a run."""
-
-    def _note(self, objective):
-        """Set the fitted attributes that the objective knows."""
 
     def _finish(self, objective, variables, begin):
         if self._solves_labels:

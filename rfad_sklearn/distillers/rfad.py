@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -18,8 +19,12 @@ __all__ = ["RFADDistiller"]
 
 # Cached activations and weights of a pool: 512 MB.
 _POOL_BYTES = 2**29
-# Of max_time, what a teacher may take.
-_TEACHER_SHARE = 0.2
+# What a teacher may take: a share of the time that is left, and, where nobody asked for it, 256 MB for what it says; its stream of seeds.
+_TEACHER_SHARE, _TAUGHT_BYTES, _TEACHER_STREAM = 0.2, 2**28, 1
+
+
+def _is_image(shape):
+    return len(shape) == 3 and min(shape[:2]) > 1
 
 
 class RFADDistiller(RidgeDistiller):
@@ -54,9 +59,10 @@ class RFADDistiller(RidgeDistiller):
         strongly as the held-out rows ask for.
     teacher : {"auto", "network"} or None, default="auto"
         Whose word is taken for the training rows. None: their labels. "network": a small convolutional network is trained on them first,
-        for up to ten epochs or a fifth of ``max_time``, and its probabilities stand for the labels until the coreset predicts the held-out
-        rows as well as it does: what a label says beyond them is noise. Images only. "auto": that, where ConvNets have no pool (see Notes)
-        and a fifth of ``max_time`` is enough for five epochs; else None.
+        for ten epochs or a fifth of ``max_time``, on images moved by up to an eighth of their sides; its probabilities then stand for the
+        labels, until the coreset predicts the held-out rows as well as it does (without such rows: to the end). What a label says beyond them
+        is noise ([4]_). Images only. "auto": that, without a pool (see Notes), with ``max_time`` and held-out rows, where a fifth of the time
+        is enough for five epochs and 200 steps; else None.
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
         class by class.
@@ -78,11 +84,11 @@ class RFADDistiller(RidgeDistiller):
     refresh_every : int or "auto", default="auto"
         Steps after which a new group is made; once the pool is full it takes the place of the oldest. "auto": ``batch_size / n_items``,
         at least 4 and at most 32, so that refreshing costs about half as much as the coreset's own passes; 1 without a pool (see
-        Notes). ``pool_size=1, refresh_every=1`` is the algorithm of the paper: new networks and rows at every step.
+        Notes). ``pool_size=1, refresh_every=1`` is what the paper does: new networks and rows at every step.
     solver : {"auto", "muon", "adam"}, default="auto"
         How the items move. "muon": momentum whose steps are made orthogonal, so that what the gradients of all items have in common does
-        not drown the rest ([2]_, [3]_). "adam": every entry by itself. "auto": "muon" for images, "adam" for flat rows. Scale and learned
-        targets always take Adam's steps.
+        not drown the rest ([2]_, [3]_). "adam": every entry by itself. "auto": "muon" for images, "adam" for flat rows and with
+        ``corruption``. Scale and learned targets always take Adam's steps.
     learning_rate : float, default=0.03
         Step size in preprocessed units; decays linearly to zero over the budget. Muon's steps are scaled to the size of Adam's.
     max_iter : int, default=None
@@ -112,7 +118,7 @@ class RFADDistiller(RidgeDistiller):
         ``max_time=None``, the coreset has the same bits as that of a run that was never cut off. ``max_iter``, ``max_time`` and
         ``n_iter_no_change`` may be raised.
     verbose : int, default=0
-        Print one line per evaluation.
+        Print one line per evaluation, and one about the teacher.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. With the same seed, versions, machine and number of threads, and ``max_time=None``, the coreset has
         the same bits.
@@ -134,7 +140,7 @@ class RFADDistiller(RidgeDistiller):
     history_ : list of dict
         One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and "validation_loss".
     loss_curve_ : list of float
-        Mean training loss up to each evaluation; the first is the initial one.
+        Mean training loss up to each evaluation; the first is the initial one. With a teacher that is the loss on its probabilities.
     validation_scores_ : list of float, or None
         Accuracy on the held-out rows at each evaluation.
     best_validation_score_ : float or None
@@ -172,6 +178,7 @@ class RFADDistiller(RidgeDistiller):
     .. [2] K. Jordan, Y. Jin, V. Boza, J. You, F. Cesista, L. Newhouse and J. Bernstein, "Muon: An optimizer for hidden layers in neural
        networks", 2024.
     .. [3] J. Liu et al., "Muon is Scalable for LLM Training", 2025, section 2.2 (the size of the steps).
+    .. [4] G. Hinton, O. Vinyals and J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
 
     Examples
     --------
@@ -185,7 +192,7 @@ class RFADDistiller(RidgeDistiller):
     (5, 10)
     """
 
-    _memory_levers = "batch_size, n_networks, pool_size or width"
+    _memory_levers = "batch_size, n_networks, pool_size or width (or use teacher=None)"
 
     _parameter_constraints: dict = {
         **RidgeDistiller._parameter_constraints,
@@ -268,13 +275,19 @@ class RFADDistiller(RidgeDistiller):
         self.dtype = dtype
 
     def _orthogonal(self, problem):
-        solver = self.solver if self.solver != "auto" else "muon" if len(problem.shape) == 3 else "adam"
-        return ("X",) if solver == "muon" else ()
+        # Frozen entries have no gradient: the others would take larger steps in their place.
+        default = "muon" if len(problem.shape) == 3 and not self.corruption else "adam"
+        return ("X",) if (default if self.solver == "auto" else self.solver) == "muon" else ()
 
     def _make_objective(self, problem, generator):
         if self.corruption and not (isinstance(self.init, str) and self.init in ("random", "noise")):
             raise ValueError(
                 f"corruption={self.corruption!r} starts from noise, but init={self.init!r}; leave init at its default."
+            )
+        if self.teacher == "network" and not _is_image(problem.shape):
+            raise ValueError(
+                f"teacher='network' takes images of at least 2x2 pixels, but X holds rows of shape {tuple(problem.shape)}; give "
+                "image_shape, or use teacher='auto' or None."
             )
         spec, defaults = problem.spec, self._pool_defaults(problem)
         if self._chooses_width(spec):
@@ -291,26 +304,32 @@ class RFADDistiller(RidgeDistiller):
             eval_spec=self._judging_spec(problem),
         )
 
+    def _teaches(self, problem, objective):
+        """Whether a teacher is wanted, if there is time."""
+        if self.teacher != "auto":
+            return self.teacher is not None
+        n_bytes = 4 * len(problem.codes) * len(problem.classes)
+        with_time = self.max_time is not None and self.max_iter != 0
+        return with_time and objective.config.pool_size == 1 and len(problem.validation) > 0 and n_bytes <= _TAUGHT_BYTES
+
     def _prepare(self, objective, problem, begin):
-        if self.teacher is None or (self.teacher == "auto" and (self.max_time is None or objective.config.pool_size > 1)):
+        if not _is_image(problem.shape) or not self._teaches(problem, objective):
             return
-        if len(problem.shape) != 3 or min(problem.shape[:2]) < 2:
-            if self.teacher == "auto":
-                return
-            raise ValueError(
-                f"teacher={self.teacher!r} takes images of at least 2x2 pixels, but X holds rows of shape {tuple(problem.shape)}; give "
-                "image_shape, or use teacher='auto' or None."
-            )
-        generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
+        start, n_epochs, deadline = time.monotonic(), MOST_EPOCHS, None
+        generator = torch.Generator().manual_seed(int(np.random.default_rng([problem.seed, _TEACHER_STREAM]).integers(2**62)))
         teacher = Teacher(objective.data, len(problem.classes), generator=generator, dtype=problem.dtype)
-        n_epochs = MOST_EPOCHS if self.max_time is None else teacher.n_epochs(_TEACHER_SHARE * self.max_time, forced=self.teacher != "auto")
+        if self.max_time is not None:
+            seconds = max(_TEACHER_SHARE * (begin + self.max_time - start), 0.0)
+            deadline = start + seconds
+            n_epochs = teacher.n_epochs(seconds) if self.teacher == "auto" else MOST_EPOCHS
         if n_epochs:
-            objective.teaching = teacher.teach(n_epochs)
+            objective.teaching = teacher.teach(n_epochs, deadline)
             if self.verbose:
-                print(f"teacher: {n_epochs} epochs, {time.monotonic() - begin:.1f} s, {objective.teaching}")
+                print(f"teacher: {time.monotonic() - start:.1f} s | {objective.teaching or 'diverged, labels count'}")
 
     def _note(self, objective):
         self.teacher_score_ = None if objective.teaching is None else objective.teaching.score
+        return {"teacher": objective.teaching is not None, "teacher_score": self.teacher_score_}
 
     def _chooses_width(self, spec):
         return self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet)
