@@ -18,6 +18,7 @@ from rfad_sklearn._objectives import (
     kernel_ridge_scores,
     prediction_loss,
 )
+from rfad_sklearn._optimizers import Optimizers
 from rfad_sklearn._ridge import solve_targets
 from rfad_sklearn.random_features import draw_network, kernel_product, network_features
 
@@ -195,7 +196,7 @@ class Engine:
             device=self.device,
             dtype=self.dtype,
         )
-        self.optimizer = torch.optim.Adam([self.values["X"], self.values["log_scale"]], lr=1e-3)
+        self.optimizers = Optimizers(self.values, {"X": 1e-3, "log_scale": 1e-3}, ("X",))
         self.average = self.values["X"].detach().clone()
 
     def step(self, steps, *, refresh):
@@ -215,7 +216,7 @@ class Engine:
             scores = kernel_ridge_scores(kernel_ss, kernel_bs, self.values["targets"], 5e-3)
             loss = prediction_loss("platt", scores, group.labels, group.targets, self.values["log_scale"])
         steps.add("kernel and solve", watch.seconds)
-        descend(steps, self.device, loss, self.optimizer, lambda: self.average.lerp_(self.values["X"].detach(), 0.01))
+        descend(steps, self.device, loss, self.optimizers, lambda: self.average.lerp_(self.values["X"].detach(), 0.01))
 
 
 def convolution_speed(shape, n_items, *, n_networks, width, device="cpu"):

@@ -37,7 +37,9 @@ CHANGES = [
     {"width": 128},
     {"depth": 1},
     {"depth": 2},
-    {"pool_size": 1, "refresh_every": 1},
+    {"teacher": None},
+    {"teacher": "network"},
+    {"pool_size": 1, "refresh_every": 1, "teacher": None},
     {"pool_size": 8},
     # For many items, and for a hundred with some time, which have no pool by default.
     {"width": 64, "pool_size": 32, "refresh_every": 10},

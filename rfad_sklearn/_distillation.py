@@ -45,7 +45,7 @@ class DistillationState:
     time : float
         Seconds since ``fit`` was called.
     loss : float
-        Mean training loss of the steps since the last evaluation.
+        Mean training loss of the steps since the last evaluation; on a teacher's probabilities as long as there is one.
     validation_score, best_validation_score : float or None
         Accuracy on held-out rows, now and in the best state so far; None without held-out rows.
     validation_loss : float or None

@@ -83,7 +83,7 @@ class Optimizers:
         for optimizer in self._optimizers:
             optimizer.zero_grad()
 
-    def step(self, share):
+    def step(self, share=1.0):
         """Move all variables, by this share of their step sizes."""
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:

@@ -72,6 +72,8 @@ CASES = [
     ("init word", {"init": "best"}, X, Y, ValueError, "'init' parameter of RFADDistiller must be"),
     ("loss", {"loss": "hinge"}, X, Y, ValueError, "'loss' parameter of RFADDistiller must be"),
     ("learning_rate", {"learning_rate": 0}, X, Y, ValueError, "'learning_rate' parameter of RFADDistiller must be"),
+    ("solver", {"solver": "lbfgs"}, X, Y, ValueError, "'solver' parameter of RFADDistiller must be"),
+    ("teacher", {"teacher": True}, X, Y, ValueError, "'teacher' parameter of RFADDistiller must be"),
     ("max_time", {"max_time": -1}, X, Y, ValueError, "'max_time' parameter of RFADDistiller must be"),
     ("architecture", {"architecture": "resnet"}, X, Y, ValueError, "'architecture' parameter of RFADDistiller must be"),
 ]
