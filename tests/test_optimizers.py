@@ -110,13 +110,25 @@ def test_a_restored_state_goes_on_with_the_same_bits(orthogonal):
     assert all(torch.equal(whole[name], half[name]) for name in whole)
 
 
-def test_nesterov_momentum_remembers():
-    """Under a constant gradient the direction stays; under alternating ones the steps shrink towards those of the mean."""
+def test_momentum_is_that_of_nesterov():
+    variable = torch.zeros(3, 5, requires_grad=True)
+    optimizer = Muon([{"params": [variable], "lr": 1.0}])
+    first, second = matrix(3, 5), matrix(3, 5, seed=1)
+    for gradient in (first, second):
+        variable.grad = gradient
+        optimizer.step()
+    average = 0.95 * (0.05 * first) + 0.05 * second
+    directions = orthogonalised(first) + orthogonalised(0.05 * second + 0.95 * average)
+    torch.testing.assert_close(variable.detach(), -0.2 * math.sqrt(5) * directions, rtol=1e-4, atol=1e-5)
+
+
+def test_momentum_averages_noise_away():
+    """Under alternating gradients the steps follow their mean."""
     variable = torch.zeros(3, 5, requires_grad=True)
     optimizer = Muon([{"params": [variable], "lr": 1.0}])
     mean, noise = matrix(3, 5), 2 * matrix(3, 5, seed=1)
     for k in range(200):
         variable.grad = mean + (-1) ** k * noise
         optimizer.step()
-    straight = -200 * 0.2 * math.sqrt(5) * orthogonalised(mean)
+    straight = -orthogonalised(mean)
     assert torch.nn.functional.cosine_similarity(variable.detach().flatten(), straight.flatten(), dim=0) > 0.95
