@@ -72,37 +72,28 @@ class Optimizers:
     """
 
     def __init__(self, variables, rates, orthogonal=()):
-        self.variables = {name: variables[name].requires_grad_(True) for name in rates}
-        kinds = {Muon: [], torch.optim.Adam: []}
-        for name, rate in rates.items():
-            kinds[Muon if name in orthogonal else torch.optim.Adam].append({"params": [variables[name]], "base": rate})
-        self._optimizers = [kind(groups) for kind, groups in kinds.items() if groups]
+        self.variables, self.rates = {name: variables[name].requires_grad_(True) for name in rates}, rates
+        kinds = {name: Muon if name in orthogonal else torch.optim.Adam for name in rates}
+        self._optimizers = {name: kinds[name]([variable]) for name, variable in self.variables.items()}
 
     def zero_grad(self):
         """Forget all gradients."""
-        for optimizer in self._optimizers:
+        for optimizer in self._optimizers.values():
             optimizer.zero_grad()
 
     def step(self, share=1.0):
         """Move all variables, by this share of their step sizes."""
-        for optimizer in self._optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["base"] * share
+        for name, optimizer in self._optimizers.items():
+            optimizer.param_groups[0]["lr"] = share * self.rates[name]
             optimizer.step()
 
     def state(self):
         """Moments of the gradients, by variable."""
-        return {name: dict(self._moments(name)) for name in self.variables}
+        return {name: dict(optimizer.state[self.variables[name]]) for name, optimizer in self._optimizers.items()}
 
     def restore(self, state):
         """Go back to a state."""
         for name, moments in state.items():
-            own = {key: value if key == "step" else value.to(self.variables[name]) for key, value in moments.items()}
-            self._moments(name).update(own)
-
-    def _moments(self, name):
-        variable = self.variables[name]
-        for optimizer in self._optimizers:
-            if any(variable is other for group in optimizer.param_groups for other in group["params"]):
-                return optimizer.state[variable]
-        raise KeyError(name)
+            variable = self.variables[name]
+            own = {key: value if key == "step" else value.to(variable) for key, value in moments.items()}
+            self._optimizers[name].state[variable].update(own)
