@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from ._exact_kernels import exact_kernel
 from ._label_solve import best_targets
-from ._ridge import fit_platt_scale, solve_targets
+from ._ridge import fit_platt_scale, scaled_quality, solve_targets
 from ._teacher import Teaching
 from .random_features import (
     RowCache,
@@ -159,9 +159,7 @@ class KernelRidgeObjective:
         if not len(self.data.validation):
             return None
         scores, labels = self.validation_scores(variables)
-        scale = fit_platt_scale(scores, labels, start=variables["log_scale"].exp().item())
-        accuracy = (scores.argmax(1) == labels).double().mean().item()
-        return accuracy, F.cross_entropy(scale * scores, labels).item()
+        return scaled_quality(scores, labels, start=variables["log_scale"].exp().item())[1:]
 
     def fit_scale(self, variables, *, held_out=False):
         """Best scale on the current rows, or on the held-out ones where there are any."""
@@ -205,7 +203,7 @@ class KernelRidgeObjective:
 
         def judge(targets):
             scores = held_out[0] @ targets.double()
-            return F.cross_entropy(fit_platt_scale(scores, held_out[1]) * scores, held_out[1]).item()
+            return scaled_quality(scores, held_out[1])[2]
 
         return best_targets(
             maps,

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 
 # Tiny absolute term, relative to the mean diagonal: it only keeps the Cholesky factorisation from failing by rounding.
 _JITTER = 1e-10
@@ -98,3 +99,10 @@ def fit_platt_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
         if abs(log_scale - before) < 1e-8:
             break
     return math.exp(log_scale)
+
+
+def scaled_quality(scores, labels, *, start=1.0):
+    """Best scale of scores (:func:`fit_platt_scale`, from ``start``), their accuracy, and their cross entropy at that scale: floats."""
+    scale = fit_platt_scale(scores, labels, start=start)
+    accuracy = (scores.argmax(1) == labels).double().mean().item()
+    return scale, accuracy, F.cross_entropy(scale * scores, labels).item()

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from ._augment import draw_augmentation
-from ._ridge import fit_platt_scale
+from ._ridge import scaled_quality
 
 # Channels of the blocks of [3x3 convolution, batch normalisation, ReLU, 2x2 maximum], as many as leave maps of 2x2 pixels or more; the dense
 # layer at the end reads means over 4x4 parts of the image at most, or its steps would be too large for large images.
@@ -181,7 +181,5 @@ class Teacher:
         held_out = self.data.validation.to(scores.device)
         if not len(held_out):
             return Teaching(scores.softmax(1), None, -math.inf)
-        known, labels = scores[held_out].double(), self.data.labels[held_out]
-        scale = fit_platt_scale(known, labels)
-        score = (known.argmax(1) == labels).double().mean().item()
-        return Teaching((scale * scores).softmax(1), score, F.cross_entropy(scale * known, labels).item())
+        scale, score, loss = scaled_quality(scores[held_out].double(), self.data.labels[held_out])
+        return Teaching((scale * scores).softmax(1), score, loss)

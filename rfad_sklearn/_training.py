@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from ._augment import draw_augmentation
 from ._finite_network import draw_finite_network, largest_curvature, network_outputs
-from ._ridge import fit_platt_scale
+from ._ridge import scaled_quality
 
 _MOMENTUM = 0.9
 # First step size, in units of one over the largest curvature at the start: with momentum 0.9 the limit would be 3.8.
@@ -153,7 +153,7 @@ def held_out_loss(network, held_out):
     scores = network.scores_of_many(inputs).double()
     if not bool(torch.isfinite(scores).all()):
         return math.inf
-    return F.cross_entropy(fit_platt_scale(scores, labels) * scores, labels).item()
+    return scaled_quality(scores, labels)[2]
 
 
 def train(spec, inputs, targets, config, *, seed, generator, held_out=None):
