@@ -217,7 +217,7 @@ def test_a_teacher_stays_within_its_share_of_the_time(all_digits):
     assert distiller.history_[0]["seconds"] < 4
 
 
-def test_interrupting_the_teacher_keeps_the_items_at_the_start(digits, monkeypatch):
+def test_interrupting_the_teacher_keeps_the_items_at_the_start(digits, monkeypatch, tmp_path):
     X, _, y, _ = digits
 
     def interrupt(self, *args):
@@ -225,11 +225,14 @@ def test_interrupting_the_teacher_keeps_the_items_at_the_start(digits, monkeypat
 
     start = RFADDistiller(**{**FAST, "max_iter": 0}).fit(X, y).coreset_
     monkeypatch.setattr(rfad.Teacher, "teach", interrupt)
-    distiller = RFADDistiller(**FAST, teacher="network")
+    path = tmp_path / "run.npz"
+    distiller = RFADDistiller(**FAST, teacher="network", checkpoint=path, warm_start=True)
     with pytest.warns(UserWarning, match="interrupted after 0 steps"):
         distiller.fit(X, y)
     assert distiller.stop_reason_ == "interrupted"
     np.testing.assert_array_equal(distiller.coreset_.X, start.X)
+    # It would go on without a teacher.
+    assert not path.exists()
 
 
 def test_flat_rows_have_no_network_to_teach_them(digits):

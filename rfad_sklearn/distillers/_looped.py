@@ -123,7 +123,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 if state is None:
                     self._prepare(objective, problem, begin)
             except KeyboardInterrupt:
-                config, interrupted = replace(config, max_iter=0), True
+                # Without a checkpoint: a run that went on from it would lack what was being prepared.
+                config, interrupted, save = replace(config, max_iter=0), True, None
             variables["log_scale"].fill_(np.log(max(objective.fit_scale(variables), _LEAST_START)))
             result = distill(
                 objective,
