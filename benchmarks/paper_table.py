@@ -267,7 +267,7 @@ def render():
         "rows less that gap, where the exact kernel saw only some. The paper's figures are test accuracies of Table 1 of Loo et al. 2022.",
         "*Curve*: the best accuracy on the distiller's own held-out rows after an eighth, a quarter, a half and all of the time. Where it",
         "still rises the budget is what is missing. *AMX*: on one thread of a CPU with matrix units, with a faster engine than the others:",
-        "two to three times as many steps in the same time. Judged by 1,000 rows, and by ≈, an accuracy is known to about one point.\n",
+        "two to three times as many steps in the same time. Judged by 1,000 rows, and by ≈, an accuracy is known to one or two points.\n",
         "Rows marked *standardize* or *zca* were made before images were whitened by default, or with what the literature does; of them",
         "those of 50 items per class had 8 networks a step, later 4. *Earlier whitening*: the default then, that of now whitens photographs",
         "more and along more directions, and takes fresh networks at every step from 50 items on where there is time; *earlier pool*: the",
