@@ -37,7 +37,7 @@ NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "
 # What the README's table stands between.
 MARKS = "<!-- results: paper_table.py --render -->", "<!-- end of results -->"
 # Pairs that the exact kernels may be taken of, a quarter to a whole millisecond each: coresets of more items are judged by the last number
-# of rows, always the same ones.
+# of rows, always the same ones (--whole: by all).
 PAIRS = {"nngp": 1_000_000, "ntk": 300_000, "real": 100_000}
 FEW_ROWS = 1000
 # Parts of the time at which the learning curve is told.
@@ -160,22 +160,15 @@ def budget(minutes, records):
     return f"{minutes:g}" + (", AMX" if "AMX" in records[0].get("machine", "") else "")
 
 
-def whole_set(records):
-    """Accuracy on all judging rows by the exact NNGP.
+def estimate(records):
+    """What the exact NNGP would give on all judging rows, where it saw only a part of them; else nothing.
 
-    Where that saw only a part of them: by random features on all rows, and what the exact kernel adds to it on that part.
+    By random features on all rows, and what the exact kernel adds to that on its part.
     """
-    if any(record["n_nngp"] < record["n_judge"] for record in records):
-        estimates = [{**record, "estimate": record["features"] - record["features_minus_nngp"]} for record in records]
-        return f"≈ {percent(estimates, 'estimate')}"
-    return percent(records, "nngp")
-
-
-def exact_words(records):
-    """Accuracy by the exact NNGP on the rows that it saw, and what it is on all of them."""
-    known = percent(records, "nngp")
-    partly = "features" in records[0] and any(record["n_nngp"] < record["n_judge"] for record in records)
-    return f"{known}, {whole_set(records)}" if partly else known
+    if "features" not in records[0] or all(record["n_nngp"] == record["n_judge"] for record in records):
+        return ""
+    estimates = [{**record, "estimate": record["features"] - record["features_minus_nngp"]} for record in records]
+    return f"≈ {percent(estimates, 'estimate')}"
 
 
 def gap(records):
@@ -212,7 +205,7 @@ def render_table(name):
             budget(minutes, records) if minutes else "",
             len(records),
             f"{np.mean([record['n_iter'] for record in records]):.0f}" if "n_iter" in records[0] else "",
-            exact_words(records),
+            ", ".join(filter(None, (percent(records, "nngp"), estimate(records)))),
             *(percent(records, field) for field in ("ntk", "features")),
             gap(records),
             "" if paper is None else f"{paper[0]}, {paper[1]}",
@@ -250,7 +243,8 @@ def readme_table():
                 paper = PAPER.get((path.stem, ipc), {}).get(labels, ("", ""))
                 elsewhere = any((cell[0], cell[3]) == (ipc, labels) for cell in cells)
                 absent = "" if elsewhere else "not run"
-                values.append(f"**{whole_set(own[labels])}** ({paper[0]}, {paper[1]})" if labels in own else absent)
+                known = labels in own and (estimate(own[labels]) or percent(own[labels], "nngp"))
+                values.append(f"**{known}** ({paper[0]}, {paper[1]})" if known else absent)
             name = NAMES[path.stem] + ("" if preprocessing == "auto" else f", {preprocessing}")
             lines.append(f"| {name} | {ipc} | {budget(minutes, next(iter(own.values())))} | " + " | ".join(values) + " |")
     return "\n".join(lines)
