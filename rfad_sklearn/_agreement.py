@@ -40,14 +40,21 @@ def agree(classifier, spec, image_shape, n_features, preprocessing):
 
 
 def agree_with_distiller(classifier, seen, n_features, n_classes):
-    """Network and method, or what contradicts the distiller: said before its long run, not after it."""
+    """What contradicts the distiller is said before its long run, not after it."""
     own = classifier.distiller.get_params(deep=False)
     image_shape = resolve_image_shape(own["image_shape"], seen, n_features)
     shape = image_shape or (n_features,)
     spec = resolve_spec(own["architecture"], shape, own.get("width"), own["depth"])
+    if classifier.distiller._depth_is_open(shape):
+        wishes = {name: getattr(classifier, name) for name in ("architecture", "depth")}
+        given = [f"{name}={value!r}" for name, value in wishes.items() if value not in ("auto", None)]
+        if given:
+            raise ValueError(
+                f"{given[0]} contradicts the distiller where the rows decide for another depth; give it to the distiller: "
+                f"{type(classifier.distiller).__name__}({given[0]})."
+            )
     spec = agree(classifier, spec, image_shape, n_features, own["preprocessing"])
     decide_method(classifier, spec, shape, n_classes)
-    return spec
 
 
 def decide_method(classifier, spec, shape, n):

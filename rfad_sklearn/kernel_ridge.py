@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory
 
-from ._agreement import agree_with_distiller, decide_method
+from ._agreement import agree, agree_with_distiller, decide_method
 from ._classifier import CoresetClassifier, refuse_soft_targets
 from ._device import resolve_device, resolve_dtype
 from ._explaining import ExplainingMixin
@@ -187,9 +187,11 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         classes, codes = check_labels(y)
         if self.distiller is None:
             return self._fit_rows(rows, seen, classes, codes)
-        spec = agree_with_distiller(self, seen, rows.shape[1], len(classes))
+        agree_with_distiller(self, seen, rows.shape[1], len(classes))
         self._say(f"distilling {len(rows)} rows with {type(self.distiller).__name__}")
         coreset = self._distil(X, y)
+        # Once more: the distiller may have left the depth of its network to the rows.
+        spec = agree(self, coreset.architecture, coreset.image_shape, rows.shape[1], self.distiller_.preprocessing)
         # The coreset's own scale was fitted on held-out rows; these rows replace it only where it is stale.
         stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
         return self._fit_coreset(coreset, spec, classes, *((rows, codes) if stale else (None, None)))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -173,9 +175,9 @@ def test_ntk_has_no_random_features(iris):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"architecture": ConvNet(depth=2)}, r"architecture=ConvNet\(depth=2.*contradicts the coreset's ConvNet\(depth=3"),
+        ({"architecture": ConvNet(depth=3)}, r"architecture=ConvNet\(depth=3.*contradicts the coreset's ConvNet\(depth=2"),
         ({"architecture": MLP()}, "takes flat rows, got images of shape"),
-        ({"depth": 2}, "contradicts the coreset's"),
+        ({"depth": 3}, "contradicts the coreset's"),
         ({"image_shape": (4, 16)}, r"image_shape=\(4, 16\) contradicts the coreset's \(8, 8, 1\)"),
         ({"image_shape": (4, 4)}, "needs 16 columns"),
         ({"preprocessing": "zca"}, "preprocessing='zca' contradicts the coreset"),
@@ -191,7 +193,7 @@ def test_what_contradicts_the_coreset_is_refused(coreset, parameters, message):
 
 def test_what_agrees_with_the_coreset_is_accepted(coreset, digits):
     X, _, y, _ = digits
-    NNGPKernelRidge(architecture=ConvNet(), width=8, image_shape=(8, 8), n_networks=1).fit_coreset(coreset)
+    NNGPKernelRidge(architecture=ConvNet(depth=2), width=8, image_shape=(8, 8), n_networks=1).fit_coreset(coreset)
     plain = RFADDistiller(**FAST, preprocessing=None).fit(X, y).coreset_
     NNGPKernelRidge(preprocessing=None, n_networks=1).fit_coreset(plain)
 
@@ -244,12 +246,35 @@ def test_scale_of_a_distiller_inside_is_refitted_only_when_stale(digits):
     assert other.platt_scale_ != other.coreset_.platt_scale
 
 
-@pytest.mark.parametrize("parameters", [{"preprocessing": "zca"}, {"depth": 2}, {"device": "abacus"}, {"image_shape": (4, 16)}])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"preprocessing": "zca"},
+        {"depth": 1},
+        # Perhaps; the rows decide.
+        {"depth": 2},
+        {"architecture": ConvNet(width=8)},
+        {"device": "abacus"},
+        {"image_shape": (4, 16)},
+    ],
+)
 def test_contradictions_are_said_before_the_long_run(digits, parameters, monkeypatch):
     X, _, y, _ = digits
     monkeypatch.setattr(RFADDistiller, "fit", lambda self, X, y: pytest.fail("distilled first"))
     with pytest.raises(ValueError, match=r"contradicts|available"):
         NNGPKernelRidge(distiller=RFADDistiller(**FAST), **parameters).fit(X, y)
+
+
+@pytest.mark.parametrize("depth", [None, 3])
+def test_a_distiller_inside_gives_its_network(digits, depth):
+    """Whatever depth it has chosen or was told, the classifier is the one of its coreset."""
+    X, X_test, y, _ = digits
+    distiller = RFADDistiller(ipc=2, depth=depth, **FAST)
+    clf = NNGPKernelRidge(distiller=distiller, depth=depth, width=24, n_networks=2, random_state=0).fit(X, y)
+    assert clf.architecture_ == replace(clf.coreset_.architecture, width=24)
+    assert clf.architecture_.depth == (depth or 2)
+    by_coreset = NNGPKernelRidge(width=24, n_networks=2, random_state=0).fit_coreset(clf.coreset_)
+    np.testing.assert_array_equal(clf.decision_function(X_test), by_coreset.decision_function(X_test))
 
 
 def test_the_distillers_own_word_for_preprocessing_is_no_contradiction(digits):

@@ -340,7 +340,7 @@ def test_images_have_no_pool_where_there_is_time_for_fresh_networks(spec, n_item
     assert chosen == (PoolDefaults((32, 64, 256), 1, 1) if fresh else PoolDefaults(64, 32, min(max(1024 // n_items, 4), 32)))
 
 
-@pytest.mark.parametrize(("depth", "width"), [(1, (256,)), (2, (64, 256)), (3, (32, 64, 256)), (5, (32, 32, 32, 64, 256))])
+@pytest.mark.parametrize(("depth", "width"), [(1, (256,)), (2, (32, 128)), (3, (32, 64, 256)), (5, (32, 32, 32, 64, 256))])
 def test_fresh_networks_of_any_depth_end_wide(depth, width):
     assert PoolDefaults.fresh(ConvNet(depth=depth)).width == width
 

@@ -95,6 +95,10 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._layout = problem.layout
         self._seeds = problem.rng.integers(2**31, size=N_EVAL_NETWORKS).tolist()
 
+    def _depth_is_open(self, shape):
+        """Whether the rows decide how many blocks the network of "auto" has, for inputs of this shape."""
+        return False
+
     def _draw_seed(self):
         seed = self.random_state
         return int(seed if isinstance(seed, Integral) else check_random_state(seed).randint(np.iinfo(np.int32).max))

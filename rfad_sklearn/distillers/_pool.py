@@ -14,8 +14,11 @@ _MANY_ITEMS = 200
 # From so many items on a coreset of images is better off without a pool too, if there is time for so many steps of fresh networks. With
 # few items a step on a pool costs so little that nothing comes up to the number of steps.
 _SOME_ITEMS, _ENOUGH_STEPS = 50, 400
-# Channels of the last blocks of a fresh network. Most of the kernel's noise comes from the last block, whose maps are small and cost little.
-_CHANNELS = (32, 64, 256)
+# Channels of the blocks of a fresh network, by their number; deeper ones begin with more of the first. Much of the kernel's noise comes from
+# the last block, whose maps are small and cost little.
+_CHANNELS = {1: (256,), 2: (32, 128), 3: (32, 64, 256)}
+# The last block has at least so many, however large the images.
+_FEWEST_LAST = 64
 # Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
 _REFRESH = (4, 32)
 # Most images that are timed, and how often; the fastest time counts.
@@ -47,13 +50,13 @@ class PoolDefaults:
         return cls(width=64, pool_size=32, refresh_every=every)
 
     @classmethod
-    def fresh(cls, spec, most_channels=_CHANNELS[-1]):
+    def fresh(cls, spec, most_channels=math.inf):
         """Fresh networks at every step, of a ConvNet's depth, with a last block of about so many channels at most."""
-        last = _CHANNELS[-1]
-        while last > max(most_channels, _CHANNELS[-2]):
+        channels = _CHANNELS[min(spec.depth, max(_CHANNELS))]
+        *first, last = channels[:1] * (spec.depth - len(channels)) + channels
+        while last > max(most_channels, _FEWEST_LAST):
             last //= 2
-        width = _CHANNELS[:1] * (spec.depth - len(_CHANNELS)) + (*_CHANNELS[:-1], last)[-spec.depth :]
-        return cls(width=width, pool_size=1, refresh_every=1)
+        return cls(width=(*first, last), pool_size=1, refresh_every=1)
 
 
 def _fastest(function, device):

@@ -9,8 +9,9 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._objectives import PoolConfig, RandomFeatureObjective
-from .._specs import ConvNet
+from .._specs import ConvNet, auto_spec
 from .._teacher import MOST_EPOCHS, Teacher
+from ._depth import enough_blocks, in_question
 from ._looped import RidgeDistiller
 from ._pool import PoolDefaults, seconds_of_fresh_step
 from ._problem import n_judges
@@ -38,8 +39,8 @@ class RFADDistiller(RidgeDistiller):
     ipc : int or dict, default=1
         Items per class; a dict of label to int names every class.
     architecture : {"auto"}, ConvNet or MLP, default="auto"
-        Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or ``image_shape`` given; fewer pooling
-        stages under 8x8 pixels), an :class:`MLP` for flat rows.
+        Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or ``image_shape`` given), an :class:`MLP` for
+        flat rows. The ConvNet has three blocks, or two where the third tells real rows hardly better apart (see Notes); fewer under 8x8 pixels.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
     n_networks : int, default=8
@@ -48,7 +49,7 @@ class RFADDistiller(RidgeDistiller):
         Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With "auto", None means an MLP of 256
         units, or a ConvNet trained on 64 channels (32 to 256 without a pool, see Notes) and judged on 32 to 256.
     depth : int, default=None
-        Number of blocks, in place of the architecture's.
+        Number of blocks, in place of the architecture's; with "auto" it spares the comparison of two and three.
     reg : float, default=5e-3
         Ridge, relative to the mean diagonal of the kernel matrix.
     loss : {"platt", "mse"}, default="platt"
@@ -164,12 +165,17 @@ class RFADDistiller(RidgeDistiller):
 
     Notes
     -----
+    Networks with fewer blocks are less noisy and take less time. So ``architecture="auto"`` first lets up to 2,048 training rows
+    classify each other, each by all the others, with the kernels of two random networks of three blocks and of two. The third block must
+    save more than a tenth of the errors, and more than chance would. It stays with fewer than 200 rows, and where the features of rows by
+    two blocks would take more than 64 MB. On one CPU thread that takes a second or two for images of 32x32 pixels.
+
     "auto" does without a pool, and takes fresh networks and fresh rows at every step, for a ConvNet with more than 200 items, and with 50
     items or more where ``max_time`` is long enough for about 400 such steps. A tenth of a second of measuring at the start tells that. The
     items then fit no networks in particular, but each step costs several times as much. The blocks of these networks have 32, 64 and 256
-    channels: most of the noise of a random kernel comes from the last block, whose maps are small and cost little. It has 128 or 64 where
-    images are so large that 256 would take more than a pool may. 8 to 16 such networks judge the held-out rows, as many as 256 MB of
-    cached features allow.
+    channels, two of them 32 and 128: much of the noise of a random kernel comes from the last block, whose maps are small and cost
+    little. It has fewer, but at least 64, where images are so large that it would take more than a pool may. 8 to 16 such networks judge
+    the held-out rows, as many as 256 MB of cached features allow.
 
     References
     ----------
@@ -278,6 +284,14 @@ class RFADDistiller(RidgeDistiller):
         # Frozen entries have no gradient: the others would take larger steps in their place.
         default = "muon" if len(problem.shape) == 3 and not self.corruption else "adam"
         return ("X",) if (default if self.solver == "auto" else self.solver) == "muon" else ()
+
+    def _depth_is_open(self, shape):
+        return isinstance(self.architecture, str) and self.depth is None and in_question(auto_spec(shape))
+
+    def _make(self, problem, begin):
+        if self._depth_is_open(tuple(problem.shape)):
+            problem = replace(problem, spec=replace(problem.spec, depth=enough_blocks(problem)))
+        super()._make(problem, begin)
 
     def _make_objective(self, problem, generator):
         if self.corruption and not (isinstance(self.init, str) and self.init in ("random", "noise")):

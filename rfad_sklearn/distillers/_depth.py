@@ -1,0 +1,78 @@
+"""How many blocks a ConvNet of "auto" has in :class:`RFADDistiller`: the rows say whether the last one is worth its noise and its time."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from .._objectives import centred_one_hot
+from .._ridge import solve_and_leave_one_out
+from .._specs import ConvNet
+from ..random_features import cached_features, draw_network, kernel_product
+from ._pool import PoolDefaults
+
+# Only the step from so many blocks to one less is ever in question: a single block sees no more than patches.
+_BLOCKS = 3
+# Rows that are asked, at least and at most, fewer where their features in one network would be more entries than this.
+_LEAST_ROWS, _MOST_ROWS, _ENTRIES = 200, 2048, 2**24
+# Networks of each depth, and the ridge: what is asked does not depend on parameters that a run which goes on, or a grid, may change.
+_NETWORKS, _RIDGE = 2, 5e-3
+# The last block must save more than this share of the errors, and more than chance would: so many standard deviations.
+_WORTH, _DEVIATIONS = 0.1, 2.0
+# Stream of seeds beside those of the items and of the teacher.
+_STREAM = 2
+
+
+def in_question(spec):
+    """Whether a network that "auto" stands for has a block that may be spared."""
+    return isinstance(spec, ConvNet) and spec.depth == _BLOCKS and spec.pooling == "avg"
+
+
+def _specs(spec):
+    """The network with and without its last block, as wide as fresh ones of such a depth are."""
+    depths = (spec.depth, spec.depth - 1)
+    return [replace(spec, depth=depth, width=PoolDefaults.fresh(replace(spec, depth=depth, width=1)).width) for depth in depths]
+
+
+def worth_it(wrong, wrong_without):
+    """Whether a block is worth it, by which rows are classified wrongly with it and without it (boolean tensors)."""
+    before, saved = int(wrong_without.sum()), int(wrong_without.sum()) - int(wrong.sum())
+    differ = int((wrong != wrong_without).sum())
+    return saved > _WORTH * before and saved > _DEVIATIONS * math.sqrt(differ)
+
+
+def enough_blocks(problem):
+    """Blocks that kernel ridge regression on real rows asks for: those of the problem's ConvNet, or one less.
+
+    Rows classify each other, each by all the others, with the kernel of a few random networks of either depth. A network with fewer blocks is
+    less noisy and takes less time, so that items distilled with it are better where real rows are hardly worse.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of images, with the ConvNet that "auto" takes by their shape, :func:`in_question`.
+
+    Returns
+    -------
+    int
+    """
+    spec = problem.spec
+    specs = _specs(spec)
+    most = min(_MOST_ROWS, _ENTRIES // max(each.n_features(problem.shape) for each in specs), len(problem.train))
+    if most < _LEAST_ROWS:
+        return spec.depth
+    rng = np.random.default_rng([problem.seed, _STREAM])
+    rows = np.sort(rng.choice(problem.train, most, replace=False))
+    x = torch.from_numpy(problem.read(rows)).to(problem.device).reshape(-1, *problem.shape)
+    codes = torch.from_numpy(problem.codes[rows].astype(np.int64)).to(problem.device)
+    kernels = [torch.zeros((most, most), device=problem.device) for _ in specs]
+    for seed in rng.integers(2**31, size=_NETWORKS).tolist():
+        for each, kernel in zip(specs, kernels, strict=True):
+            network = draw_network(each, problem.shape, seed, device=problem.device, dtype=problem.dtype)
+            features = cached_features(each, [network], x).float()
+            kernel += kernel_product(each, features, features)
+    targets = centred_one_hot(codes, len(problem.classes))
+    # The mean of the kernels is that of all networks together; the ridge is relative, so that their sum does as well.
+    wrong = [solve_and_leave_one_out(kernel, targets, _RIDGE)[1].argmax(1) != codes for kernel in kernels]
+    return spec.depth if worth_it(*wrong) else spec.depth - 1
