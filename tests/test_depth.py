@@ -87,10 +87,20 @@ def test_few_rows_and_large_images_are_not_asked(all_digits, monkeypatch):
     assert enough_blocks(prepare(RFADDistiller(), X[:199], y[:199], 0)) == 3
     problem = prepare(RFADDistiller(), X, y, 0)
     # Of two blocks of 32 and 128 channels an image of 8x8 pixels has 512 features.
-    monkeypatch.setattr("rfad_sklearn.distillers._depth._ENTRIES", 512 * 200)
-    assert enough_blocks(problem) == 2
-    monkeypatch.setattr("rfad_sklearn.distillers._depth._ENTRIES", 512 * 200 - 1)
-    assert enough_blocks(problem) == 3
+    for name, enough in (("_ENTRIES", 512 * 200), ("_MOST_FEATURES", 512)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"rfad_sklearn.distillers._depth.{name}", enough)
+            assert enough_blocks(problem) == 2
+            patch.setattr(f"rfad_sklearn.distillers._depth.{name}", enough - 1)
+            assert enough_blocks(problem) == 3
+
+
+@pytest.mark.parametrize(("side", "asked"), [(64, True), (68, False)])
+def test_images_up_to_64x64_pixels_are_asked(side, asked, monkeypatch):
+    monkeypatch.setattr("rfad_sklearn.distillers._depth.worth_it", lambda *wrong: False)
+    X, y = np.random.default_rng(0).integers(256, size=(250, side, side), dtype=np.uint8), np.arange(250) % 2
+    problem = prepare(RFADDistiller(preprocessing="standardize", early_stopping=False), X, y, 0)
+    assert enough_blocks(problem) == (2 if asked else 3)
 
 
 def test_only_training_rows_are_asked(all_digits):
@@ -120,3 +130,12 @@ def test_the_choice_is_the_same_for_the_same_seed_and_leaves_other_randomness_al
 )
 def test_only_the_third_of_three_pooled_blocks_is_in_question(spec, expected):
     assert in_question(spec) is expected
+
+
+def test_a_run_does_not_go_on_with_another_depth(all_digits, tmp_path, monkeypatch):
+    X, _, y, _ = all_digits
+    path = tmp_path / "run.npz"
+    RFADDistiller(**FAST, checkpoint=path).fit(X, y)
+    monkeypatch.setattr("rfad_sklearn.distillers.rfad.enough_blocks", lambda problem: 3)
+    with pytest.raises(ValueError, match=r"written by a run with network=.*depth=2.*, not .*depth=3"):
+        RFADDistiller(**FAST, checkpoint=path, warm_start=True).fit(X, y)

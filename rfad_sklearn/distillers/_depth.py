@@ -14,8 +14,10 @@ from ._pool import PoolDefaults
 
 # Only the step from so many blocks to one less is ever in question: a single block sees no more than patches.
 _BLOCKS = 3
-# Rows that are asked, at least and at most, fewer where their features in one network would be more entries than this.
+# Rows that are asked, at least and at most, and fewer where their features in one network would be more entries than this.
 _LEAST_ROWS, _MOST_ROWS, _ENTRIES = 200, 2048, 2**24
+# Larger images are not asked about: so many features of two blocks are those of 64x64 pixels.
+_MOST_FEATURES = 2**15
 # Networks of each depth, and the ridge: what is asked does not depend on parameters that a run which goes on, or a grid, may change.
 _NETWORKS, _RIDGE = 2, 5e-3
 # The last block must save more than this share of the errors, and more than chance would: so many standard deviations.
@@ -59,8 +61,9 @@ def enough_blocks(problem):
     """
     spec = problem.spec
     specs = _specs(spec)
-    most = min(_MOST_ROWS, _ENTRIES // max(each.n_features(problem.shape) for each in specs), len(problem.train))
-    if most < _LEAST_ROWS:
+    n_features = max(each.n_features(problem.shape) for each in specs)
+    most = min(_MOST_ROWS, _ENTRIES // n_features, len(problem.train))
+    if most < _LEAST_ROWS or n_features > _MOST_FEATURES:
         return spec.depth
     rng = np.random.default_rng([problem.seed, _STREAM])
     rows = np.sort(rng.choice(problem.train, most, replace=False))

@@ -94,7 +94,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         """What must be the same for a run to go on; budgets may change."""
         settings = {name: value for name, value in self._plain_settings().items() if name not in _BUDGETS}
         own = {"method": type(self).__name__, "version": __version__, "seed": problem.seed}
-        own |= {"device": problem.device.type, "dtype": str(problem.dtype)}
+        own |= {"device": problem.device.type, "dtype": str(problem.dtype), "network": str(problem.spec)}
         # Parameters that are arrays or transformers have no words: what they lead to tells them apart.
         start = array_fingerprint(variables["X"].cpu().numpy(), problem.read(problem.train[:_READ_TO_TELL]))
         return {**settings, **own, "data": array_fingerprint(problem.rows, problem.codes), "start": start}
