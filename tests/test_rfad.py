@@ -251,7 +251,7 @@ def test_auto_trains_on_narrow_networks_and_judges_by_wider_ones(digits, monkeyp
     )
     distiller = make(width=None, max_iter=1).fit(X, y)
     assert set(widths) == {64}
-    assert distiller.coreset_.architecture == ConvNet(width=128)
+    assert distiller.coreset_.architecture == ConvNet(depth=2, width=128)
 
 
 def test_instance_norm_is_part_of_the_loss(digits):

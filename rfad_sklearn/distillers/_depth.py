@@ -16,6 +16,8 @@ from ._pool import PoolDefaults
 _BLOCKS = 3
 # Rows that are asked, at least and at most, and fewer where their features in one network would be more entries than this.
 _LEAST_ROWS, _MOST_ROWS, _ENTRIES = 200, 2048, 2**24
+# Rows that are read and preprocessed at a time.
+_CHUNK = 256
 # Larger images are not asked about: so many features of two blocks are those of 64x64 pixels.
 _MOST_FEATURES = 2**15
 # Networks of each depth, and the ridge: what is asked does not depend on parameters that a run which goes on, or a grid, may change.
@@ -67,7 +69,8 @@ def enough_blocks(problem):
         return spec.depth
     rng = np.random.default_rng([problem.seed, _STREAM])
     rows = np.sort(rng.choice(problem.train, most, replace=False))
-    x = torch.from_numpy(problem.read(rows)).to(problem.device).reshape(-1, *problem.shape)
+    parts = [problem.read(part) for part in np.array_split(rows, -(-most // _CHUNK))]
+    x = torch.from_numpy(np.concatenate(parts)).to(problem.device).reshape(-1, *problem.shape)
     codes = torch.from_numpy(problem.codes[rows].astype(np.int64)).to(problem.device)
     kernels = [torch.zeros((most, most), device=problem.device) for _ in specs]
     for seed in rng.integers(2**31, size=_NETWORKS).tolist():
