@@ -35,14 +35,14 @@ def in_question(spec):
 
 def _specs(spec):
     """The network with and without its last block, as wide as fresh ones of such a depth are."""
-    depths = (spec.depth, spec.depth - 1)
-    return [replace(spec, depth=depth, width=PoolDefaults.fresh(replace(spec, depth=depth, width=1)).width) for depth in depths]
+    both = [replace(spec, depth=depth) for depth in (spec.depth, spec.depth - 1)]
+    return [replace(each, width=PoolDefaults.fresh(each).width) for each in both]
 
 
 def worth_it(wrong, wrong_without):
     """Whether a block is worth it, by which rows are classified wrongly with it and without it (boolean tensors)."""
-    before, saved = int(wrong_without.sum()), int(wrong_without.sum()) - int(wrong.sum())
-    differ = int((wrong != wrong_without).sum())
+    before, differ = int(wrong_without.sum()), int((wrong != wrong_without).sum())
+    saved = before - int(wrong.sum())
     return saved > _WORTH * before and saved > _DEVIATIONS * math.sqrt(differ)
 
 
