@@ -159,8 +159,8 @@ def render():
         "The default `RFADDistiller(ipc=..., random_state=..., max_time=...)` and variants of it with one change each, in the same wall time,",
         "best first. Accuracy in % on rows split off the training rows, by the exact NNGP and by 8 random networks of 128 channels; what was",
         "distilled at a given depth also by such networks of three blocks. A preprocessing in a heading was given to all. Written by",
-        "`python benchmarks/ablation.py --render` from `benchmarks/results/ablation.jsonl`, whose lines say the machine. The table with the heading",
-        "*standardize* is of an earlier default: three blocks, and the steps of Adam.\n",
+        "`python benchmarks/ablation.py --render` from `benchmarks/results/ablation.jsonl`, whose lines say the machine. The table",
+        "headed *standardize* is of an earlier default: three blocks, and the steps of Adam.\n",
     ]
     parts += [render_table(key, groups[key]) for key in sorted(groups)]
     (RESULTS.parents[1] / "docs" / "ablation.md").write_text("\n".join(parts))
