@@ -51,13 +51,13 @@ def start(shape, n_items, device):
     }
 
 
-def convolution_flops(spec, shape, *, first=True):
-    """Operations of the convolutions for one image in one network, two per multiplication and addition."""
+def convolution_flops(spec, shape, *, first=True, antithetic=True):
+    """Operations of the convolutions for one image in one network, two per multiplication and addition; a filter for every two channels."""
     height, width, channels = shape
     total = 0
-    for block, maps in enumerate(spec.widths):
+    for block, (maps, filters) in enumerate(zip(spec.widths, spec.n_filters if antithetic else spec.widths, strict=True)):
         if first or block:
-            total += 2 * 9 * channels * maps * height * width
+            total += 2 * 9 * channels * filters * height * width
         height, width, channels = height // 2, width // 2, maps
     return total
 

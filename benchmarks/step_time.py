@@ -59,7 +59,8 @@ def measure(name, shape, n_items, repeats, device):
 def flops(name, shape, n_items):
     """Operations of the convolutions of one step: the rows once, the coreset twice (forward, and backward to the items only)."""
     own = setting(name, n_items)
-    return N_NETWORKS * (ROWS[name] / own.refresh_every + 2 * n_items) * convolution_flops(ConvNet(width=own.width), shape)
+    work = convolution_flops(ConvNet(width=own.width), shape, antithetic=name != "plain")
+    return N_NETWORKS * (ROWS[name] / own.refresh_every + 2 * n_items) * work
 
 
 def whole_step(shape, n_items, device):

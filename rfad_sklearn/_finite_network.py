@@ -1,7 +1,7 @@
 """Finite networks with all their layers: what is trained on a coreset, and what gradient matching compares.
 
-The same spec as everywhere; its hidden layers are those of :func:`~rfad_sklearn.random_features.draw_network`. Instance
-normalisation, the habit of the literature on gradient matching, is an option of the network, not of the spec: no kernel knows it.
+The same spec as everywhere, with independent weights: the antithetic ones of random features are for a kernel, not a start for training.
+Instance normalisation, the habit of the literature on gradient matching, is an option of the network, not of the spec: no kernel knows it.
 """
 
 import math
@@ -9,11 +9,30 @@ import math
 import torch
 import torch.nn.functional as F
 
+from ._rectifiers import Rectified
 from ._specs import MLP
-from .random_features import conv_block, draw_network, read_out
+from .random_features import read_out
 
 # Iterations of the power method; the step size needs the curvature within some ten percent.
 _POWER_ITERATIONS = 10
+
+
+def _draw_hidden(spec, shape, seed):
+    generator, kernel, fan_in = torch.Generator().manual_seed(int(seed)), () if isinstance(spec, MLP) else (3, 3), shape[-1]
+    for width in spec.widths:
+        weight = torch.randn((width, fan_in, *kernel), generator=generator)
+        weight *= spec.sigma_w / math.sqrt(fan_in * math.prod(kernel))
+        bias = spec.sigma_b * torch.randn(width, generator=generator)
+        yield (weight.contiguous(memory_format=torch.channels_last) if kernel else weight), bias
+        fan_in = width
+
+
+def _conv_block(spec, x, weight, bias, normalise):
+    """[3x3 convolution, ReLU, pooling] of channels-first maps; ``normalise``, if any, acts between convolution and ReLU."""
+    x = F.conv2d(x, weight, bias, padding=1)
+    # Not in place on what a normalisation gives: that may be a view, and autograd copies views whole.
+    x = Rectified.apply(x) if normalise is None else normalise(x).relu()
+    return F.avg_pool2d(x, 2) if spec.pooling == "avg" else x
 
 
 def draw_finite_network(spec, shape, n_outputs, seed, *, instance_norm=False, device="cpu"):
@@ -37,7 +56,7 @@ def draw_finite_network(spec, shape, n_outputs, seed, *, instance_norm=False, de
         Weight and bias (gain, shift) of each hidden layer, weight and bias of the dense layer at the end.
     """
     parameters = []
-    for weight, bias in draw_network(spec, shape, seed):
+    for weight, bias in _draw_hidden(spec, shape, seed):
         parameters += [weight, bias]
         if instance_norm:
             parameters += [torch.ones_like(bias), torch.zeros_like(bias)]
@@ -66,7 +85,7 @@ def network_outputs(spec, parameters, x, *, instance_norm=False, dtype=None):
         x = x.permute(0, 3, 1, 2)
         for layer_weight, layer_bias, *norm in layers:
             normalise = (lambda maps, norm=norm: F.instance_norm(maps, weight=norm[0], bias=norm[1])) if norm else None
-            x = conv_block(spec, x, layer_weight, layer_bias, normalise=normalise)
+            x = _conv_block(spec, x, layer_weight, layer_bias, normalise)
         x = read_out(spec, x, 1)[:, 0]
     return F.linear(x.to(weight.dtype), weight, bias)
 

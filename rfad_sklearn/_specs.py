@@ -49,6 +49,11 @@ class _Layered:
         """Width of each hidden layer, first to last."""
         return self.width if isinstance(self.width, tuple) else (self.width,) * self.depth
 
+    @property
+    def n_filters(self):
+        """Filters of each hidden layer of a random network, first to last: each is two channels, by its sign."""
+        return tuple(-(-width // 2) for width in self.widths)
+
 
 @dataclass(frozen=True)
 class MLP(_Layered):
@@ -92,8 +97,8 @@ class MLP(_Layered):
         return self.widths[-1]
 
     def n_weights(self, shape):
-        """Number of weights and biases of the hidden layers of one network."""
-        return sum(width * (fan_in + 1) for width, fan_in in zip(self.widths, (shape[0], *self.widths), strict=False))
+        """Number of weights and biases that are drawn for one random network."""
+        return sum(n * (fan_in + 1) for n, fan_in in zip(self.n_filters, (shape[0], *self.widths), strict=False))
 
     def largest_layer(self, shape):
         """Number of units of the largest hidden layer."""
@@ -166,8 +171,8 @@ class ConvNet(_Layered):
         return self.widths[-1] * positions
 
     def n_weights(self, shape):
-        """Number of weights and biases of the convolutions of one network."""
-        return sum(width * (9 * fan_in + 1) for width, fan_in in zip(self.widths, (shape[2], *self.widths), strict=False))
+        """Number of weights and biases that are drawn for one random network."""
+        return sum(n * (9 * fan_in + 1) for n, fan_in in zip(self.n_filters, (shape[2], *self.widths), strict=False))
 
     def largest_layer(self, shape):
         """Number of entries of the largest maps, before pooling."""

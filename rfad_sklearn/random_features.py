@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ._rectifiers import PartsOfMaps, PooledParts
 from ._specs import MLP
 
 # Entries of the largest maps of the images of one pass on a CPU: they stay in the cache, and in memory that is used again.
@@ -21,12 +22,27 @@ _CUDA_ENTRIES = 2**28
 _FLAT_ROWS = 1024
 # Activations whose products are summed in one product of bfloat16 matrices, whose result is rounded.
 _PIECE = 512
+# Filters that are made orthogonal among themselves; more would take longer than they are worth.
+_BLOCK = 256
 # Above this fan-in of a 4x4 window (3 channels have 48) a convolution is as fast as the window product.
 _WINDOW_FAN_IN = 64
 
 
+def _orthogonal(n, dimension, generator):
+    """Random vectors ``(n, dimension)`` of length ``sqrt(dimension)``, orthogonal in blocks: each is uniform on its sphere."""
+    size = min(n, dimension, _BLOCK)
+    blocks = torch.randn((-(-n // size), size, dimension), generator=generator, device=generator.device).double()
+    factor, _ = torch.linalg.cholesky_ex(blocks @ blocks.mT)
+    blocks = torch.linalg.solve_triangular(factor, blocks, upper=False)
+    return (math.sqrt(dimension) * blocks.flatten(0, 1)[:n]).float()
+
+
 def draw_network(spec, shape, seed, *, device="cpu", dtype=torch.float32):
     """Draw the weights of one network.
+
+    Weights are orthogonal (Yu et al. 2016) and antithetic: filters, with their biases, are uniform on a sphere, those of a layer at right
+    angles as far as they can be, and each stands for two channels, itself and its negative. The kernel's mean is that of independent
+    normal weights, at half the multiplications and with less noise.
 
     Parameters
     ----------
@@ -42,20 +58,21 @@ def draw_network(spec, shape, seed, *, device="cpu", dtype=torch.float32):
     Returns
     -------
     list of (weight, bias)
-        Hidden layers only: the dense read-out is taken in closed form.
+        Hidden layers only: the dense read-out is taken in closed form. A layer has a filter for every two channels, the last of an odd
+        number its own.
     """
     generator = torch.Generator(device=device).manual_seed(int(seed))
     kernel = () if isinstance(spec, MLP) else (3, 3)
-    fan_in = shape[-1]
+    channels = shape[-1]
     layers = []
-    for width in spec.widths:
-        weight = torch.randn((width, fan_in, *kernel), generator=generator, device=device)
-        weight *= spec.sigma_w / math.sqrt(fan_in * math.prod(kernel))
-        bias = spec.sigma_b * torch.randn(width, generator=generator, device=device)
+    for n, width in zip(spec.n_filters, spec.widths, strict=True):
+        fan_in = channels * math.prod(kernel)
+        vectors = _orthogonal(n, fan_in + 1, generator)
+        weight = spec.sigma_w / math.sqrt(fan_in) * vectors[:, :-1].reshape(-1, channels, *kernel)
         if kernel:
             weight = weight.contiguous(memory_format=torch.channels_last)
-        layers.append((weight.to(dtype), bias.to(dtype)))
-        fan_in = width
+        layers.append((weight.to(dtype), (spec.sigma_b * vectors[:, -1]).to(dtype)))
+        channels = width
     return layers
 
 
@@ -87,71 +104,6 @@ def _window_weights(weight, bias, n_networks):
     return matrix.view(16 * channels, -1), bias.view(n_networks, 1, width).expand(-1, 4, -1).flatten()
 
 
-def _rectified(x):
-    """ReLU in place, without a record for gradients.
-
-    A CPU is several times faster at whole numbers than at bfloat16, which has the order of its bits: below zero is below zero in both.
-    """
-    if x.dtype == torch.bfloat16 and x.device.type == "cpu":
-        x.view(torch.int16).clamp_min_(0)
-        return x
-    return x.relu_()
-
-
-def _where_positive(rectified, grad, *, inplace):
-    """The gradient where a ReLU let something through, and zero elsewhere; ``inplace`` it may take the memory of the ReLU's result."""
-    if rectified.dtype != torch.bfloat16 or rectified.device.type != "cpu":
-        # What autograd calls for a ReLU.
-        return torch.ops.aten.threshold_backward(grad.expand_as(rectified), rectified, 0)
-    # The bits of a positive number are a positive whole number: at most one, they keep or clear the bits of the gradient.
-    bits = rectified.view(torch.int16)
-    bits = bits.clamp_max_(1) if inplace else bits.clamp_max(1)
-    return bits.mul_(grad.view(torch.int16)).view(torch.bfloat16)
-
-
-class _Rectified(torch.autograd.Function):
-    """:func:`_rectified` with gradients of any order."""
-
-    @staticmethod
-    def forward(ctx, x):
-        ctx.mark_dirty(x)
-        ctx.save_for_backward(_rectified(x))
-        return x
-
-    @staticmethod
-    def backward(ctx, grad):
-        rectified = ctx.saved_tensors[0]
-        if torch.is_grad_enabled():
-            return torch.ops.aten.threshold_backward(grad, rectified, 0)
-        return _where_positive(rectified, grad, inplace=False)
-
-
-class _WindowProduct(torch.autograd.Function):
-    """First convolution, ReLU and average pooling as one matrix product; gradient to the windows only."""
-
-    @staticmethod
-    def forward(ctx, windows, matrix, bias, width):
-        places = _rectified(torch.addmm(bias, windows, matrix)).view(-1, 4, width)
-        ctx.save_for_backward(matrix, places)
-        # torch's pooling is several times faster than its mean over so short an axis.
-        pooled = F.avg_pool2d(places[None].permute(0, 3, 1, 2), (1, 4))
-        return pooled.permute(0, 2, 3, 1).reshape(windows.shape[0], -1)
-
-    @staticmethod
-    def backward(ctx, grad):
-        matrix, places = ctx.saved_tensors
-        grad = _where_positive(places, (0.25 * grad).view(-1, 1, places.shape[2]), inplace=True)
-        return grad.view(-1, matrix.shape[1]) @ matrix.T, None, None, None
-
-
-def conv_block(spec, x, weight, bias, *, groups=1, normalise=None):
-    """[3x3 convolution, ReLU, pooling] of channels-first maps; ``normalise``, if any, acts between convolution and ReLU."""
-    x = F.conv2d(x, weight, bias, padding=1, groups=groups)
-    # Not in place on what a normalisation gives: that may be a view, and autograd copies views whole.
-    x = _Rectified.apply(x) if normalise is None else normalise(x).relu()
-    return F.avg_pool2d(x, 2) if spec.pooling == "avg" else x
-
-
 def read_out(spec, x, n_networks):
     """Features ``(n, n_networks, n_features)`` of the last maps."""
     x = x.permute(0, 2, 3, 1).unflatten(3, (n_networks, -1))
@@ -164,24 +116,29 @@ def _convnet_inputs(spec, x):
 
 
 def _convnet_forward(spec, layers, n_networks, inputs):
-    (weight, bias), *others = layers
-    if _takes_windows(spec, weight.shape[1]):
-        matrix, bias = _window_weights(weight, bias, n_networks)
-        x = _WindowProduct.apply(inputs.flatten(0, 2), matrix, bias, weight.shape[0] // n_networks)
-        x = x.view(*inputs.shape[:3], -1).permute(0, 3, 1, 2)
-    else:
-        x = conv_block(spec, inputs, weight, bias)
-    for weight, bias in others:
-        x = conv_block(spec, x, weight, bias, groups=n_networks)
+    for k, ((weight, bias), width) in enumerate(zip(layers, spec.widths, strict=True)):
+        if k == 0 and _takes_windows(spec, weight.shape[1]):
+            matrix, bias = _window_weights(weight, bias, n_networks)
+            x = torch.addmm(bias, inputs.flatten(0, 2), matrix).view(-1, 4, weight.shape[0] // n_networks)
+            x = PooledParts.apply(x).view(*inputs.shape[:3], -1).permute(0, 3, 1, 2)
+        else:
+            x = F.conv2d(inputs, weight, bias, padding=1, groups=n_networks if k else 1)
+            x = PartsOfMaps.apply(x, n_networks, spec.pooling == "avg")
+        if width % 2:
+            # The last of an odd number of channels has no negative.
+            x = x.unflatten(1, (n_networks, -1))[:, :, :-1].flatten(1, 2)
+        inputs = x
     return read_out(spec, x, n_networks)
 
 
 def _mlp_forward(spec, layers, n_networks, x):
-    (weight, bias), *others = layers
-    x = torch.addmm(bias, x, weight.T).relu_().unflatten(1, (n_networks, -1)).transpose(0, 1)
-    for weight, bias in others:
-        matrices = weight.unflatten(0, (n_networks, -1)).transpose(1, 2)
-        x = torch.baddbmm(bias.view(n_networks, 1, -1), x, matrices).relu_()
+    for k, ((weight, bias), width) in enumerate(zip(layers, spec.widths, strict=True)):
+        if k == 0:
+            x = torch.addmm(bias, x, weight.T).unflatten(1, (n_networks, -1)).transpose(0, 1)
+        else:
+            x = torch.baddbmm(bias.view(n_networks, 1, -1), x, weight.unflatten(0, (n_networks, -1)).transpose(1, 2))
+        positive = x.relu()
+        x = torch.cat((positive, x - positive), dim=2)[:, :, :width]
     return x.transpose(0, 1)
 
 
@@ -348,14 +305,11 @@ class RowCache:
 
     @torch.no_grad()
     def __init__(self, spec, networks, x, *, dtype=None):
-        self.spec, wide = spec, wide_dtype(networks)
-        self.centred = cached_features(spec, networks, x, dtype=dtype)
-        self.mean = torch.empty(self.centred.shape[1:], dtype=wide, device=x.device)
-        for k in range(len(networks)):
-            activations = self.centred[:, k].to(wide)
-            self.mean[k] = activations.mean(0)
-            self.centred[:, k] = activations - self.mean[k]
-        self.centred, self.mean = self.centred.flatten(1), self.mean.flatten()
+        self.spec, self.centred = spec, cached_features(spec, networks, x, dtype=dtype).flatten(1)
+        # As a product, which is several times faster in bfloat16 than the mean. Any vector would do, if near enough.
+        mean = torch.full((1, len(x)), 1 / len(x), dtype=self.centred.dtype, device=x.device) @ self.centred
+        self.centred -= mean
+        self.mean = mean[0].to(wide_dtype(networks))
 
     def kernel(self, items):
         """:func:`kernel_product` of the rows and of items ``(m, n_networks, n_features)``, with gradient to the latter."""

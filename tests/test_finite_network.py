@@ -8,7 +8,6 @@ from rfad_sklearn._finite_network import draw_finite_network, largest_curvature,
 from rfad_sklearn._specs import ConvNet, resolve_norm
 from rfad_sklearn._training import target_distribution
 from rfad_sklearn.datasets import load_digits_images
-from rfad_sklearn.random_features import draw_network, network_features
 
 CASES = [
     (ConvNet(depth=2, width=6), (9, 7, 2)),
@@ -18,12 +17,19 @@ CASES = [
 
 
 @pytest.mark.parametrize(("spec", "shape"), CASES)
-def test_hidden_layers_are_those_of_the_random_features(spec, shape):
+def test_outputs_are_those_of_the_network_as_a_beginner_writes_it(spec, shape):
     x = torch.randn((4, *shape), generator=torch.Generator().manual_seed(0))
-    parameters = draw_finite_network(spec, shape, 3, seed=5)
-    features = network_features(spec, [draw_network(spec, shape, 5)], x)[:, 0]
-    expected = features @ parameters[-2].T + parameters[-1]
-    torch.testing.assert_close(network_outputs(spec, parameters, x), expected)
+    *hidden, weight, bias = draw_finite_network(spec, shape, 3, seed=5)
+    y = x if isinstance(spec, MLP) else x.permute(0, 3, 1, 2)
+    for layer_weight, layer_bias in zip(hidden[::2], hidden[1::2], strict=True):
+        if isinstance(spec, MLP):
+            y = torch.relu(y @ layer_weight.T + layer_bias)
+            continue
+        y = torch.relu(torch.nn.functional.conv2d(y, layer_weight, layer_bias, padding=1))
+        y = torch.nn.functional.avg_pool2d(y, 2) if spec.pooling == "avg" else y
+    if not isinstance(spec, MLP):
+        y = y.mean((2, 3)) if spec.readout == "mean" else y.permute(0, 2, 3, 1).flatten(1)
+    torch.testing.assert_close(network_outputs(spec, [*hidden, weight, bias], x), y @ weight.T + bias)
 
 
 def test_wide_networks_have_the_nngp_as_covariance():

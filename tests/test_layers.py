@@ -17,6 +17,7 @@ LAYERS = {
     "_device": 0,
     "coreset": 0,
     "_files": 0,
+    "_rectifiers": 0,
     "random_features": 1,
     "_arc_cosine": 1,
     "_pixel_pairs": 1,

@@ -7,11 +7,10 @@ import torch.nn.functional as F
 
 from rfad_sklearn import MLP, ConvNet, random_features
 from rfad_sklearn._exact_kernels import exact_kernel
+from rfad_sklearn._rectifiers import Rectified, where_positive
 from rfad_sklearn._ridge import solve_targets
 from rfad_sklearn.random_features import (
     RowCache,
-    _Rectified,
-    _where_positive,
     _windows,
     cached_features,
     cpu_networks,
@@ -29,20 +28,24 @@ SPECS = [
     (ConvNet(depth=2, width=8, pooling="none"), (5, 4, 2)),
     (ConvNet(depth=2, width=8, readout="mean"), (9, 8, 1)),
     (ConvNet(depth=3, width=(4, 6, 10)), (9, 8, 3)),
+    (ConvNet(depth=3, width=(3, 1, 5)), (8, 8, 3)),
+    (ConvNet(depth=2, width=(3, 5), pooling="none"), (4, 5, 3)),
     (MLP(depth=2, width=16), (11,)),
     (MLP(depth=2, width=(5, 9)), (11,)),
 ]
 
 
 def naive_features(spec, network, x):
-    """The network as a beginner would write it."""
+    """The network as a beginner would write it: each filter makes two channels."""
     if isinstance(spec, MLP):
-        for weight, bias in network:
-            x = torch.relu(x @ weight.T + bias)
+        for (weight, bias), width in zip(network, spec.widths, strict=True):
+            x = x @ weight.T + bias
+            x = torch.cat((torch.relu(x), -torch.relu(-x)), 1)[:, :width]
         return x
     x = x.permute(0, 3, 1, 2)
-    for weight, bias in network:
-        x = torch.relu(F.conv2d(x, weight, bias, padding=1))
+    for (weight, bias), width in zip(network, spec.widths, strict=True):
+        x = F.conv2d(x, weight, bias, padding=1)
+        x = torch.cat((torch.relu(x), -torch.relu(-x)), 1)[:, :width]
         if spec.pooling == "avg":
             x = F.avg_pool2d(x, 2)
     return x.mean((2, 3)) if spec.readout == "mean" else x.permute(0, 2, 3, 1).flatten(1)
@@ -83,12 +86,51 @@ def test_gradcheck_through_the_kernel():
     assert torch.autograd.gradcheck(kernel, inputs(shape, 3).requires_grad_())
 
 
-def test_weights_have_the_stated_variance():
+def test_weights_are_uniform_on_a_sphere_and_orthogonal():
     spec = ConvNet(depth=2, width=200, sigma_w=1.5, sigma_b=0.3)
-    (first, bias), (second, _) = draw_network(spec, (8, 8, 3), 0)
-    assert first.std().item() == pytest.approx(1.5 / math.sqrt(27), rel=0.05)
-    assert second.std().item() == pytest.approx(1.5 / math.sqrt(9 * 200), rel=0.02)
-    assert bias.std().item() == pytest.approx(0.3, rel=0.15)
+    (first, first_bias), (second, second_bias) = draw_network(spec, (8, 8, 3), 0)
+    for weight, bias, fan_in in ((first, first_bias, 27), (second, second_bias, 1800)):
+        vectors = torch.cat([weight.flatten(1) * math.sqrt(fan_in) / 1.5, bias[:, None] / 0.3], 1)
+        products = vectors @ vectors.T / (fan_in + 1)
+        block = min(fan_in + 1, len(vectors))
+        torch.testing.assert_close(products[:block, :block], torch.eye(block))
+        torch.testing.assert_close(products.diag(), torch.ones(len(vectors)))
+        # All coordinates alike, the bias too.
+        assert bias.std().item() == pytest.approx(0.3, rel=0.2)
+        assert weight.mean().abs() < 4 * weight.std() / math.sqrt(weight.numel())
+    assert second.std().item() == pytest.approx(1.5 / math.sqrt(1800), rel=0.02)
+
+
+@pytest.mark.parametrize("width", [1, 2, 7, 40])
+def test_one_layer_has_the_exact_kernel_as_its_mean(width):
+    """Whatever the width, an odd number of channels and sigma_b included: the networks are unbiased, not only in the limit."""
+    spec, x = MLP(depth=1, width=width, sigma_b=0.8), inputs((5,), 4)
+    exact = exact_kernel(spec, x)
+    features = cached_features(spec, cpu_networks(spec, (5,), range(4000), "cpu", torch.float64), x)
+    products = features.permute(1, 0, 2) @ features.permute(1, 2, 0) * spec.sigma_w**2 / width + spec.sigma_b**2
+    error = (products.mean(0) - exact) / (products.std(0) / math.sqrt(4000))
+    assert error.abs().max() < 4
+
+
+def test_antithetic_orthogonal_weights_are_less_noisy_than_independent_ones():
+    spec, x = MLP(depth=2, width=64), inputs((20,), 8)
+    exact, generator = exact_kernel(spec, x), torch.Generator().manual_seed(0)
+    independent = []
+    for _ in range(200):
+        y = x
+        for _ in range(spec.depth):
+            weight = torch.randn((64, y.shape[1]), generator=generator, dtype=torch.float64) * spec.sigma_w / math.sqrt(y.shape[1])
+            y = torch.relu(y @ weight.T + spec.sigma_b * torch.randn(64, generator=generator, dtype=torch.float64))
+        independent.append(spec.sigma_w**2 / 64 * y @ y.T + spec.sigma_b**2)
+    drawn = cached_features(spec, cpu_networks(spec, (20,), range(200), "cpu", torch.float64), x)
+    errors = [
+        (kernels - exact).square().mean().item()
+        for kernels in (
+            torch.stack(independent),
+            drawn.permute(1, 0, 2) @ drawn.permute(1, 2, 0) * spec.sigma_w**2 / 64 + spec.sigma_b**2,
+        )
+    ]
+    assert errors[1] < 0.9 * errors[0]
 
 
 def test_same_seed_same_network_whatever_the_dtype():
@@ -195,14 +237,14 @@ def test_relu_by_its_bits_is_torchs(dtype):
     grad = torch.cat([torch.full((8,), -2.0), torch.randn(1000, generator=torch.Generator().manual_seed(1))]).to(dtype)
     expected = torch.where(x > 0, grad, torch.zeros_like(grad))
     leaf = x.clone().requires_grad_()
-    y = _Rectified.apply(leaf * 1)
+    y = Rectified.apply(leaf * 1)
     assert torch.equal(y, torch.relu(x))
     (first,) = torch.autograd.grad(y, leaf, grad)
     assert torch.equal(first, expected)
-    assert torch.equal(_where_positive(y.detach().clone(), grad, inplace=True), expected)
+    assert torch.equal(where_positive(y.detach().clone(), grad, inplace=True), expected)
     # Gradient matching differentiates a gradient.
     outer = grad.clone().requires_grad_()
-    (first,) = torch.autograd.grad(_Rectified.apply(leaf * 1), leaf, outer, create_graph=True)
+    (first,) = torch.autograd.grad(Rectified.apply(leaf * 1), leaf, outer, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), outer)
     assert torch.equal(second, (x > 0).to(dtype))
 

@@ -70,7 +70,7 @@ def test_auto_uses_fewer_stages_for_small_images(shape, expected):
 )
 def test_layers_of_their_own_width(spec, shape):
     layers = draw_network(spec, shape, 0)
-    assert tuple(len(bias) for _, bias in layers) == spec.widths
+    assert tuple(len(bias) for _, bias in layers) == spec.n_filters == tuple(math.ceil(width / 2) for width in spec.widths)
     assert spec.n_weights(shape) == sum(part.numel() for layer in layers for part in layer)
     assert spec.n_features(shape) == spec.widths[-1] * (
         1 if len(shape) == 1 else math.prod(side >> spec.depth for side in shape[:2])
