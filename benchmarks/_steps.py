@@ -15,12 +15,10 @@ from rfad_sklearn._objectives import (
     RandomFeatureObjective,
     TrainingData,
     centred_one_hot,
-    kernel_ridge_scores,
-    prediction_loss,
 )
 from rfad_sklearn._optimizers import Optimizers
 from rfad_sklearn._ridge import solve_targets
-from rfad_sklearn.random_features import draw_network, kernel_product, network_features
+from rfad_sklearn.random_features import draw_network, network_features
 
 SHAPES = {"fashion": (28, 28, 1), "cifar": (32, 32, 3)}
 PARTS = ("training features", "coreset forward", "kernel and solve", "backward", "update")
@@ -175,7 +173,7 @@ class Plain:
 class Engine:
     """A step of this library. The training features of a refresh are spread over the steps between two refreshes."""
 
-    def __init__(self, shape, n_items, *, n_networks, width, n_rows, refresh_every, device="cpu"):
+    def __init__(self, shape, n_items, *, n_networks, width, n_rows, refresh_every, debias=False, device="cpu"):
         self.device, self.refresh_every = torch.device(device), refresh_every
         self.dtype = resolve_dtype("auto", self.device, reduced=True)
         self.values = start(shape, n_items, device)
@@ -187,6 +185,7 @@ class Engine:
             pool_size=1 if refresh_every == 1 else 4,
             refresh_every=10**9,
             n_eval_networks=1,
+            debias=debias,
         )
         self.objective = RandomFeatureObjective(
             ConvNet(width=width),
@@ -212,9 +211,7 @@ class Engine:
             items = self.objective._features(self.values, spec, group.networks)
         steps.add("coreset forward", watch.seconds)
         with stopwatch(self.device) as watch:
-            kernel_ss, kernel_bs = kernel_product(spec, items, items), group.cache.kernel(items)
-            scores = kernel_ridge_scores(kernel_ss, kernel_bs, self.values["targets"], 5e-3)
-            loss = prediction_loss("platt", scores, group.labels, group.targets, self.values["log_scale"])
+            loss = self.objective.loss_of(items, self.values)
         steps.add("kernel and solve", watch.seconds)
         descend(steps, self.device, loss, self.optimizers, lambda: self.average.lerp_(self.values["X"].detach(), 0.01))
 

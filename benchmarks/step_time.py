@@ -46,7 +46,8 @@ def measure(name, shape, n_items, repeats, device):
     else:
         own = setting(name, n_items)
         every, size = own.refresh_every, {"n_networks": N_NETWORKS, "width": own.width, "n_rows": ROWS[name]}
-        runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
+        # The default without a pool frees its loss of its bias, the paper's algorithm does not.
+        runner = Engine(shape, n_items, **size, refresh_every=every, debias=every == 1 and own != PAPER, device=device)
         if every > 1:
             for k in range(3):
                 runner.step(Steps(), refresh=k == 0)
@@ -67,15 +68,15 @@ def whole_step(shape, n_items, device):
     """Seconds per step of the default without clocks inside: what a run sees."""
     own = setting("default", n_items)
     every, size = own.refresh_every, {"n_networks": N_NETWORKS, "width": own.width, "n_rows": ROWS["default"]}
-    runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
+    runner = Engine(shape, n_items, **size, refresh_every=every, debias=every == 1, device=device)
     objective, values = runner.objective, runner.values
     objective.config = replace(objective.config, refresh_every=every)
 
     def steps(n):
         for _ in range(n):
             objective.loss(values).backward()
-            runner.optimizer.step()
-            runner.optimizer.zero_grad()
+            runner.optimizers.step()
+            runner.optimizers.zero_grad()
             objective.after_step()
 
     steps(every)

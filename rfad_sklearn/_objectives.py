@@ -17,6 +17,7 @@ from .random_features import (
     draw_network,
     kernel_product,
     network_features,
+    network_kernels,
     wide_dtype,
 )
 
@@ -25,9 +26,11 @@ _ACTIVATION_BUDGET = 512 * 2**20
 # Rows that labels are solved on: this many batches, and this many per item.
 _SOLVE_BATCHES, _SOLVE_ROWS_PER_ITEM = 8, 8
 # Settings of the pool that a run may have chosen by what it had time for: one that goes on keeps them.
-_POOL_SETTINGS = ("pool_size", "refresh_every")
+_POOL_SETTINGS = ("pool_size", "refresh_every", "debias")
 # Rows whose kernel with the coreset is computed at a time there.
 _SOLVE_CHUNK = 512
+# Most of a loss that may be taken for its bias: where the networks disagree more, items would be moved to make them.
+_MOST_BIAS = 0.5
 # Stream of seeds: training networks take one each as they are drawn.
 _MAX_SEED = 2**31 - 1
 
@@ -46,13 +49,14 @@ class PoolConfig(RidgeConfig):
     """Settings of :class:`RandomFeatureObjective`.
 
     The pool holds up to ``pool_size`` groups of ``n_networks`` networks and ``batch_size`` rows; every ``refresh_every`` steps a new
-    group takes the place of the oldest.
+    group takes the place of the oldest. ``debias`` frees the loss of the bias by their number.
     """
 
     n_networks: int
     pool_size: int
     refresh_every: int
     n_eval_networks: int
+    debias: bool = False
 
 
 @dataclass
@@ -103,6 +107,12 @@ def centred_one_hot(codes, n_classes):
     return F.one_hot(codes, n_classes).float() - 1 / n_classes
 
 
+def all_and_all_but_one(kernels):
+    """Means of k kernels: of all of them, and of all but each in turn, ``(k + 1, ...)``."""
+    total = kernels.sum(0, keepdim=True)
+    return torch.cat([total / len(kernels), (total - kernels) / (len(kernels) - 1)])
+
+
 class RowStream:
     """Endless stream of training rows: a new shuffle of all of them each epoch."""
 
@@ -147,7 +157,9 @@ class KernelRidgeObjective:
 
     def loss(self, variables):
         """Loss of the coreset on the current rows, with gradients to the variables only."""
-        scores = self.scores(variables)
+        return self._loss(self.scores(variables), variables)
+
+    def _loss(self, scores, variables):
         return prediction_loss(self.config.loss, scores, *self._goals(), variables["log_scale"])
 
     def _goals(self):
@@ -345,6 +357,24 @@ class RandomFeatureObjective(KernelRidgeObjective):
             scores = self._scores(variables, self.eval_spec, networks, cache)
         return scores, self._labels(self.data.validation)[0]
 
+    def loss(self, variables):
+        """Loss of the coreset on the current rows, with gradients to the variables only."""
+        return self.loss_of(self._features(variables, self.spec, self.group.networks), variables)
+
+    def loss_of(self, features, variables):
+        """The loss by the items' activations; with ``debias`` the jackknife's (Quenouille 1949), over the networks.
+
+        The noise of a kernel by k networks raises the loss by about c / k, and items are moved to bear it. Where one network is left out,
+        it is c / (k - 1).
+        """
+        if not self.config.debias:
+            return self._loss(self._solve(features, self.spec, self.group.cache, variables), variables)
+        kernels = network_kernels(self.spec, features), self.group.cache.network_kernels(features)
+        scores = kernel_ridge_scores(*map(all_and_all_but_one, kernels), variables["targets"], self.config.reg)
+        loss, *others = (self._loss(each, variables) for each in scores)
+        bias = (len(others) - 1) * (torch.stack(others).mean() - loss)
+        return loss - torch.minimum(bias, _MOST_BIAS * loss)
+
     # Parts
 
     def _goals(self):
@@ -368,7 +398,9 @@ class RandomFeatureObjective(KernelRidgeObjective):
         return kernel_product(self.eval_spec, features, features), of_rows
 
     def _scores(self, variables, spec, networks, cache):
-        features = self._features(variables, spec, networks)
+        return self._solve(self._features(variables, spec, networks), spec, cache, variables)
+
+    def _solve(self, features, spec, cache, variables):
         kernel_ss = kernel_product(spec, features, features)
         return kernel_ridge_scores(kernel_ss, cache.kernel(features), variables["targets"], self.config.reg)
 

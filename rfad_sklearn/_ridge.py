@@ -19,9 +19,10 @@ def relative_shift(mean_diagonal, reg):
 
 
 def regularised(kernel, reg):
-    """``K + (reg + jitter) * tr(K) / n * I`` in float64."""
+    """``K + (reg + jitter) * tr(K) / n * I`` in float64, of one kernel matrix or of several."""
     shifted = kernel.to(torch.float64, copy=True)
-    shifted.diagonal().add_(relative_shift(shifted.diagonal().mean(), reg))
+    diagonal = shifted.diagonal(dim1=-2, dim2=-1)
+    diagonal.add_(relative_shift(diagonal.mean(-1, keepdim=True), reg))
     return shifted
 
 
@@ -29,20 +30,38 @@ def cholesky(matrix, reg, *, check=True):
     """Cholesky factor with an error that says what to do; with ``check=False`` NaN in its place, and no wait for the device."""
     factor, info = torch.linalg.cholesky_ex(matrix)
     if not check:
-        return factor.where(info == 0, torch.nan)
+        return factor.where((info == 0)[..., None, None], torch.nan)
     if bool(info.any()) or not bool(torch.isfinite(factor.diagonal()).all()):
         state = "not finite" if not bool(torch.isfinite(matrix).all()) else "not positive definite"
         raise SingularKernelError(
-            f"The kernel matrix of {matrix.shape[0]} points with reg={reg!r} is {state}; raise reg, remove duplicate rows "
+            f"The kernel matrix of {matrix.shape[-1]} points with reg={reg!r} is {state}; raise reg, remove duplicate rows "
             "or scale the columns of X."
         )
     return factor
 
 
+class _Solution(torch.autograd.Function):
+    """``A^-1 Y`` of a symmetric A with its Cholesky factor; the factor itself has no gradient, whose cost would be many times its own."""
+
+    @staticmethod
+    def forward(ctx, matrix, factor, targets):
+        solution = torch.cholesky_solve(targets.expand(*matrix.shape[:-2], *targets.shape), factor)
+        ctx.save_for_backward(factor, solution)
+        return solution
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        factor, solution = ctx.saved_tensors
+        pulled = torch.cholesky_solve(grad, factor)
+        by_targets = pulled.sum(tuple(range(pulled.ndim - 2))) if pulled.ndim > 2 else pulled
+        return -pulled @ solution.mT, None, by_targets
+
+
 def solve_targets(kernel, targets, reg, *, check=True):
-    """Dual coefficients ``(K + reg tr(K)/n I)^-1 Y``, float64, differentiable."""
-    factor = cholesky(regularised(kernel, reg), reg, check=check)
-    return torch.cholesky_solve(targets.double(), factor)
+    """Dual coefficients ``(K + reg tr(K)/n I)^-1 Y``, float64, differentiable; of several kernel matrices too."""
+    matrix = regularised(kernel, reg)
+    return _Solution.apply(matrix, cholesky(matrix.detach(), reg, check=check), targets.double())
 
 
 def solve_and_leave_one_out(kernel, targets, reg):

@@ -268,6 +268,13 @@ def kernel_product(spec, first, second):
     return scale**2 * (first @ second.T) + constant**2
 
 
+def network_kernels(spec, features):
+    """Estimates ``(n_networks, n, n)`` by each network alone: their mean is :func:`kernel_product` of the features with themselves."""
+    features = features.transpose(0, 1)
+    scale, constant = feature_scales(spec, features.shape[2])
+    return scale**2 * (features @ features.mT) + constant**2
+
+
 class _RowsTimesItems(torch.autograd.Function):
     """``rows @ items.T`` of bfloat16 rows ``(n, d)`` and wider items ``(m, d)``, in pieces that are summed in the items' type.
 
@@ -313,10 +320,18 @@ class RowCache:
 
     def kernel(self, items):
         """:func:`kernel_product` of the rows and of items ``(m, n_networks, n_features)``, with gradient to the latter."""
-        items = items.flatten(1)
-        if self.centred.dtype == torch.bfloat16 and self.centred.device.type == "cpu":
-            products = _RowsTimesItems.apply(self.centred, items)
+        return self._kernel(self.centred, self.mean, items.flatten(1))
+
+    def network_kernels(self, items):
+        """Estimates ``(n_networks, n, m)`` by each network alone, whose mean is :meth:`kernel`."""
+        width = items.shape[2]
+        parts = zip(self.centred.split(width, 1), self.mean.split(width), items.unbind(1), strict=True)
+        return torch.stack([self._kernel(*part) for part in parts])
+
+    def _kernel(self, centred, mean, items):
+        if centred.dtype == torch.bfloat16 and centred.device.type == "cpu":
+            products = _RowsTimesItems.apply(centred, items)
         else:
-            products = self.centred.to(items.dtype) @ items.T
+            products = centred.to(items.dtype) @ items.T
         scale, constant = feature_scales(self.spec, items.shape[1])
-        return scale**2 * (products + items @ self.mean) + constant**2
+        return scale**2 * (products + items @ mean) + constant**2

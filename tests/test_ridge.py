@@ -59,6 +59,24 @@ def test_solve_is_differentiable(problem):
     )
 
 
+def test_several_kernels_at_once(problem):
+    kernel, targets = problem
+    kernels = torch.stack([kernel, kernel @ kernel, kernel + torch.eye(12)]).requires_grad_()
+    targets = targets.clone().requires_grad_()
+    together = solve_targets(kernels, targets, 0.05)
+    apart = torch.stack([solve_targets(each, targets, 0.05) for each in kernels])
+    torch.testing.assert_close(together, apart)
+    upstream = torch.randn(together.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    both = [torch.autograd.grad((dual * upstream).sum(), (kernels, targets)) for dual in (together, apart)]
+    for mine, theirs in zip(*both, strict=True):
+        torch.testing.assert_close(mine, theirs)
+    # One that cannot be solved does not touch the others.
+    broken = torch.stack([kernel, -kernel])
+    dual = solve_targets(broken, targets, 0.05, check=False)
+    assert torch.isfinite(dual[0]).all()
+    assert torch.isnan(dual[1]).all()
+
+
 @pytest.mark.parametrize(("entry", "word"), [(float("nan"), "not finite"), (-50.0, "not positive definite")])
 def test_a_kernel_that_cannot_be_solved(problem, entry, word):
     kernel, targets = problem
