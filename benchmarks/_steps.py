@@ -10,12 +10,8 @@ import torch.nn.functional as F
 
 from rfad_sklearn import ConvNet
 from rfad_sklearn._device import resolve_dtype
-from rfad_sklearn._objectives import (
-    PoolConfig,
-    RandomFeatureObjective,
-    TrainingData,
-    centred_one_hot,
-)
+from rfad_sklearn._feature_objective import PoolConfig, RandomFeatureObjective
+from rfad_sklearn._objectives import TrainingData, centred_one_hot
 from rfad_sklearn._optimizers import Optimizers
 from rfad_sklearn._ridge import solve_targets
 from rfad_sklearn.random_features import draw_network, network_features
@@ -206,9 +202,8 @@ class Engine:
             self.refresh_seconds = watch.seconds / self.refresh_every
         steps.add("training features", self.refresh_seconds)
         self.objective._choose_group()
-        group, spec = self.objective.group, self.objective.spec
         with stopwatch(self.device) as watch:
-            items = self.objective._features(self.values, spec, group.networks)
+            items = self.objective._features(self.values, self.objective.spec, self.objective.group.networks)
         steps.add("coreset forward", watch.seconds)
         with stopwatch(self.device) as watch:
             loss = self.objective.loss_of(items, self.values)

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from rfad_sklearn import RFADDistiller
 from rfad_sklearn._exact_kernels import exact_kernel
-from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective, TrainingData, centred_one_hot
+from rfad_sklearn._feature_objective import PoolConfig, RandomFeatureObjective
+from rfad_sklearn._objectives import TrainingData, centred_one_hot
 from rfad_sklearn._ridge import solve_targets
 from rfad_sklearn._specs import MLP, ConvNet
 from rfad_sklearn.random_features import cached_features, kernel_product, network_features

@@ -10,7 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import rfad_sklearn
 from rfad_sklearn import MLP, ConvNet, DistillationState, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._distillation import _Run
-from rfad_sklearn._objectives import PoolConfig, RandomFeatureObjective
+from rfad_sklearn._feature_objective import PoolConfig, RandomFeatureObjective
 from rfad_sklearn._teacher import Teaching
 from rfad_sklearn.distillers._pool import PoolDefaults, seconds_of_fresh_step
 from rfad_sklearn.distillers._problem import prepare
@@ -243,11 +243,11 @@ def test_networks_can_be_chosen(digits):
 def test_auto_trains_on_narrow_networks_and_judges_by_wider_ones(digits, monkeypatch):
     X, _, y, _ = digits
     widths = []
-    from rfad_sklearn import _objectives
+    from rfad_sklearn import _feature_objective
 
-    draw = _objectives.draw_network
+    draw = _feature_objective.draw_network
     monkeypatch.setattr(
-        _objectives, "draw_network", lambda spec, *args, **kwargs: widths.append(spec.width) or draw(spec, *args, **kwargs)
+        _feature_objective, "draw_network", lambda spec, *args, **kwargs: widths.append(spec.width) or draw(spec, *args, **kwargs)
     )
     distiller = make(width=None, max_iter=1).fit(X, y)
     assert set(widths) == {64}
@@ -435,7 +435,7 @@ def test_loss_gradient_steps_and_average_never_wait_for_the_device(digits, monke
 def test_recomputing_activations_changes_nothing_but_memory(digits, monkeypatch):
     X, _, y, _ = digits
     kept = make().fit(X, y).coreset_
-    monkeypatch.setattr("rfad_sklearn._objectives._ACTIVATION_BUDGET", 0)
+    monkeypatch.setattr("rfad_sklearn._feature_objective._ACTIVATION_BUDGET", 0)
     np.testing.assert_allclose(make().fit(X, y).coreset_.X, kept.X, atol=1e-3)
 
 
@@ -501,7 +501,7 @@ def test_too_little_memory_says_what_to_lower(digits, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("rfad_sklearn._objectives.RowCache", fail)
+    monkeypatch.setattr("rfad_sklearn._feature_objective.RowCache", fail)
     with pytest.raises(MemoryError, match="distilling with batch_size=128; lower batch_size, n_networks, pool_size or width"):
         make().fit(X, y)
 

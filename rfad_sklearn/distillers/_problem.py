@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from .._device import resolve_device, resolve_dtype
+from .._feature_objective import PoolConfig, RandomFeatureObjective
 from .._inputs import RowSubset, as_rows, check_labels, check_rows, resolve_image_shape
-from .._objectives import PoolConfig, RandomFeatureObjective, TrainingData, centred_one_hot
+from .._objectives import TrainingData, centred_one_hot
 from .._preprocess import Preprocessing
 from .._resident import DevicePreprocessing, ResidentRows, can_reside
 from .._selection import initial_rows, items_per_class, split_holdout

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._objectives import PoolConfig, RandomFeatureObjective
+from .._feature_objective import PoolConfig, RandomFeatureObjective
 from .._specs import ConvNet, auto_spec
 from .._teacher import MOST_EPOCHS, Teacher
 from ._depth import enough_blocks, in_question
