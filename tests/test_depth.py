@@ -22,19 +22,20 @@ def some(n, n_wrong, *, start=0):
     ("wrong", "without", "worth"),
     [
         (some(2000, 900), some(2000, 1100), True),
-        # Hardly a tenth of the errors.
-        (some(2000, 1000), some(2000, 1100), False),
+        # Fewer than three of a hundred rows.
+        (some(2000, 1050), some(2000, 1100), False),
+        (some(2000, 1035), some(2000, 1100), True),
         # A third of them, but of so few that it may be chance.
         (some(2000, 6), some(2000, 9, start=2), False),
         # The same share, and no row is lost to others: not chance.
         (some(2000, 600), some(2000, 900), True),
-        # Nearly the same share, but the rows change sides all the time.
-        (some(2000, 300), some(2000, 335, start=300), False),
+        # Nearly four of a hundred, but the rows change sides all the time.
+        (some(400, 100), some(400, 115, start=100), False),
         (some(2000, 0), some(2000, 0), False),
         (some(2000, 900), some(2000, 100), False),
     ],
 )
-def test_a_block_must_save_errors_and_more_than_chance_would(wrong, without, worth):
+def test_a_block_must_tell_rows_apart_and_more_than_by_chance(wrong, without, worth):
     assert worth_it(wrong, without) is worth
 
 

@@ -22,8 +22,8 @@ _CHUNK = 256
 _MOST_FEATURES = 2**15
 # Networks of each depth, and the ridge: what is asked does not depend on parameters that a run which goes on, or a grid, may change.
 _NETWORKS, _RIDGE = 2, 5e-3
-# The last block must save more than this share of the errors, and more than chance would: so many standard deviations.
-_WORTH, _DEVIATIONS = 0.1, 2.0
+# The last block must tell the class of more than this share of the rows in addition, and more than by chance: so many standard deviations.
+_WORTH, _DEVIATIONS = 0.03, 2.0
 # Stream of seeds beside those of the items and of the teacher.
 _STREAM = 2
 
@@ -41,9 +41,8 @@ def _specs(spec):
 
 def worth_it(wrong, wrong_without):
     """Whether a block is worth it, by which rows are classified wrongly with it and without it (boolean tensors)."""
-    before, differ = int(wrong_without.sum()), int((wrong != wrong_without).sum())
-    saved = before - int(wrong.sum())
-    return saved > _WORTH * before and saved > _DEVIATIONS * math.sqrt(differ)
+    saved, differ = int(wrong_without.sum()) - int(wrong.sum()), int((wrong != wrong_without).sum())
+    return saved > _WORTH * len(wrong) and saved > _DEVIATIONS * math.sqrt(differ)
 
 
 def enough_blocks(problem):
