@@ -16,15 +16,13 @@ def _by_bits(x):
     return x.dtype == torch.bfloat16 and x.device.type == "cpu"
 
 
-def where_positive(rectified, grad, *, inplace):
-    """The gradient where a ReLU let something through, and zero elsewhere; ``inplace`` it may take the memory of the ReLU's result."""
+def _where_positive(rectified, grad):
+    """The gradient where a ReLU let something through, and zero elsewhere."""
     if not _by_bits(rectified):
         # What autograd calls for a ReLU.
         return torch.ops.aten.threshold_backward(grad.expand_as(rectified), rectified, 0)
     # The bits of a positive number are a positive whole number: at most one, they keep or clear the bits of the gradient.
-    bits = _bits(rectified)
-    bits = bits.clamp_max_(1) if inplace else bits.clamp_max(1)
-    return bits.mul_(_bits(grad)).view(rectified.dtype)
+    return _bits(rectified).clamp_max(1).mul_(_bits(grad)).view(rectified.dtype)
 
 
 class Rectified(torch.autograd.Function):
@@ -45,7 +43,7 @@ class Rectified(torch.autograd.Function):
         rectified = ctx.saved_tensors[0]
         if torch.is_grad_enabled():
             return torch.ops.aten.threshold_backward(grad, rectified, 0)
-        return where_positive(rectified, grad, inplace=False)
+        return _where_positive(rectified, grad)
 
 
 def _split(x):
