@@ -173,8 +173,8 @@ class RFADDistiller(RidgeDistiller):
     -----
     Networks with fewer blocks are less noisy and take less time. So ``architecture="auto"`` first lets up to 2,048 training rows
     classify each other, each by all the others, with the kernels of two random networks of three blocks and of two. The third block must
-    tell the class of three more of a hundred rows, and of more than chance would. It stays with fewer than 200 rows, and in images of more than about
-    64x64 pixels. On one CPU thread that takes about five seconds for images of 32x32 pixels.
+    tell the class of three more of a hundred rows, and of more than chance would. It stays with fewer than 200 rows, and in images of more
+    than about 64x64 pixels. On one CPU thread that takes about five seconds for images of 32x32 pixels.
 
     "auto" does without a pool, and takes fresh networks and fresh rows at every step, for a ConvNet with more than 200 items, and with 50
     items or more where ``max_time`` is long enough for about 400 such steps. A tenth of a second of measuring at the start tells that. The
