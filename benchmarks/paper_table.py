@@ -34,7 +34,6 @@ PAPER = {
     ("cifar10_jpeg", 50): {"fixed": (71.7, 76.1), "learned": (80.6, 76.6)},
 }
 NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "digits": "digits"}
-# What the README's table stands between.
 # What "auto" stood for, newest first: old lines in the results are marked by hand.
 DEFAULTS = (
     "auto",
@@ -46,6 +45,7 @@ DEFAULTS = (
     "earlier networks",
     "earlier whitening",
 )
+# What the README's table stands between.
 MARKS = "<!-- results: paper_table.py --render -->", "<!-- end of results -->"
 # Pairs that the exact kernels may be taken of, a quarter to a whole millisecond each: coresets of more items are judged by the last number
 # of rows, always the same ones (--whole: by all).

@@ -6,6 +6,8 @@ import torch.nn.functional as F
 # A CPU is several times faster at whole numbers than at bfloat16, or than at choosing between two tensors. The bits of floating point numbers
 # have their order among the positive, and the same sign: below zero is below zero in both.
 _WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+# Up to so many channels the mean over places is faster as a product.
+_FEW_CHANNELS = 32
 
 
 def _bits(x):
@@ -14,15 +16,6 @@ def _bits(x):
 
 def _by_bits(x):
     return x.dtype == torch.bfloat16 and x.device.type == "cpu"
-
-
-def _where_positive(rectified, grad):
-    """The gradient where a ReLU let something through, and zero elsewhere."""
-    if not _by_bits(rectified):
-        # What autograd calls for a ReLU.
-        return torch.ops.aten.threshold_backward(grad.expand_as(rectified), rectified, 0)
-    # The bits of a positive number are a positive whole number: at most one, they keep or clear the bits of the gradient.
-    return _bits(rectified).clamp_max(1).mul_(_bits(grad)).view(rectified.dtype)
 
 
 class Rectified(torch.autograd.Function):
@@ -41,9 +34,11 @@ class Rectified(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         rectified = ctx.saved_tensors[0]
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or not _by_bits(rectified):
+            # What autograd calls for a ReLU.
             return torch.ops.aten.threshold_backward(grad, rectified, 0)
-        return _where_positive(rectified, grad)
+        # The bits of a positive number are a positive whole number: at most one, they keep or clear the bits of the gradient.
+        return _bits(rectified).clamp_max(1).mul_(_bits(grad)).view(rectified.dtype)
 
 
 def _split(x):
@@ -65,8 +60,8 @@ def _chosen(positive, grads):
 
 def _mean_over_places(x):
     n, places, width = x.shape
-    if _by_bits(x):
-        # Many times faster than pooling where there are few channels; the sum is rounded once.
+    if _by_bits(x) and width <= _FEW_CHANNELS:
+        # Several times faster than pooling where there are few channels; the sum is rounded once.
         return x.view(n, -1) @ (torch.eye(width, dtype=x.dtype) / places).repeat(places, 1)
     # torch's pooling is several times faster than its mean over so short an axis.
     return F.avg_pool2d(x[None].permute(0, 3, 1, 2), (1, places)).permute(0, 2, 3, 1).view(n, width)

@@ -31,7 +31,7 @@ def cholesky(matrix, reg, *, check=True):
     factor, info = torch.linalg.cholesky_ex(matrix)
     if not check:
         return factor.where((info == 0)[..., None, None], torch.nan)
-    if bool(info.any()) or not bool(torch.isfinite(factor.diagonal()).all()):
+    if bool(info.any()) or not bool(torch.isfinite(factor.diagonal(dim1=-2, dim2=-1)).all()):
         state = "not finite" if not bool(torch.isfinite(matrix).all()) else "not positive definite"
         raise SingularKernelError(
             f"The kernel matrix of {matrix.shape[-1]} points with reg={reg!r} is {state}; raise reg, remove duplicate rows "

@@ -59,8 +59,8 @@ class _Layered:
 class MLP(_Layered):
     """Fully connected ReLU network for flat rows.
 
-    ``depth`` blocks of [dense -> ReLU] and a dense read-out. Weights are drawn from N(0, sigma_w^2 / fan_in), biases from
-    N(0, sigma_b^2).
+    ``depth`` blocks of [dense -> ReLU] and a dense read-out. Weights have mean 0 and variance sigma_w^2 / fan_in, biases
+    sigma_b^2.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class ConvNet(_Layered):
     """Convolutional ReLU network of the dataset-distillation literature.
 
     ``depth`` blocks of [3x3 convolution, zero padding 1 -> ReLU -> 2x2 average pooling], a read-out and a dense layer. Weights
-    are drawn from N(0, sigma_w^2 / fan_in), biases from N(0, sigma_b^2). Pooling floors: a 7x7 map becomes 3x3.
+    have mean 0 and variance sigma_w^2 / fan_in, biases sigma_b^2. Pooling floors: a 7x7 map becomes 3x3.
 
     Parameters
     ----------

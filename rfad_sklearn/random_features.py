@@ -31,18 +31,19 @@ _WINDOW_FAN_IN = 64
 def _orthogonal(n, dimension, generator):
     """Random vectors ``(n, dimension)`` of length ``sqrt(dimension)``, orthogonal in blocks: each is uniform on its sphere."""
     size = min(n, dimension, _BLOCK)
-    blocks = torch.randn((-(-n // size), size, dimension), generator=generator, device=generator.device).double()
-    factor, _ = torch.linalg.cholesky_ex(blocks @ blocks.mT)
-    blocks = torch.linalg.solve_triangular(factor, blocks, upper=False)
-    return (math.sqrt(dimension) * blocks.flatten(0, 1)[:n]).float()
+    blocks = torch.randn((-(-n // size), size, dimension), generator=generator, device=generator.device)
+    vectors, factor = torch.linalg.qr(blocks.mT)
+    # The factorisation's own signs are not random.
+    vectors = vectors.mT * factor.diagonal(dim1=-2, dim2=-1).sign()[..., None]
+    return math.sqrt(dimension) * vectors.flatten(0, 1)[:n]
 
 
 def draw_network(spec, shape, seed, *, device="cpu", dtype=torch.float32):
     """Draw the weights of one network.
 
     Weights are orthogonal (Yu et al. 2016) and antithetic: filters, with their biases, are uniform on a sphere, those of a layer at right
-    angles as far as they can be, and each stands for two channels, itself and its negative. The kernel's mean is that of independent
-    normal weights, at half the multiplications and with less noise.
+    angles as far as they can be, and each stands for two channels, itself and its negative. One layer's kernel has the mean that
+    independent normal weights give it, several have the same limit, at half the multiplications and with hardly less noise.
 
     Parameters
     ----------

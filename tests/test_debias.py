@@ -141,10 +141,11 @@ def test_auto_is_for_fresh_networks(problem_of):
     assert not debias_of(problem_of, pool_size=1, refresh_every=1, n_networks=1)
     assert not debias_of(problem_of, pool_size=1, refresh_every=1, debias=False)
     assert debias_of(problem_of, debias=True)
+    assert debias_of(problem_of, debias=np.True_) is True
 
 
 def test_auto_leaves_many_items_alone(problem_of, monkeypatch):
-    monkeypatch.setattr("rfad_sklearn.distillers.rfad._MOST_DEBIASED", 10)
+    monkeypatch.setattr("rfad_sklearn.distillers.rfad._JACKKNIFE_ENTRIES", 9 * 10 * (10 + 32))
     assert debias_of(problem_of, pool_size=1, refresh_every=1, ipc=1)
     assert not debias_of(problem_of, pool_size=1, refresh_every=1, ipc=2)
 

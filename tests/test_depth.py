@@ -25,9 +25,9 @@ def some(n, n_wrong, *, start=0):
         # Fewer than three of a hundred rows.
         (some(2000, 1050), some(2000, 1100), False),
         (some(2000, 1035), some(2000, 1100), True),
-        # A third of them, but of so few that it may be chance.
+        # A third of the errors, but those are few.
         (some(2000, 6), some(2000, 9, start=2), False),
-        # The same share, and no row is lost to others: not chance.
+        # No row is lost to others: not chance.
         (some(2000, 600), some(2000, 900), True),
         # Nearly four of a hundred, but the rows change sides all the time.
         (some(400, 100), some(400, 115, start=100), False),

@@ -101,6 +101,16 @@ def test_weights_are_uniform_on_a_sphere_and_orthogonal():
     assert second.std().item() == pytest.approx(1.5 / math.sqrt(1800), rel=0.02)
 
 
+def test_filters_are_orthogonal_in_blocks(monkeypatch):
+    monkeypatch.setattr(random_features, "_BLOCK", 4)
+    ((weight, bias),) = draw_network(MLP(depth=1, width=20, sigma_w=1, sigma_b=1), (6,), 0)
+    vectors = torch.cat([weight * math.sqrt(6), bias[:, None]], 1) / math.sqrt(7)
+    products = vectors @ vectors.T
+    for block in (slice(0, 4), slice(4, 8), slice(8, 10)):
+        torch.testing.assert_close(products[block, block], torch.eye(len(products[block])))
+    assert products[:4, 4:8].abs().max() > 0.1
+
+
 @pytest.mark.parametrize("width", [1, 2, 7, 40])
 def test_one_layer_has_the_exact_kernel_as_its_mean(width):
     """Whatever the width, an odd number of channels and sigma_b included: the networks are unbiased, not only in the limit."""

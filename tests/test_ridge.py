@@ -70,6 +70,10 @@ def test_several_kernels_at_once(problem):
     both = [torch.autograd.grad((dual * upstream).sum(), (kernels, targets)) for dual in (together, apart)]
     for mine, theirs in zip(*both, strict=True):
         torch.testing.assert_close(mine, theirs)
+    with pytest.raises(SingularKernelError, match="12 points"):
+        solve_targets(torch.stack([kernel, -kernel]), targets, 0.05)
+    with pytest.raises(SingularKernelError, match="not finite"):
+        solve_targets(torch.stack([kernel, kernel * torch.nan]), targets, 0.05)
     # One that cannot be solved does not touch the others.
     broken = torch.stack([kernel, -kernel])
     dual = solve_targets(broken, targets, 0.05, check=False)

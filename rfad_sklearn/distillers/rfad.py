@@ -20,8 +20,8 @@ __all__ = ["RFADDistiller"]
 
 # Cached activations and weights of a pool: 512 MB.
 _POOL_BYTES = 2**29
-# Items up to which a jackknife costs little beside the networks.
-_MOST_DEBIASED = 1000
+# Entries of all kernels of a jackknife up to which it costs little beside the networks: those of some 1,000 items.
+_JACKKNIFE_ENTRIES = 2 * 10**7
 # What a teacher may take: a share of the time that is left, and, where nobody asked for it, 256 MB for what it says; its stream of seeds.
 _TEACHER_SHARE, _TAUGHT_BYTES, _TEACHER_STREAM = 0.2, 2**28, 1
 
@@ -56,8 +56,8 @@ class RFADDistiller(RidgeDistiller):
         Ridge, relative to the mean diagonal of the kernel matrix.
     debias : bool or "auto", default="auto"
         Free the loss of most of the bias that the noise of random networks gives it, by a jackknife over the networks of a step ([5]_): what
-        is minimised is then nearer to the loss with the exact kernel. "auto": without a pool (see Notes) and up to 1,000 items, for more
-        of which its linear systems would take too long.
+        is minimised is then nearer to the loss with the exact kernel. "auto": without a pool (see Notes) and up to about 1,000 items (fewer
+        with more networks), for more of which its linear systems would take too long.
     loss : {"platt", "mse"}, default="platt"
         "platt": cross entropy of ``platt_scale * scores`` with a learned scale; "mse": squared distance to the centred one-hot targets.
     learn_labels : bool or "solve", default=False
@@ -380,11 +380,12 @@ class RFADDistiller(RidgeDistiller):
     def _debiases(self, problem, pool):
         """Whether the loss is jackknifed: items that see networks again would fit what these disagree about."""
         if isinstance(self.debias, str):
-            fresh = pool["pool_size"] == pool["refresh_every"] == 1
-            return fresh and self.n_networks > 1 and int(problem.per_class.sum()) <= _MOST_DEBIASED
+            n_items = int(problem.per_class.sum())
+            n_entries = (self.n_networks + 1) * n_items * (n_items + self._n_rows(problem))
+            return pool["pool_size"] == pool["refresh_every"] == 1 < self.n_networks and n_entries <= _JACKKNIFE_ENTRIES
         if self.debias and self.n_networks == 1:
             raise ValueError("debias=True compares networks, but n_networks=1; use n_networks of at least 2, or debias=False.")
-        return self.debias
+        return bool(self.debias)
 
     def _n_rows(self, problem):
         return min(self.batch_size, len(problem.train))
