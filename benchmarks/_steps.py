@@ -169,7 +169,7 @@ class Plain:
 class Engine:
     """A step of this library. The training features of a refresh are spread over the steps between two refreshes."""
 
-    def __init__(self, shape, n_items, *, n_networks, width, n_rows, refresh_every, debias=False, device="cpu"):
+    def __init__(self, shape, n_items, *, n_networks, width, n_rows, refresh_every, device="cpu"):
         self.device, self.refresh_every = torch.device(device), refresh_every
         self.dtype = resolve_dtype("auto", self.device, reduced=True)
         self.values = start(shape, n_items, device)
@@ -181,7 +181,6 @@ class Engine:
             pool_size=1 if refresh_every == 1 else 4,
             refresh_every=10**9,
             n_eval_networks=1,
-            debias=debias,
         )
         self.objective = RandomFeatureObjective(
             ConvNet(width=width),

@@ -40,11 +40,10 @@ CHANGES = [
     {"depth": 3},
     {"teacher": None},
     {"teacher": "network"},
-    # Without a pool the loss is freed of its bias; here only the pool is another.
-    {"pool_size": 1, "refresh_every": 1, "teacher": None, "debias": False},
+    {"pool_size": 1, "refresh_every": 1, "teacher": None},
     {"pool_size": 8},
     # For many items, and for a hundred with some time, which have no pool by default.
-    {"debias": False},
+    {"debias": True},
     {"width": 64, "pool_size": 32, "refresh_every": 10},
     {"n_networks": 4, "width": 64, "pool_size": 32, "refresh_every": 4},
     # Fresh networks of the same width in all blocks.

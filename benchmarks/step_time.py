@@ -46,8 +46,7 @@ def measure(name, shape, n_items, repeats, device):
     else:
         own = setting(name, n_items)
         every, size = own.refresh_every, {"n_networks": N_NETWORKS, "width": own.width, "n_rows": ROWS[name]}
-        # The default without a pool frees its loss of its bias, the paper's algorithm does not.
-        runner = Engine(shape, n_items, **size, refresh_every=every, debias=every == 1 and own != PAPER, device=device)
+        runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
         if every > 1:
             for k in range(3):
                 runner.step(Steps(), refresh=k == 0)
@@ -68,7 +67,7 @@ def whole_step(shape, n_items, device):
     """Seconds per step of the default without clocks inside: what a run sees."""
     own = setting("default", n_items)
     every, size = own.refresh_every, {"n_networks": N_NETWORKS, "width": own.width, "n_rows": ROWS["default"]}
-    runner = Engine(shape, n_items, **size, refresh_every=every, debias=every == 1, device=device)
+    runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
     objective, values = runner.objective, runner.values
     objective.config = replace(objective.config, refresh_every=every)
 

@@ -46,7 +46,6 @@ def paper_curve(X, y, ipc, rate, args):
         batch_size=args.paper_rows,
         pool_size=1,
         refresh_every=1,
-        debias=False,
         random_state=args.seed,
         device=args.device,
     )

@@ -20,7 +20,7 @@ from .random_features import (
 # Bytes of activations kept for the backward pass; above it they are computed a second time.
 _ACTIVATION_BUDGET = 512 * 2**20
 # Settings of the pool that a run may have chosen by what it had time for: one that goes on keeps them.
-_POOL_SETTINGS = ("pool_size", "refresh_every", "debias")
+_POOL_SETTINGS = ("pool_size", "refresh_every")
 # Most of a loss that may be taken for its bias: where the networks disagree more, items would be moved to make them.
 _MOST_BIAS = 0.5
 # Stream of seeds: training networks take one each as they are drawn.

@@ -115,46 +115,14 @@ def test_at_most_half_of_a_loss_is_taken_for_bias():
     torch.testing.assert_close(objective.loss(variables), 0.5 * plain)
 
 
-def debias_of(problem_of, **parameters):
-    problem, distiller = problem_of(**parameters)
-    return distiller._make_objective(problem, torch.Generator().manual_seed(0)).config.debias
-
-
-@pytest.fixture
-def problem_of():
+def test_one_network_has_nothing_to_compare_with():
     from rfad_sklearn.datasets import load_digits_images
-    from rfad_sklearn.distillers._problem import prepare
 
     X, y = load_digits_images()
-
-    def make(**parameters):
-        distiller = RFADDistiller(random_state=0, batch_size=32, **parameters)
-        return prepare(distiller, X[:200], y[:200], 0), distiller
-
-    return make
-
-
-def test_auto_is_for_fresh_networks(problem_of):
-    assert debias_of(problem_of, pool_size=1, refresh_every=1)
-    assert not debias_of(problem_of)
-    assert not debias_of(problem_of, pool_size=1, refresh_every=2)
-    assert not debias_of(problem_of, pool_size=1, refresh_every=1, n_networks=1)
-    assert not debias_of(problem_of, pool_size=1, refresh_every=1, debias=False)
-    assert debias_of(problem_of, debias=True)
-    assert debias_of(problem_of, debias=np.True_) is True
-
-
-def test_auto_leaves_many_items_alone(problem_of, monkeypatch):
-    monkeypatch.setattr("rfad_sklearn.distillers.rfad._JACKKNIFE_ENTRIES", 9 * 10 * (10 + 32))
-    assert debias_of(problem_of, pool_size=1, refresh_every=1, ipc=1)
-    assert not debias_of(problem_of, pool_size=1, refresh_every=1, ipc=2)
-
-
-def test_one_network_has_nothing_to_compare_with(problem_of):
     with pytest.raises(
         ValueError, match="debias=True compares networks, but n_networks=1; use n_networks of at least 2, or debias=False"
     ):
-        debias_of(problem_of, debias=True, n_networks=1)
+        RFADDistiller(debias=True, n_networks=1, max_iter=1).fit(X, y)
 
 
 def test_a_fit_with_it():
@@ -162,7 +130,7 @@ def test_a_fit_with_it():
 
     X, y = load_digits_images()
     settings = {"ipc": 1, "max_iter": 30, "pool_size": 1, "refresh_every": 1, "width": 16, "n_networks": 4, "random_state": 0}
-    first, again = (RFADDistiller(**settings).fit(X, y) for _ in range(2))
+    first, again = (RFADDistiller(**settings, debias=np.True_).fit(X, y) for _ in range(2))
     assert np.array_equal(first.coreset_.X, again.coreset_.X)
-    assert not np.array_equal(first.coreset_.X, RFADDistiller(**settings, debias=False).fit(X, y).coreset_.X)
+    assert not np.array_equal(first.coreset_.X, RFADDistiller(**settings).fit(X, y).coreset_.X)
     assert first.loss_curve_[-1] < first.loss_curve_[0]

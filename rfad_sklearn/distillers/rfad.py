@@ -20,8 +20,6 @@ __all__ = ["RFADDistiller"]
 
 # Cached activations and weights of a pool: 512 MB.
 _POOL_BYTES = 2**29
-# Entries of all kernels of a jackknife up to which it costs little beside the networks: those of some 1,000 items.
-_JACKKNIFE_ENTRIES = 2 * 10**7
 # What a teacher may take: a share of the time that is left, and, where nobody asked for it, 256 MB for what it says; its stream of seeds.
 _TEACHER_SHARE, _TAUGHT_BYTES, _TEACHER_STREAM = 0.2, 2**28, 1
 
@@ -54,10 +52,10 @@ class RFADDistiller(RidgeDistiller):
         Number of blocks, in place of the architecture's; with "auto" it spares the comparison of two and three.
     reg : float, default=5e-3
         Ridge, relative to the mean diagonal of the kernel matrix.
-    debias : bool or "auto", default="auto"
+    debias : bool, default=False
         Free the loss of most of the bias that the noise of random networks gives it, by a jackknife over the networks of a step ([5]_): what
-        is minimised is then nearer to the loss with the exact kernel. "auto": without a pool (see Notes) and up to about 1,000 items (fewer
-        with more networks), for more of which its linear systems would take too long.
+        is minimised is then nearer to the loss with the exact kernel. It is for photographs without a pool (see Notes) whose coreset
+        will be judged by the exact kernel: fewer and narrower networks judge it worse. Needs ``n_networks`` of at least 2.
     loss : {"platt", "mse"}, default="platt"
         "platt": cross entropy of ``platt_scale * scores`` with a learned scale; "mse": squared distance to the centred one-hot targets.
     learn_labels : bool or "solve", default=False
@@ -211,7 +209,7 @@ class RFADDistiller(RidgeDistiller):
         **RidgeDistiller._parameter_constraints,
         "corruption": [Interval(Real, 0, 1, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
-        "debias": ["boolean", StrOptions({"auto"})],
+        "debias": ["boolean"],
         "width": [None, Interval(Integral, 1, None, closed="left")],
         "pool_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "refresh_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -229,7 +227,7 @@ class RFADDistiller(RidgeDistiller):
         width=None,
         depth=None,
         reg=5e-3,
-        debias="auto",
+        debias=False,
         loss="platt",
         learn_labels=False,
         teacher="auto",
@@ -313,6 +311,8 @@ class RFADDistiller(RidgeDistiller):
                 f"teacher='network' takes images of at least 2x2 pixels, but X holds rows of shape {tuple(problem.shape)}; give "
                 "image_shape, or use teacher='auto' or None."
             )
+        if self.debias and self.n_networks == 1:
+            raise ValueError("debias=True compares networks, but n_networks=1; use n_networks of at least 2, or debias=False.")
         spec, defaults = problem.spec, self._pool_defaults(problem)
         if self._chooses_width(spec):
             spec = replace(spec, width=defaults.width)
@@ -377,16 +377,6 @@ class RFADDistiller(RidgeDistiller):
             )
         return PoolDefaults.choose(problem.spec, problem.per_class.sum(), self.batch_size, fresh=fresh, affordable=affordable)
 
-    def _debiases(self, problem, pool):
-        """Whether the loss is jackknifed: items that see networks again would fit what these disagree about."""
-        if isinstance(self.debias, str):
-            n_items = int(problem.per_class.sum())
-            n_entries = (self.n_networks + 1) * n_items * (n_items + self._n_rows(problem))
-            return pool["pool_size"] == pool["refresh_every"] == 1 < self.n_networks and n_entries <= _JACKKNIFE_ENTRIES
-        if self.debias and self.n_networks == 1:
-            raise ValueError("debias=True compares networks, but n_networks=1; use n_networks of at least 2, or debias=False.")
-        return bool(self.debias)
-
     def _n_rows(self, problem):
         return min(self.batch_size, len(problem.train))
 
@@ -406,6 +396,6 @@ class RFADDistiller(RidgeDistiller):
             loss=self.loss,
             n_networks=self.n_networks,
             **own,
-            debias=self._debiases(problem, own),
+            debias=bool(self.debias),
             n_eval_networks=n_judges(len(problem.validation) * n_features * problem.dtype.itemsize),
         )
