@@ -18,6 +18,7 @@ _POWER_ITERATIONS = 10
 
 
 def _draw_hidden(spec, shape, seed):
+    """Weight and bias of each hidden layer, independent and normal."""
     generator, kernel, fan_in = torch.Generator().manual_seed(int(seed)), () if isinstance(spec, MLP) else (3, 3), shape[-1]
     for width in spec.widths:
         weight = torch.randn((width, fan_in, *kernel), generator=generator)

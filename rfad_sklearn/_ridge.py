@@ -54,8 +54,7 @@ class _Solution(torch.autograd.Function):
     def backward(ctx, grad):
         factor, solution = ctx.saved_tensors
         pulled = torch.cholesky_solve(grad, factor)
-        by_targets = pulled.sum(tuple(range(pulled.ndim - 2))) if pulled.ndim > 2 else pulled
-        return -pulled @ solution.mT, None, by_targets
+        return -pulled @ solution.mT, None, pulled.sum_to_size(pulled.shape[-2:])
 
 
 def solve_targets(kernel, targets, reg, *, check=True):

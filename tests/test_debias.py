@@ -14,7 +14,7 @@ from rfad_sklearn._specs import MLP, ConvNet
 from rfad_sklearn.random_features import cached_features, kernel_product, network_features
 
 
-def objective_and_variables(spec, shape, *, n_networks=4, debias=True, n_items=6, loss="platt", dtype=torch.float64, pool_size=1):
+def objective_and_variables(spec, shape, *, loss="platt", dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn((40, *shape), generator=generator, dtype=torch.float64)
     labels = torch.arange(40) % 3
@@ -30,16 +30,16 @@ def objective_and_variables(spec, shape, *, n_networks=4, debias=True, n_items=6
         batch_size=40,
         reg=5e-3,
         loss=loss,
-        n_networks=n_networks,
-        pool_size=pool_size,
+        n_networks=4,
+        pool_size=1,
         refresh_every=1,
         n_eval_networks=1,
-        debias=debias,
+        debias=True,
     )
     objective = RandomFeatureObjective(spec, data, config, generator=generator, device=torch.device("cpu"), dtype=dtype)
     variables = {
-        "X": torch.randn((n_items, *shape), generator=generator, dtype=torch.float64).requires_grad_(),
-        "targets": centred_one_hot(torch.arange(n_items) % 3, 3).double().requires_grad_(),
+        "X": torch.randn((6, *shape), generator=generator, dtype=torch.float64).requires_grad_(),
+        "targets": centred_one_hot(torch.arange(6) % 3, 3).double().requires_grad_(),
         "log_scale": torch.tensor(0.7, dtype=torch.float64, requires_grad=True),
     }
     return objective, variables

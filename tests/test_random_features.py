@@ -19,6 +19,7 @@ from rfad_sklearn.random_features import (
     kernel_product,
     linear_in_features,
     network_features,
+    network_kernels,
 )
 
 SPECS = [
@@ -117,7 +118,7 @@ def test_one_layer_has_the_exact_kernel_as_its_mean(width):
     spec, x = MLP(depth=1, width=width, sigma_b=0.8), inputs((5,), 4)
     exact = exact_kernel(spec, x)
     features = cached_features(spec, cpu_networks(spec, (5,), range(4000), "cpu", torch.float64), x)
-    products = features.permute(1, 0, 2) @ features.permute(1, 2, 0) * spec.sigma_w**2 / width + spec.sigma_b**2
+    products = network_kernels(spec, features)
     error = (products.mean(0) - exact) / (products.std(0) / math.sqrt(4000))
     assert error.abs().max() < 4
 
@@ -131,15 +132,9 @@ def test_antithetic_orthogonal_weights_are_less_noisy_than_independent_ones():
         for _ in range(spec.depth):
             weight = torch.randn((64, y.shape[1]), generator=generator, dtype=torch.float64) * spec.sigma_w / math.sqrt(y.shape[1])
             y = torch.relu(y @ weight.T + spec.sigma_b * torch.randn(64, generator=generator, dtype=torch.float64))
-        independent.append(spec.sigma_w**2 / 64 * y @ y.T + spec.sigma_b**2)
+        independent.append(kernel_product(spec, y[:, None], y[:, None]))
     drawn = cached_features(spec, cpu_networks(spec, (20,), range(200), "cpu", torch.float64), x)
-    errors = [
-        (kernels - exact).square().mean().item()
-        for kernels in (
-            torch.stack(independent),
-            drawn.permute(1, 0, 2) @ drawn.permute(1, 2, 0) * spec.sigma_w**2 / 64 + spec.sigma_b**2,
-        )
-    ]
+    errors = [(kernels - exact).square().mean().item() for kernels in (torch.stack(independent), network_kernels(spec, drawn))]
     assert errors[1] < 0.9 * errors[0]
 
 

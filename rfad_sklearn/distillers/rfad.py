@@ -388,14 +388,14 @@ class RFADDistiller(RidgeDistiller):
     def _pool_config(self, problem, spec, defaults):
         own = {name: getattr(self, name) for name in ("pool_size", "refresh_every")}
         own = {name: getattr(defaults, name) if isinstance(value, str) else value for name, value in own.items()}
-        own["pool_size"] = max(min(own["pool_size"], _POOL_BYTES // self._group_bytes(problem, spec)), 1)
         n_features = self._judging_spec(problem).n_features(problem.shape)
         return PoolConfig(
             batch_size=self.batch_size,
             reg=self.reg,
             loss=self.loss,
             n_networks=self.n_networks,
-            **own,
+            pool_size=max(min(own["pool_size"], _POOL_BYTES // self._group_bytes(problem, spec)), 1),
+            refresh_every=own["refresh_every"],
             debias=bool(self.debias),
             n_eval_networks=n_judges(len(problem.validation) * n_features * problem.dtype.itemsize),
         )
