@@ -10,15 +10,15 @@ from .random_features import (
     RowCache,
     cached_features,
     cpu_networks,
-    draw_network,
+    draw_networks,
     kernel_product,
     network_features,
     network_kernels,
     wide_dtype,
 )
 
-# Bytes of activations kept for the backward pass; above it they are computed a second time.
-_ACTIVATION_BUDGET = 512 * 2**20
+# Bytes of activations kept for the backward pass, and of a GPU the part of its memory; above it they are computed a second time.
+_ACTIVATION_BUDGET, _CUDA_SHARE = 512 * 2**20, 1 / 8
 # Settings of the pool that a run may have chosen by what it had time for: one that goes on keeps them.
 _POOL_SETTINGS = ("pool_size", "refresh_every")
 # Most of a loss that may be taken for its bias: where the networks disagree more, items would be moved to make them.
@@ -187,10 +187,13 @@ class RandomFeatureObjective(KernelRidgeObjective):
         # With pooling, all maps together are hardly more than twice the largest.
         layers = 2 if len(self.data.shape) == 3 else 2 * self.spec.depth
         n_bytes = layers * self.spec.largest_layer(self.data.shape) * self.dtype.itemsize
-        return n_points * n_networks * n_bytes > _ACTIVATION_BUDGET
+        budget = _ACTIVATION_BUDGET
+        if self.device.type == "cuda":
+            budget = _CUDA_SHARE * torch.cuda.get_device_properties(self.device).total_memory
+        return n_points * n_networks * n_bytes > budget
 
     def _make_group(self, seeds, rows):
-        networks = [draw_network(self.spec, self.data.shape, seed, device=self.device, dtype=self.dtype) for seed in seeds.tolist()]
+        networks = draw_networks(self.spec, self.data.shape, seeds.tolist(), device=self.device, dtype=self.dtype)
         cache = RowCache(self.spec, networks, self.data.read(rows), dtype=self.dtype)
         return _Group(seeds, rows, networks, cache, *self._labels(rows))
 

@@ -28,18 +28,35 @@ _BLOCK = 256
 _WINDOW_FAN_IN = 64
 
 
-def _orthogonal(n, dimension, generator):
-    """Random vectors ``(n, dimension)`` of length ``sqrt(dimension)``, orthogonal in blocks: each is uniform on its sphere."""
-    size = min(n, dimension, _BLOCK)
-    blocks = torch.randn((-(-n // size), size, dimension), generator=generator, device=generator.device)
-    vectors, factor = torch.linalg.qr(blocks.mT)
+def _by_qr(vectors):
+    """Orthonormal rows of full-rank matrices ``(..., n, d)``, n at most d, one after the other (Gram-Schmidt)."""
+    orthonormal, factor = torch.linalg.qr(vectors.mT)
     # The factorisation's own signs are not random.
-    vectors = vectors.mT * factor.diagonal(dim1=-2, dim2=-1).sign()[..., None]
-    return math.sqrt(dimension) * vectors.flatten(0, 1)[:n]
+    return orthonormal.mT * factor.diagonal(dim1=-2, dim2=-1).sign()[..., None]
 
 
-def draw_network(spec, shape, seed, *, device="cpu", dtype=torch.float32):
-    """Draw the weights of one network.
+def _by_cholesky(vectors):
+    """The same as :func:`_by_qr` for many matrices at once, which a GPU would take one after the other there.
+
+    Rows that are too nearly dependent, hardly one draw in a million, are of length one, but not orthogonal.
+    """
+    wide = vectors.double()
+    factor, info = torch.linalg.cholesky_ex(wide @ wide.mT)
+    orthonormal = torch.linalg.solve_triangular(factor, wide, upper=False)
+    return F.normalize(torch.where((info == 0)[..., None, None], orthonormal, wide), dim=-1).to(vectors.dtype)
+
+
+def _orthogonal(n, dimension, generators):
+    """Random vectors ``(n, dimension)`` of length ``sqrt(dimension)`` of each generator: orthogonal in blocks, each uniform on its sphere."""
+    size = min(n, dimension, _BLOCK)
+    shape = (-(-n // size), size, dimension)
+    drawn = torch.stack([torch.randn(shape, generator=generator, device=generator.device) for generator in generators])
+    vectors = (_by_cholesky if drawn.is_cuda else _by_qr)(drawn)
+    return math.sqrt(dimension) * vectors.flatten(1, 2)[:, :n]
+
+
+def draw_networks(spec, shape, seeds, *, device="cpu", dtype=torch.float32):
+    """Draw the weights of some networks.
 
     Weights are orthogonal (Yu et al. 2016) and antithetic: filters, with their biases, are uniform on a sphere, those of a layer at right
     angles as far as they can be, and each stands for two channels, itself and its negative. One layer's kernel has the mean that
@@ -50,37 +67,44 @@ def draw_network(spec, shape, seed, *, device="cpu", dtype=torch.float32):
     spec : ConvNet or MLP
     shape : tuple of int
         Shape of one input: ``(d,)`` or ``(H, W, channels)``.
-    seed : int
-        Seed of the generator on ``device``; the same seed gives the same weights on the same device.
+    seeds : sequence of int
+        Seeds of their generators on ``device``, one each; the same seed gives the same weights on the same device.
     device : str or torch.device
     dtype : torch.dtype
         Type of the returned weights. They are drawn in float32, so that all types see the same network.
 
     Returns
     -------
-    list of (weight, bias)
+    list of list of (weight, bias)
         Hidden layers only: the dense read-out is taken in closed form. A layer has a filter for every two channels, the last of an odd
         number its own.
     """
-    generator = torch.Generator(device=device).manual_seed(int(seed))
+    generators = [torch.Generator(device=device).manual_seed(int(seed)) for seed in seeds]
     kernel = () if isinstance(spec, MLP) else (3, 3)
     channels = shape[-1]
     layers = []
     for n, width in zip(spec.n_filters, spec.widths, strict=True):
         fan_in = channels * math.prod(kernel)
-        vectors = _orthogonal(n, fan_in + 1, generator)
-        weight = spec.sigma_w / math.sqrt(fan_in) * vectors[:, :-1].reshape(-1, channels, *kernel)
+        vectors = _orthogonal(n, fan_in + 1, generators).flatten(0, 1)
+        weights = spec.sigma_w / math.sqrt(fan_in) * vectors[:, :-1].reshape(-1, channels, *kernel)
         if kernel:
-            weight = weight.contiguous(memory_format=torch.channels_last)
-        layers.append((weight.to(dtype), (spec.sigma_b * vectors[:, -1]).to(dtype)))
+            weights = weights.contiguous(memory_format=torch.channels_last)
+        biases = spec.sigma_b * vectors[:, -1]
+        layers.append(zip(weights.to(dtype).split(n), biases.to(dtype).split(n), strict=True))
         channels = width
-    return layers
+    return [list(network) for network in zip(*layers, strict=True)]
+
+
+def draw_network(spec, shape, seed, **kwargs):
+    """One network as of :func:`draw_networks`."""
+    return draw_networks(spec, shape, [seed], **kwargs)[0]
 
 
 def cpu_networks(spec, shape, seeds, device, dtype):
     """Networks drawn on the CPU and moved: the same ones wherever they are used."""
     return [
-        [(weight.to(device), bias.to(device)) for weight, bias in draw_network(spec, shape, seed, dtype=dtype)] for seed in seeds
+        [(weight.to(device), bias.to(device)) for weight, bias in network]
+        for network in draw_networks(spec, shape, seeds, dtype=dtype)
     ]
 
 
@@ -164,6 +188,11 @@ def images_per_pass(spec, shape):
     return max(_ENTRIES // spec.largest_layer(shape[1:]), 1)
 
 
+def images_per_cuda_pass(spec, shape, n_networks):
+    """Images of shape ``(n, H, W, channels)``, or rows, that go through all networks on a GPU at once."""
+    return max(_CUDA_ENTRIES // (n_networks * spec.largest_layer(shape[1:])), 1)
+
+
 def network_features(spec, networks, x, *, recompute=False, batched=None):
     """Last hidden activations of each network, with gradient to ``x``.
 
@@ -171,7 +200,7 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
     ----------
     spec : ConvNet or MLP
     networks : list
-        As drawn by :func:`draw_network`; their dtype is the dtype of the arithmetic.
+        As drawn by :func:`draw_networks`; their dtype is the dtype of the arithmetic.
     x : tensor of shape (n, d) or (n, H, W, channels)
     recompute : bool, default=False
         Do not keep the activations for the backward pass but compute them a second time: half as fast again, memory of one
@@ -209,10 +238,9 @@ def cached_features(spec, networks, x, *, dtype=None, batched=None):
     is_mlp = isinstance(spec, MLP)
     shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
     out = torch.empty(shape, dtype=dtype or wide_dtype(networks), device=x.device)
+    chunk = _FLAT_ROWS if is_mlp else images_per_pass(spec, x.shape)
     if x.is_cuda:
-        chunk = max(_CUDA_ENTRIES // (len(networks) * spec.largest_layer(tuple(x.shape[1:]))), 1)
-    else:
-        chunk = _FLAT_ROWS if is_mlp else images_per_pass(spec, x.shape)
+        chunk = images_per_cuda_pass(spec, x.shape, len(networks))
     forward = _mlp_forward if is_mlp else _convnet_forward
     for start in range(0, x.shape[0], chunk):
         rows, slot = slice(start, start + chunk), 0

@@ -11,10 +11,13 @@ from rfad_sklearn._rectifiers import Rectified
 from rfad_sklearn._ridge import solve_targets
 from rfad_sklearn.random_features import (
     RowCache,
+    _by_cholesky,
+    _by_qr,
     _windows,
     cached_features,
     cpu_networks,
     draw_network,
+    draw_networks,
     feature_scales,
     kernel_product,
     linear_in_features,
@@ -110,6 +113,17 @@ def test_filters_are_orthogonal_in_blocks(monkeypatch):
     for block in (slice(0, 4), slice(4, 8), slice(8, 10)):
         torch.testing.assert_close(products[block, block], torch.eye(len(products[block])))
     assert products[:4, 4:8].abs().max() > 0.1
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 9), (2, 5, 5), (1, 1, 3)])
+def test_orthonormal_rows_of_many_matrices_at_once(shape):
+    """What a GPU does, on the CPU."""
+    vectors = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(_by_cholesky(vectors), _by_qr(vectors))
+    vectors[0, -1] = vectors[0, 0]
+    dependent = _by_cholesky(vectors)
+    torch.testing.assert_close(dependent.norm(dim=-1), torch.ones(shape[:-1]))
+    torch.testing.assert_close(dependent[1:], _by_qr(vectors[1:]))
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 40])
@@ -312,7 +326,23 @@ def test_all_networks_in_one_call_give_what_each_gives_alone(spec, shape, recomp
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 @pytest.mark.parametrize(("spec", "shape"), SPECS)
-def test_cuda_gives_the_features_of_the_cpu(spec, shape):
-    x = inputs(shape).float()
-    here, there = (cached_features(spec, cpu_networks(spec, shape, [0], d, torch.float32), x.to(d)) for d in ("cpu", "cuda"))
-    torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-3)
+def test_cuda_gives_the_features_and_gradients_of_the_cpu(spec, shape):
+    values = []
+    for device in ("cpu", "cuda"):
+        x = inputs(shape).to(device).requires_grad_()
+        networks = cpu_networks(spec, shape, [0, 1], device, torch.float64)
+        features = network_features(spec, networks, x)
+        (gradient,) = torch.autograd.grad(features.square().sum(), x)
+        values.append([part.cpu() for part in (features.detach(), gradient, cached_features(spec, networks, x.detach()))])
+    for here, there in zip(*values, strict=True):
+        torch.testing.assert_close(there, here)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_cuda_draws_orthogonal_networks():
+    spec = MLP(depth=1, width=20, sigma_w=1, sigma_b=1)
+    networks = draw_networks(spec, (12,), [3, 4], device="cuda")
+    for ((weight, bias),), seed in zip(networks, (3, 4), strict=True):
+        vectors = torch.cat([weight * math.sqrt(12), bias[:, None]], 1)
+        torch.testing.assert_close(vectors @ vectors.T, 13 * torch.eye(10, device="cuda"), rtol=0, atol=1e-3)
+        torch.testing.assert_close(weight, draw_networks(spec, (12,), [seed], device="cuda")[0][0][0])

@@ -245,9 +245,9 @@ def test_auto_trains_on_narrow_networks_and_judges_by_wider_ones(digits, monkeyp
     widths = []
     from rfad_sklearn import _feature_objective
 
-    draw = _feature_objective.draw_network
+    draw = _feature_objective.draw_networks
     monkeypatch.setattr(
-        _feature_objective, "draw_network", lambda spec, *args, **kwargs: widths.append(spec.width) or draw(spec, *args, **kwargs)
+        _feature_objective, "draw_networks", lambda spec, *args, **kwargs: widths.append(spec.width) or draw(spec, *args, **kwargs)
     )
     distiller = make(width=None, max_iter=1).fit(X, y)
     assert set(widths) == {64}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from .._specs import ConvNet
-from ..random_features import cached_features, draw_network, images_per_pass, network_features
+from ..random_features import cached_features, draw_networks, images_per_cuda_pass, images_per_pass, network_features
 
 # With more items the passes of a ConvNet's coreset cost more than those of new rows: a pool would save little, and be fitted.
 _MANY_ITEMS = 200
@@ -62,6 +62,8 @@ class PoolDefaults:
 def _fastest(function, device):
     """Seconds that a function takes at best, once it is warm."""
     function()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     seconds = math.inf
     for _ in range(_TIMINGS):
         begin = time.monotonic()
@@ -73,13 +75,21 @@ def _fastest(function, device):
 
 
 def seconds_of_fresh_step(problem, width, batch_size, n_networks):
-    """About the time of a step of fresh networks on images: what a few of them take in one network, times their number."""
+    """About the time of a step of fresh networks on images: on a CPU what a few of them take in one network, times their number.
+
+    On a GPU, where a few take as long as many, it is what all rows, and as many items as one pass may hold, take in all networks.
+    """
     spec = replace(problem.spec, width=width)
-    networks = [draw_network(spec, problem.shape, 0, device=problem.device, dtype=problem.dtype)]
-    n_images = min(images_per_pass(spec, (1, *problem.shape)), _TIMED_IMAGES)
-    images = torch.zeros((n_images, *problem.shape), device=problem.device, dtype=problem.dtype)
-    items = images.clone().requires_grad_(True)
-    row = _fastest(lambda: cached_features(spec, networks, images), problem.device)
+    n_rows, n_items = min(batch_size, len(problem.train)), int(problem.per_class.sum())
+    if problem.device.type == "cuda":
+        most = images_per_cuda_pass(spec, (1, *problem.shape), n_networks)
+        k, timed_rows, timed_items = n_networks, n_rows, min(n_items, n_rows, most)
+    else:
+        k, timed_rows = 1, min(images_per_pass(spec, (1, *problem.shape)), _TIMED_IMAGES)
+        timed_items = timed_rows
+    networks = draw_networks(spec, problem.shape, range(k), device=problem.device, dtype=problem.dtype)
+    rows = torch.zeros((timed_rows, *problem.shape), device=problem.device, dtype=problem.dtype)
+    items = torch.zeros_like(rows[:timed_items]).requires_grad_(True)
+    row = _fastest(lambda: cached_features(spec, networks, rows), problem.device)
     item = _fastest(lambda: torch.autograd.grad(network_features(spec, networks, items).float().sum(), items), problem.device)
-    n_rows = min(batch_size, len(problem.train))
-    return n_networks * (n_rows * row + int(problem.per_class.sum()) * item) / n_images
+    return n_networks / k * (n_rows / timed_rows * row + n_items / timed_items * item)
