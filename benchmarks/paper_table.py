@@ -8,9 +8,13 @@ training rows (a tenth of small data sets) are split off and judge.
     python benchmarks/paper_table.py --data fashion_mnist --ipc 1 10 --labels fixed learned --minutes 5
     python benchmarks/paper_table.py --data digits --ipc 1 10 --minutes 0.5 --seeds 0 1 2
     python benchmarks/paper_table.py --render
+
+With ``--coresets`` what was distilled is kept, and taken from there when the same command comes again: ``--distil-only`` on a machine with
+a GPU, then the same without it on any other, which judges.
 """
 
 import argparse
+import json
 import time
 from pathlib import Path
 
@@ -20,7 +24,7 @@ from _results import RESULTS, append, missing, read, replace_marked
 from fashion_mnist import LABELS
 from sklearn.model_selection import train_test_split
 
-from rfad_sklearn import CoresetSelector, NNGPKernelRidge, RFADDistiller, __version__
+from rfad_sklearn import Coreset, CoresetSelector, NNGPKernelRidge, RFADDistiller, __version__
 from rfad_sklearn.datasets import load_digits_images
 
 REAL = ("random", "kmeans", "herding")
@@ -67,15 +71,35 @@ def load(name, path, final):
     return X, y, X_judge, y_judge
 
 
-def coreset_of(cell, X, y, args):
-    """The coreset of a cell, distilled or of real rows, and how many steps it took with which accuracy on its own held-out rows."""
-    settings = {"ipc": cell["ipc"], "random_state": cell["seed"]}
+def coreset_of(cell, X, y):
+    """The coreset of a cell, distilled or of real rows, and what is known of how it was made."""
+    begin, facts = time.monotonic(), {"machine": machine(), "version": __version__}
+    settings = {"ipc": cell["ipc"], "random_state": cell["seed"], "preprocessing": cell["preprocessing"]}
     if cell["what"] != "distilled":
-        return CoresetSelector(strategy=cell["what"], preprocessing=cell["preprocessing"], **settings).fit(X, y).coreset_, {}
-    settings |= {"max_time": 60 * cell["minutes"], "learn_labels": LABELS[cell["labels"]], "preprocessing": cell["preprocessing"]}
-    distiller = RFADDistiller(**settings).fit(X, y)
-    curve = [(round(entry["seconds"], 1), entry.get("validation_score")) for entry in distiller.history_]
-    return distiller.coreset_, {"n_iter": distiller.n_iter_, "validation": distiller.best_validation_score_, "curve": curve}
+        coreset = CoresetSelector(strategy=cell["what"], **settings).fit(X, y).coreset_
+    else:
+        distiller = RFADDistiller(**settings, max_time=60 * cell["minutes"], learn_labels=LABELS[cell["labels"]]).fit(X, y)
+        curve = [(round(entry["seconds"], 1), entry.get("validation_score")) for entry in distiller.history_]
+        facts |= {"n_iter": distiller.n_iter_, "validation": distiller.best_validation_score_, "curve": curve}
+        facts["teacher"] = distiller.teacher_score_
+        coreset = distiller.coreset_
+    return coreset, {**facts, "seconds": time.monotonic() - begin}
+
+
+def kept_coreset_of(cell, X, y, args):
+    """The same, from the folder of coresets where it is there, else put there."""
+    if not args.coresets:
+        return coreset_of(cell, X, y)
+    path = Path(args.coresets) / ("_".join([args.data, *map(str, cell.values())]) + ".npz")
+    facts = path.with_suffix(".json")
+    if facts.exists():
+        return Coreset.load(path), json.loads(facts.read_text())
+    coreset, known = coreset_of(cell, X, y)
+    coreset.save(path)
+    if args.beside:
+        known["beside"] = args.beside
+    facts.write_text(json.dumps(known))
+    return coreset, known
 
 
 def few_rows(n, n_chosen=FEW_ROWS):
@@ -129,14 +153,11 @@ def run(args):
         Path(args.coresets).mkdir(parents=True, exist_ok=True)
     print(machine(), flush=True)
     for cell in missing(args.data, cells(args)):
-        begin = time.monotonic()
-        coreset, run_facts = coreset_of(cell, X, y, args)
-        seconds = time.monotonic() - begin
-        if args.coresets:
-            name = "_".join(str(cell[key]) for key in ("what", "labels", "ipc", "seed"))
-            coreset.save(Path(args.coresets) / f"{args.data}_{name}.npz")
+        coreset, facts = kept_coreset_of(cell, X, y, args)
+        if args.distil_only:
+            continue
         result = evaluate(coreset, X, y, X_judge, y_judge, real=cell["what"] in REAL, ntk=not args.skip_ntk, whole=args.whole)
-        result |= {**run_facts, "seconds": seconds, "machine": machine(), "version": __version__}
+        result |= facts
         append(args.data, {**cell, **result})
         print(
             f"{args.data}, {cell['ipc']} per class, {cell['what']}, {cell['labels']} labels, seed {cell['seed']}: "
@@ -166,8 +187,11 @@ def percent(records, field):
 
 
 def budget(minutes, records):
-    """Minutes, and whether the CPU had matrix units."""
-    return f"{minutes:g}" + (", AMX" if "AMX" in records[0].get("machine", "") else "")
+    """Minutes, and on what: a CPU with matrix units, or a GPU, which other runs shared."""
+    words, record = f"{minutes:g}", records[0]
+    words += ", AMX" if "AMX" in record.get("machine", "") else ""
+    words += ", GPU" if "NVIDIA" in record.get("machine", "") else ""
+    return words + (f" beside {record['beside']} others" if record.get("beside") else "")
 
 
 def estimate(records):
@@ -299,12 +323,16 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, default=5, help="budget of each distillation")
     parser.add_argument("--preprocessing", choices=["auto", "standardize", "zca"], default="auto")
-    parser.add_argument("--coresets", help="folder for the coresets, made where there is none")
+    parser.add_argument("--coresets", help="folder that keeps the coresets, made where there is none")
+    parser.add_argument("--distil-only", action="store_true", help="keep the coresets, and leave judging them for later")
+    parser.add_argument("--beside", type=int, help="how many other runs share the machine: noted with the result")
     parser.add_argument("--skip-ntk", action="store_true", help="no accuracy by the exact NTK, the dearest of all")
     parser.add_argument("--whole", action="store_true", help="the exact NNGP on all rows that judge: half an hour for 500 items")
     parser.add_argument("--final", action="store_true", help="touch the test rows")
     parser.add_argument("--render", action="store_true", help="write docs/results.md from what was measured, and stop")
     args = parser.parse_args()
+    if args.distil_only and not args.coresets:
+        parser.error("--distil-only needs --coresets, a folder to keep them in")
     if args.data:
         run(args)
     if args.render:

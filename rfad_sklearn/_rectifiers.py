@@ -60,11 +60,20 @@ def _chosen(positive, grads):
 
 def _mean_over_places(x):
     n, places, width = x.shape
+    if x.is_cuda:
+        return x.mean(1)
     if _by_bits(x) and width <= _FEW_CHANNELS:
         # Several times faster than pooling where there are few channels; the sum is rounded once.
         return x.view(n, -1) @ (torch.eye(width, dtype=x.dtype) / places).repeat(places, 1)
     # torch's pooling is several times faster than its mean over so short an axis.
     return F.avg_pool2d(x[None].permute(0, 3, 1, 2), (1, places)).permute(0, 2, 3, 1).view(n, width)
+
+
+def _pooled_as_mean(x):
+    """2x2 average pooling of channels-last maps, three times as fast on a GPU as torch's."""
+    height, width = x.shape[2] // 2, x.shape[3] // 2
+    maps = x.permute(0, 2, 3, 1)[:, : 2 * height, : 2 * width]
+    return maps.unflatten(2, (width, 2)).unflatten(1, (height, 2)).mean((2, 4)).permute(0, 3, 1, 2)
 
 
 class PooledParts(torch.autograd.Function):
@@ -95,7 +104,7 @@ class PartsOfMaps(torch.autograd.Function):
         ctx.save_for_backward(parts[0])
         ctx.n_networks, ctx.pooled = n_networks, pooled
         if pooled:
-            parts = [F.avg_pool2d(part, 2) for part in parts]
+            parts = [_pooled_as_mean(part) if x.is_cuda else F.avg_pool2d(part, 2) for part in parts]
         parts = [part.permute(0, 2, 3, 1).unflatten(3, (n_networks, -1)) for part in parts]
         return torch.stack(parts, dim=4).flatten(3).permute(0, 3, 1, 2)
 

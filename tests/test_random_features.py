@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from rfad_sklearn import MLP, ConvNet, random_features
 from rfad_sklearn._exact_kernels import exact_kernel
-from rfad_sklearn._rectifiers import Rectified
+from rfad_sklearn._rectifiers import Rectified, _pooled_as_mean
 from rfad_sklearn._ridge import solve_targets
 from rfad_sklearn.random_features import (
     RowCache,
@@ -265,6 +265,13 @@ def test_relu_by_its_bits_is_torchs(dtype):
     (first,) = torch.autograd.grad(Rectified.apply(leaf * 1), leaf, outer, create_graph=True)
     (second,) = torch.autograd.grad(first.sum(), outer)
     assert torch.equal(second, (x > 0).to(dtype))
+
+
+@pytest.mark.parametrize("sides", [(6, 4), (7, 5)])
+def test_pooling_as_a_mean(sides):
+    """What a GPU does, on the CPU."""
+    x = inputs((*sides, 3)).permute(0, 3, 1, 2)
+    torch.testing.assert_close(_pooled_as_mean(x), F.avg_pool2d(x, 2))
 
 
 def test_images_in_pieces_give_what_they_give_at_once(monkeypatch):

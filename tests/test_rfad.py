@@ -323,21 +323,31 @@ def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
 
 
 @pytest.mark.parametrize(
-    ("spec", "n_items", "n_affordable", "fresh"),
+    ("spec", "n_items", "n_affordable", "width"),
     [
-        (ConvNet(), 200, None, False),
-        (ConvNet(), 201, None, True),
-        (ConvNet(), 201, 10, True),
-        (ConvNet(), 100, 399, False),
-        (ConvNet(), 100, 401, True),
-        (ConvNet(), 30, 10_000, False),
-        (MLP(), 1000, 10_000, False),
+        (ConvNet(), 200, None, 64),
+        (ConvNet(), 201, None, (32, 64, 256)),
+        (ConvNet(), 201, 10, (32, 64, 256)),
+        (ConvNet(), 100, 399, 64),
+        (ConvNet(), 100, 401, (32, 64, 256)),
+        (ConvNet(), 100, 1999, (32, 64, 256)),
+        (ConvNet(), 100, 2001, (64, 128, 512)),
+        (ConvNet(), 500, 2001, (64, 128, 512)),
+        (ConvNet(), 30, 10_000, 64),
+        (MLP(), 1000, 10_000, 64),
     ],
 )
-def test_images_have_no_pool_where_there_is_time_for_fresh_networks(spec, n_items, n_affordable, fresh):
-    affordable = None if n_affordable is None else lambda: n_affordable
+def test_images_have_no_pool_where_there_is_time_for_fresh_networks(spec, n_items, n_affordable, width):
+    # Networks twice as wide take twice as long.
+    affordable = None if n_affordable is None else lambda width: n_affordable * 256 / width[-1]
     chosen = PoolDefaults.choose(spec, n_items, 1024, affordable=affordable)
-    assert chosen == (PoolDefaults((32, 64, 256), 1, 1) if fresh else PoolDefaults(64, 32, min(max(1024 // n_items, 4), 32)))
+    pool = PoolDefaults(64, 32, min(max(1024 // n_items, 4), 32))
+    assert chosen == (pool if width == 64 else PoolDefaults(width, 1, 1))
+
+
+def test_images_too_large_for_wide_networks_have_none_however_long_a_run():
+    chosen = PoolDefaults.choose(ConvNet(), 500, 1024, most_channels=511, affordable=lambda width: np.inf)
+    assert chosen.width == (32, 64, 256)
 
 
 @pytest.mark.parametrize(("depth", "width"), [(1, (256,)), (2, (32, 128)), (3, (32, 64, 256)), (5, (32, 32, 32, 64, 256))])

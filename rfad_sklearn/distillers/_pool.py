@@ -14,6 +14,8 @@ _MANY_ITEMS = 200
 # From so many items on a coreset of images is better off without a pool too, if there is time for so many steps of fresh networks. With
 # few items a step on a pool costs so little that nothing comes up to the number of steps.
 _SOME_ITEMS, _ENOUGH_STEPS = 50, 400
+# Where there is time for so many steps of networks twice as wide, those are better: in the end items are moved to bear what noise there is.
+_AMPLE_STEPS = 1000
 # Channels of the blocks of a fresh network, by their number; deeper ones begin with more of the first. Much of the kernel's noise comes from
 # the last block, whose maps are small and cost little.
 _CHANNELS = {1: (256,), 2: (32, 128), 3: (32, 64, 256)}
@@ -34,16 +36,18 @@ class PoolDefaults:
     refresh_every: int
 
     @classmethod
-    def choose(cls, spec, n_items, batch_size, *, fresh=None, affordable=None):
+    def choose(cls, spec, n_items, batch_size, *, most_channels=math.inf, affordable=None):
         """Those of a network, a number of items and a number of rows per step.
 
-        ``fresh`` are those without a pool, by default :meth:`fresh` of the network; ``affordable()`` is the number of such steps that
-        there is time for, None where time is no bound.
+        ``affordable(width)`` is the number of steps of fresh networks that there is time for, None where time is no bound; for
+        ``most_channels`` see :meth:`fresh`.
         """
         if isinstance(spec, ConvNet):
-            timed = affordable is not None and n_items >= _SOME_ITEMS
-            if n_items > _MANY_ITEMS or (timed and affordable() >= _ENOUGH_STEPS):
-                return fresh or cls.fresh(spec)
+            fresh, timed = cls.fresh(spec, most_channels), affordable is not None
+            if n_items > _MANY_ITEMS or (timed and n_items >= _SOME_ITEMS and affordable(fresh.width) >= _ENOUGH_STEPS):
+                wider = replace(fresh, width=tuple(2 * channels for channels in fresh.width))
+                ample = timed and wider.width[-1] <= most_channels and affordable(wider.width) >= _AMPLE_STEPS
+                return wider if ample else fresh
         # In the same time, more steps are worth more than wider networks; a step's share of a refresh costs about half of the coreset's
         # own passes.
         every = int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))

@@ -15,14 +15,14 @@ from .._selection import initial_rows, items_per_class, split_holdout
 from .._specs import ConvNet, resolve_spec
 from ..preprocessing import fit_preprocessing
 
-# Cached features of the held-out rows, 256 MB, and of one of their entries.
-_HELD_OUT_BYTES, _ENTRY_BYTES = 2**28, 4
+# Bytes of cached features of the held-out rows, the same on a GPU, and of one of their entries.
+_HELD_OUT_BYTES, _CUDA_HELD_OUT_BYTES, _ENTRY_BYTES = 2**28, 2**31, 4
 # With fewer held-out rows early_stopping="auto" holds none out: they choose by chance.
 _LEAST_HELD_OUT = 100
 # Training rows that the scale of items is fitted on where none are held out.
 _SCALE_ROWS = 2048
 # Networks that judge the coreset at every evaluation; RFAD's are up to so many as memory allows.
-N_EVAL_NETWORKS, _MOST_EVAL_NETWORKS = 8, 16
+N_EVAL_NETWORKS, _MOST_EVAL_NETWORKS, _MOST_CUDA_EVAL_NETWORKS = 8, 16, 32
 
 
 @dataclass(frozen=True)
@@ -181,9 +181,11 @@ def held_out_limit(estimator, spec, shape):
     return min(max(_HELD_OUT_BYTES // bytes_of_one, 256), estimator._max_held_out)
 
 
-def n_judges(bytes_of_one):
-    """Networks that judge where the held-out rows' features in one of them take so many bytes."""
-    return min(max(_HELD_OUT_BYTES // max(bytes_of_one, 1), N_EVAL_NETWORKS), _MOST_EVAL_NETWORKS)
+def n_judges(bytes_of_one, device):
+    """Networks that judge where the held-out rows' features in one of them take so many bytes; on a GPU they cost little."""
+    on_cuda = device.type == "cuda"
+    budget, most = (_CUDA_HELD_OUT_BYTES, _MOST_CUDA_EVAL_NETWORKS) if on_cuda else (_HELD_OUT_BYTES, _MOST_EVAL_NETWORKS)
+    return min(max(budget // max(bytes_of_one, 1), N_EVAL_NETWORKS), most)
 
 
 def _split(estimator, codes, per_class, rng, limit):

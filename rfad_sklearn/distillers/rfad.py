@@ -360,22 +360,24 @@ class RFADDistiller(RidgeDistiller):
 
     def _judging_spec(self, problem):
         """Networks that judge: what is best without a pool is the least noise for its cost."""
-        return replace(problem.spec, width=self._fresh(problem).width) if self._chooses_width(problem.spec) else problem.spec
+        if not self._chooses_width(problem.spec):
+            return problem.spec
+        return replace(problem.spec, width=PoolDefaults.fresh(problem.spec, self._most_channels(problem)).width)
 
-    def _fresh(self, problem):
-        """Defaults without a pool."""
-        # Of large images even a single group of the widest networks would be more than a pool may be.
+    def _most_channels(self, problem):
+        """Of large images even a single group of the widest networks would be more than a pool may be."""
         activations = self.n_networks * self._n_rows(problem) * replace(problem.spec, width=1).n_features(problem.shape)
-        return PoolDefaults.fresh(problem.spec, _POOL_BYTES // (activations * problem.dtype.itemsize))
+        return _POOL_BYTES // (activations * problem.dtype.itemsize)
 
     def _pool_defaults(self, problem):
-        fresh = self._fresh(problem)
-        width, affordable = fresh.width if self._chooses_width(problem.spec) else problem.spec.width, None
+        affordable = None
         if self.max_time is not None:
-            affordable = lambda: (  # noqa: E731
-                self._loop_time() / seconds_of_fresh_step(problem, width, self.batch_size, self.n_networks)
+            own = None if self._chooses_width(problem.spec) else problem.spec.width
+            affordable = lambda width: (  # noqa: E731
+                self._loop_time() / seconds_of_fresh_step(problem, own or width, self.batch_size, self.n_networks)
             )
-        return PoolDefaults.choose(problem.spec, problem.per_class.sum(), self.batch_size, fresh=fresh, affordable=affordable)
+        n_items, most = problem.per_class.sum(), self._most_channels(problem)
+        return PoolDefaults.choose(problem.spec, n_items, self.batch_size, most_channels=most, affordable=affordable)
 
     def _n_rows(self, problem):
         return min(self.batch_size, len(problem.train))
@@ -397,5 +399,5 @@ class RFADDistiller(RidgeDistiller):
             pool_size=max(min(own["pool_size"], _POOL_BYTES // self._group_bytes(problem, spec)), 1),
             refresh_every=own["refresh_every"],
             debias=bool(self.debias),
-            n_eval_networks=n_judges(len(problem.validation) * n_features * problem.dtype.itemsize),
+            n_eval_networks=n_judges(len(problem.validation) * n_features * problem.dtype.itemsize, problem.device),
         )
