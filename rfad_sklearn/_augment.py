@@ -81,6 +81,12 @@ def _cutout(n, shape, generator):
 AUGMENTATIONS = {"color": _colour, "crop": _crop, "cutout": _cutout, "flip": _flip, "rotate": _rotate, "scale": _scale}
 
 
+def half_mirrored(x, generator):
+    """Images ``(n, H, W, channels)``, each as it is or mirrored left to right, at even chances; ``generator`` is on the CPU."""
+    chosen = torch.rand(len(x), generator=generator) < 0.5
+    return torch.where(chosen.to(x.device)[:, None, None, None], x.flip(2), x)
+
+
 def draw_augmentation(names, n, shape, generator):
     """Draw one of the named changes.
 

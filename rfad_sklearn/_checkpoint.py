@@ -9,7 +9,7 @@ import torch
 
 from ._files import read_arrays, write_arrays
 
-_VERSION = 5
+_VERSION = 6
 _REQUIRED = ("checkpoint_version", "facts", "fingerprint")
 # Rows that are hashed at a time.
 _CHUNK = 4096

@@ -90,9 +90,9 @@ def test_few_rows_and_large_images_are_not_asked(all_digits, monkeypatch):
     # Of two blocks of 32 and 128 channels an image of 8x8 pixels has 512 features.
     for name, enough in (("_ENTRIES", 512 * 200), ("_MOST_FEATURES", 512)):
         with monkeypatch.context() as patch:
-            patch.setattr(f"rfad_sklearn.distillers._depth.{name}", enough)
+            patch.setattr(f"rfad_sklearn.distillers._asking.{name}", enough)
             assert enough_blocks(problem) == 2
-            patch.setattr(f"rfad_sklearn.distillers._depth.{name}", enough - 1)
+            patch.setattr(f"rfad_sklearn.distillers._asking.{name}", enough - 1)
             assert enough_blocks(problem) == 3
 
 

@@ -6,22 +6,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .._objectives import centred_one_hot
 from .._ridge import solve_and_leave_one_out
 from .._specs import ConvNet
 from ..random_features import cached_features, draw_network, kernel_product
+from ._asking import N_NETWORKS, RIDGE, asked_rows
 from ._pool import PoolDefaults
 
 # Only the step from so many blocks to one less is ever in question: a single block sees no more than patches.
 _BLOCKS = 3
-# Rows that are asked, at least and at most, and fewer where their features in one network would be more entries than this.
-_LEAST_ROWS, _MOST_ROWS, _ENTRIES = 200, 2048, 2**24
-# Rows that are read and preprocessed at a time.
-_CHUNK = 256
-# Larger images are not asked about: so many features of two blocks are those of 64x64 pixels.
-_MOST_FEATURES = 2**15
-# Networks of each depth, and the ridge: what is asked does not depend on parameters that a run which goes on, or a grid, may change.
-_NETWORKS, _RIDGE = 2, 5e-3
 # The last block must tell the class of more than this share of the rows in addition, and more than by chance: so many standard deviations.
 _WORTH, _DEVIATIONS = 0.03, 2.0
 # Stream of seeds beside those of the items and of the teacher.
@@ -62,22 +54,17 @@ def enough_blocks(problem):
     """
     spec = problem.spec
     specs = _specs(spec)
-    n_features = max(each.n_features(problem.shape) for each in specs)
-    most = min(_MOST_ROWS, _ENTRIES // n_features, len(problem.train))
-    if most < _LEAST_ROWS or n_features > _MOST_FEATURES:
-        return spec.depth
     rng = np.random.default_rng([problem.seed, _STREAM])
-    rows = np.sort(rng.choice(problem.train, most, replace=False))
-    parts = [problem.read(part) for part in np.array_split(rows, -(-most // _CHUNK))]
-    x = torch.from_numpy(np.concatenate(parts)).to(problem.device).reshape(-1, *problem.shape)
-    codes = torch.from_numpy(problem.codes[rows].astype(np.int64)).to(problem.device)
-    kernels = [torch.zeros((most, most), device=problem.device) for _ in specs]
-    for seed in rng.integers(2**31, size=_NETWORKS).tolist():
+    asked = asked_rows(problem, max(each.n_features(problem.shape) for each in specs), rng)
+    if asked is None:
+        return spec.depth
+    x, codes, targets = asked
+    kernels = [torch.zeros((len(x), len(x)), device=problem.device) for _ in specs]
+    for seed in rng.integers(2**31, size=N_NETWORKS).tolist():
         for each, kernel in zip(specs, kernels, strict=True):
             network = draw_network(each, problem.shape, seed, device=problem.device, dtype=problem.dtype)
             features = cached_features(each, [network], x).float()
             kernel += kernel_product(each, features, features)
-    targets = centred_one_hot(codes, len(problem.classes))
     # The mean of the kernels is that of all networks together; the ridge is relative, so that their sum does as well.
-    wrong = [solve_and_leave_one_out(kernel, targets, _RIDGE)[1].argmax(1) != codes for kernel in kernels]
+    wrong = [solve_and_leave_one_out(kernel, targets, RIDGE)[1].argmax(1) != codes for kernel in kernels]
     return spec.depth if worth_it(*wrong) else spec.depth - 1
