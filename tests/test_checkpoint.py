@@ -144,7 +144,7 @@ def test_a_run_goes_on_with_the_networks_that_it_had_time_for(digits, tmp_path, 
     settings = {"ipc": 20, "max_time": 100, "eval_every": 2, "random_state": 0, "batch_size": 64, "width": 16}
 
     def fit(name, seconds, **more):
-        monkeypatch.setattr("rfad_sklearn.distillers.rfad.seconds_of_fresh_step", lambda *args: seconds)
+        monkeypatch.setattr("rfad_sklearn.distillers._pool.seconds_of_fresh_step", lambda *args: seconds)
         distiller = RFADDistiller(**settings, **more).fit(X, y)
         judged[name] = distiller.validation_scores_
         return load_checkpoint(path)[0]["objective"]["pool"]["pool_size"] if "checkpoint" in more else None

@@ -311,9 +311,9 @@ def test_a_pool_of_large_features_holds_fewer_groups(digits, monkeypatch):
     (network,) = cpu_networks(problem.spec, problem.shape, [0], "cpu", torch.float32)
     n_weights = sum(part.numel() for layer in network for part in layer)
     one_group = 3 * 4 * (64 * problem.spec.n_features(problem.shape) + n_weights)
-    monkeypatch.setattr("rfad_sklearn.distillers.rfad._POOL_BYTES", 5 * one_group)
+    monkeypatch.setattr("rfad_sklearn.distillers._pool._POOL_BYTES", 5 * one_group)
     assert distiller._pool_config(*settings).pool_size == 5
-    monkeypatch.setattr("rfad_sklearn.distillers.rfad._POOL_BYTES", 1)
+    monkeypatch.setattr("rfad_sklearn.distillers._pool._POOL_BYTES", 1)
     assert distiller._pool_config(*settings).pool_size == 1
 
 
@@ -371,7 +371,7 @@ def test_the_time_of_a_fresh_step_counts_rows_items_and_networks(digits, monkeyp
 
 def test_enough_time_does_without_a_pool(digits, monkeypatch):
     X, _, y, _ = digits
-    monkeypatch.setattr("rfad_sklearn.distillers.rfad.seconds_of_fresh_step", lambda *args: 0.01)
+    monkeypatch.setattr("rfad_sklearn.distillers._pool.seconds_of_fresh_step", lambda *args: 0.01)
     for seconds, size in ((3.9, 32), (4.1, 1)):
         distiller = RFADDistiller(ipc=20, max_time=seconds, dtype="float32")
         config = distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator().manual_seed(0)).config
@@ -382,7 +382,7 @@ def test_the_time_is_that_of_the_networks_asked_for(digits, monkeypatch):
     X, _, y, _ = digits
     timed = []
     monkeypatch.setattr(
-        "rfad_sklearn.distillers.rfad.seconds_of_fresh_step", lambda problem, width, *args: timed.append(width) or 1.0
+        "rfad_sklearn.distillers._pool.seconds_of_fresh_step", lambda problem, width, *args: timed.append(width) or 1.0
     )
     for own in ({}, {"width": 24}, {"architecture": ConvNet(width=48)}, {"architecture": ConvNet(width=(2, 3, 4))}):
         distiller = RFADDistiller(ipc=20, max_time=10, **own)
@@ -625,7 +625,7 @@ def test_not_fitted(digits):
 def test_cuda_distils_as_the_cpu_does(digits):
     X, _, y, _ = digits
     for device in ("cpu", "cuda"):
-        assert make(device=device, max_iter=60, width=32).fit(X, y).best_validation_score_ > 0.8
+        assert make(device=device, max_iter=60, width=32, early_stopping=True).fit(X, y).best_validation_score_ > 0.8
 
 
 def test_images_take_orthogonal_steps_and_flat_rows_those_of_adam(digits):

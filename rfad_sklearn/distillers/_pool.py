@@ -6,9 +6,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from .._feature_objective import PoolConfig
 from .._specs import ConvNet
 from ..random_features import cached_features, draw_networks, images_per_cuda_pass, images_per_pass, network_features
+from ._problem import n_judges
 
+# Cached activations and weights of a pool: 512 MB.
+_POOL_BYTES = 2**29
 # With more items the passes of a ConvNet's coreset cost more than those of new rows: a pool would save little, and be fitted.
 _MANY_ITEMS = 200
 # From so many items on a coreset of images is better off without a pool too, if there is time for so many steps of fresh networks. With
@@ -97,3 +101,54 @@ def seconds_of_fresh_step(problem, width, batch_size, n_networks):
     row = _fastest(lambda: cached_features(spec, networks, rows), problem.device)
     item = _fastest(lambda: torch.autograd.grad(network_features(spec, networks, items).float().sum(), items), problem.device)
     return n_networks / k * (n_rows / timed_rows * row + n_items / timed_items * item)
+
+
+class ChoosesPool:
+    """The part of :class:`RFADDistiller` that fills in what its "auto" parameters stand for in one problem."""
+
+    def _chooses_width(self, spec):
+        return self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet)
+
+    def _judging_spec(self, problem):
+        """Networks that judge: what is best without a pool is the least noise for its cost."""
+        if not self._chooses_width(problem.spec):
+            return problem.spec
+        return replace(problem.spec, width=PoolDefaults.fresh(problem.spec, self._most_channels(problem)).width)
+
+    def _most_channels(self, problem):
+        """Of large images even a single group of the widest networks would be more than a pool may be."""
+        activations = self.n_networks * self._n_rows(problem) * replace(problem.spec, width=1).n_features(problem.shape)
+        return _POOL_BYTES // (activations * problem.dtype.itemsize)
+
+    def _pool_defaults(self, problem):
+        affordable = None
+        if self.max_time is not None:
+            own = None if self._chooses_width(problem.spec) else problem.spec.width
+            affordable = lambda width: (  # noqa: E731
+                self._loop_time() / seconds_of_fresh_step(problem, own or width, self.batch_size, self.n_networks)
+            )
+        n_items, most = problem.per_class.sum(), self._most_channels(problem)
+        return PoolDefaults.choose(problem.spec, n_items, self.batch_size, most_channels=most, affordable=affordable)
+
+    def _n_rows(self, problem):
+        return min(self.batch_size, len(problem.train))
+
+    def _group_bytes(self, problem, spec):
+        """Bytes of the activations and weights of a group."""
+        one_network = self._n_rows(problem) * spec.n_features(problem.shape) + spec.n_weights(problem.shape)
+        return self.n_networks * one_network * problem.dtype.itemsize
+
+    def _pool_config(self, problem, spec, defaults):
+        own = {name: getattr(self, name) for name in ("pool_size", "refresh_every")}
+        own = {name: getattr(defaults, name) if isinstance(value, str) else value for name, value in own.items()}
+        n_features = self._judging_spec(problem).n_features(problem.shape)
+        return PoolConfig(
+            batch_size=self.batch_size,
+            reg=self.reg,
+            loss=self.loss,
+            n_networks=self.n_networks,
+            pool_size=max(min(own["pool_size"], _POOL_BYTES // self._group_bytes(problem, spec)), 1),
+            refresh_every=own["refresh_every"],
+            debias=bool(self.debias),
+            n_eval_networks=n_judges(len(problem.validation) * n_features * problem.dtype.itemsize, problem.device),
+        )

@@ -8,19 +8,16 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._feature_objective import PoolConfig, RandomFeatureObjective
-from .._specs import ConvNet, auto_spec
+from .._feature_objective import RandomFeatureObjective
+from .._specs import auto_spec
 from .._teacher import MOST_EPOCHS, Teacher
 from ._depth import enough_blocks, in_question
 from ._looped import RidgeDistiller
 from ._mirror import may_be_mirrored
-from ._pool import PoolDefaults, seconds_of_fresh_step
-from ._problem import n_judges
+from ._pool import ChoosesPool
 
 __all__ = ["RFADDistiller"]
 
-# Cached activations and weights of a pool: 512 MB.
-_POOL_BYTES = 2**29
 # What a teacher may take: a share of the time that is left, and, where nobody asked for it, 256 MB for what it says; its stream of seeds.
 _TEACHER_SHARE, _TAUGHT_BYTES, _TEACHER_STREAM = 0.2, 2**28, 1
 
@@ -29,7 +26,7 @@ def _is_image(shape):
     return len(shape) == 3 and min(shape[:2]) > 1
 
 
-class RFADDistiller(RidgeDistiller):
+class RFADDistiller(ChoosesPool, RidgeDistiller):
     """Distil a labelled data set into a few synthetic rows per class, by random feature approximation.
 
     The coreset is optimised such that kernel ridge regression on it, with the kernel of an infinitely wide random network,
@@ -375,50 +372,3 @@ class RFADDistiller(RidgeDistiller):
         self.teacher_score_ = None if objective.teaching is None else objective.teaching.score
         self.mirrored_ = objective.config.mirror
         return {"teacher": objective.teaching is not None, "teacher_score": self.teacher_score_, "mirrored": self.mirrored_}
-
-    def _chooses_width(self, spec):
-        return self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet)
-
-    def _judging_spec(self, problem):
-        """Networks that judge: what is best without a pool is the least noise for its cost."""
-        if not self._chooses_width(problem.spec):
-            return problem.spec
-        return replace(problem.spec, width=PoolDefaults.fresh(problem.spec, self._most_channels(problem)).width)
-
-    def _most_channels(self, problem):
-        """Of large images even a single group of the widest networks would be more than a pool may be."""
-        activations = self.n_networks * self._n_rows(problem) * replace(problem.spec, width=1).n_features(problem.shape)
-        return _POOL_BYTES // (activations * problem.dtype.itemsize)
-
-    def _pool_defaults(self, problem):
-        affordable = None
-        if self.max_time is not None:
-            own = None if self._chooses_width(problem.spec) else problem.spec.width
-            affordable = lambda width: (  # noqa: E731
-                self._loop_time() / seconds_of_fresh_step(problem, own or width, self.batch_size, self.n_networks)
-            )
-        n_items, most = problem.per_class.sum(), self._most_channels(problem)
-        return PoolDefaults.choose(problem.spec, n_items, self.batch_size, most_channels=most, affordable=affordable)
-
-    def _n_rows(self, problem):
-        return min(self.batch_size, len(problem.train))
-
-    def _group_bytes(self, problem, spec):
-        """Bytes of the activations and weights of a group."""
-        one_network = self._n_rows(problem) * spec.n_features(problem.shape) + spec.n_weights(problem.shape)
-        return self.n_networks * one_network * problem.dtype.itemsize
-
-    def _pool_config(self, problem, spec, defaults):
-        own = {name: getattr(self, name) for name in ("pool_size", "refresh_every")}
-        own = {name: getattr(defaults, name) if isinstance(value, str) else value for name, value in own.items()}
-        n_features = self._judging_spec(problem).n_features(problem.shape)
-        return PoolConfig(
-            batch_size=self.batch_size,
-            reg=self.reg,
-            loss=self.loss,
-            n_networks=self.n_networks,
-            pool_size=max(min(own["pool_size"], _POOL_BYTES // self._group_bytes(problem, spec)), 1),
-            refresh_every=own["refresh_every"],
-            debias=bool(self.debias),
-            n_eval_networks=n_judges(len(problem.validation) * n_features * problem.dtype.itemsize, problem.device),
-        )
