@@ -41,6 +41,8 @@ NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "
 # What "auto" stood for, newest first: old lines in the results are marked by hand.
 DEFAULTS = (
     "auto",
+    "unmirrored",
+    "narrower networks",
     "earlier weights",
     "three blocks",
     "earlier solver",
@@ -295,7 +297,8 @@ def render():
         "rows less that gap, where the exact kernel saw only some. The paper's figures are test accuracies of Table 1 of Loo et al. 2022.",
         "*Curve*: the best accuracy on the distiller's own held-out rows after an eighth, a quarter, a half and all of the time. Where it",
         "still rises the budget is what is missing. *AMX*: on one thread of a CPU with matrix units, with a faster engine than the others:",
-        "two to three times as many steps in the same time. Judged by 1,000 rows, and by ≈, an accuracy is known to one or two points.\n",
+        "two to three times as many steps in the same time. *GPU*: an NVIDIA H100, which so many other runs shared.",
+        "Judged by 1,000 rows, and by ≈, an accuracy is known to one or two points.\n",
         "Rows marked *standardize* or *zca* were made before images were whitened by default, or with what the literature does; of them",
         "those of 50 items per class had 8 networks a step, later 4. *Earlier whitening*: the default then, that of now whitens photographs",
         "more and along more directions, and takes fresh networks at every step from 50 items on where there is time; *earlier pool*: the",
@@ -303,7 +306,9 @@ def render():
         "wide; *earlier judges*: the default when 8 networks of 128 channels in float32 chose the state to keep, not up to 16 that end wide;",
         "*earlier solver*: the default when items took the steps of Adam, not of Muon, and rows had no teacher; *three blocks*: the default",
         "when every ConvNet had three, as before too, and the rows had no say: those of Fashion-MNIST and digits take two now, those of",
-        "CIFAR-10 three; *earlier weights*: the default when random networks had independent weights, and more work for the same kernel;",
+        "CIFAR-10 three; *unmirrored*: the default before rows were asked whether they may be mirrored (those of CIFAR-10 may); *narrower",
+        "networks*: the default before fresh networks were twice as wide in long runs;",
+        "*earlier weights*: the default when random networks had independent weights, and more work for the same kernel;",
         "*debias=True*: not the default, but the loss freed of the bias by its networks' noise ([choices.md](choices.md)).",
         "With the pool ten minutes and more at ten items per class end on a plateau.\n",
     ]

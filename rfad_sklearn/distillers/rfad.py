@@ -45,7 +45,7 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         Random networks per step.
     width : int, default=None
         Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With "auto", None means an MLP of 256
-        units, or a ConvNet trained on 64 channels (32 to 256 without a pool, see Notes) and judged on 32 to 256.
+        units, or a ConvNet trained on 64 channels (32 to 512 without a pool, see Notes) and judged on 32 to 256.
     depth : int, default=None
         Number of blocks, in place of the architecture's; with "auto" it spares the comparison of two and three.
     reg : float, default=5e-3
@@ -182,8 +182,9 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     items or more where ``max_time`` is long enough for about 400 such steps. A tenth of a second of measuring at the start tells that. The
     items then fit no networks in particular, but each step costs several times as much. The blocks of these networks have 32, 64 and 256
     channels, two of them 32 and 128: much of the noise of a random kernel comes from the last block, whose maps are small and cost
-    little. It has fewer, but at least 64, where images are so large that it would take more than a pool may. 8 to 16 such networks judge
-    the held-out rows, as many as 256 MB of cached features allow.
+    little. They are twice as wide where there is time for about 1,000 steps of that: in the end items are moved to bear the noise. The last
+    block has fewer channels, but at least 64, where images are so large that it would take more than a pool may. 8 to 16 networks of the first
+    kind judge the held-out rows, as many as 256 MB of cached features allow; on a GPU up to 32, and 2 GB.
 
     References
     ----------
