@@ -83,7 +83,7 @@ def coreset_of(cell, X, y):
         distiller = RFADDistiller(**settings, max_time=60 * cell["minutes"], learn_labels=LABELS[cell["labels"]]).fit(X, y)
         curve = [(round(entry["seconds"], 1), entry.get("validation_score")) for entry in distiller.history_]
         facts |= {"n_iter": distiller.n_iter_, "validation": distiller.best_validation_score_, "curve": curve}
-        facts["teacher"] = distiller.teacher_score_
+        facts |= {"teacher": distiller.teacher_score_, "mirrored": distiller.mirrored_}
         coreset = distiller.coreset_
     return coreset, {**facts, "seconds": time.monotonic() - begin}
 
@@ -157,6 +157,7 @@ def run(args):
     for cell in missing(args.data, cells(args)):
         coreset, facts = kept_coreset_of(cell, X, y, args)
         if args.distil_only:
+            print(f"distilled: {cell}", flush=True)
             continue
         result = evaluate(coreset, X, y, X_judge, y_judge, real=cell["what"] in REAL, ntk=not args.skip_ntk, whole=args.whole)
         result |= facts
@@ -191,8 +192,8 @@ def percent(records, field):
 def budget(minutes, records):
     """Minutes, and on what: a CPU with matrix units, or a GPU, which other runs shared."""
     words, record = f"{minutes:g}", records[0]
-    words += ", AMX" if "AMX" in record.get("machine", "") else ""
-    words += ", GPU" if "NVIDIA" in record.get("machine", "") else ""
+    machine = record.get("machine", "")
+    words += ", GPU" if "NVIDIA" in machine else ", AMX" if "AMX" in machine else ""
     return words + (f" beside {record['beside']} others" if record.get("beside") else "")
 
 
@@ -326,7 +327,7 @@ def main():
     parser.add_argument("--labels", nargs="+", choices=LABELS, default=["fixed"])
     parser.add_argument("--what", nargs="+", choices=["real", "distilled"], default=["real", "distilled"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--minutes", type=float, default=5, help="budget of each distillation")
+    parser.add_argument("--minutes", type=float, default=5.0, help="budget of each distillation")
     parser.add_argument("--preprocessing", choices=["auto", "standardize", "zca"], default="auto")
     parser.add_argument("--coresets", help="folder that keeps the coresets, made where there is none")
     parser.add_argument("--distil-only", action="store_true", help="keep the coresets, and leave judging them for later")
@@ -338,6 +339,8 @@ def main():
     args = parser.parse_args()
     if args.distil_only and not args.coresets:
         parser.error("--distil-only needs --coresets, a folder to keep them in")
+    if args.beside and not args.coresets:
+        parser.error("--beside is noted with the coresets; give --coresets")
     if args.data:
         run(args)
     if args.render:

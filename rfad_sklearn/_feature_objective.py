@@ -20,7 +20,7 @@ from .random_features import (
 
 # Bytes of activations kept for the backward pass, and of a GPU the part of its memory; above it they are computed a second time.
 _ACTIVATION_BUDGET, _CUDA_SHARE = 512 * 2**20, 1 / 8
-# Settings of the pool that a run may have chosen by what it had time for: one that goes on keeps them.
+# Settings of the pool that a run may have chosen by its time or its rows: one that goes on keeps them.
 _POOL_SETTINGS = ("pool_size", "refresh_every", "mirror")
 # Most of a loss that may be taken for its bias: where the networks disagree more, items would be moved to make them.
 _MOST_BIAS = 0.5
@@ -199,8 +199,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
         networks = draw_networks(self.spec, self.data.shape, seeds.tolist(), device=self.device, dtype=self.dtype)
         x = self.data.read(rows)
         if self.config.mirror:
-            # The same ones when the group is made again for a run that goes on.
-            x = half_mirrored(x, torch.Generator().manual_seed(seeds[0].item()))
+            # The same ones when the group is made again for a run that goes on, by a seed that no network has.
+            x = half_mirrored(x, torch.Generator().manual_seed(_MAX_SEED + seeds[0].item()))
         cache = RowCache(self.spec, networks, x, dtype=self.dtype)
         return _Group(seeds, rows, networks, cache, *self._labels(rows))
 

@@ -68,7 +68,7 @@ def draw_networks(spec, shape, seeds, *, device="cpu", dtype=torch.float32):
     shape : tuple of int
         Shape of one input: ``(d,)`` or ``(H, W, channels)``.
     seeds : sequence of int
-        Seeds of their generators on ``device``, one each; the same seed gives the same weights on the same device.
+        Seeds of their generators on ``device``, one each. The same seed gives the same weights there, the same seeds the same bits.
     device : str or torch.device
     dtype : torch.dtype
         Type of the returned weights. They are drawn in float32, so that all types see the same network.

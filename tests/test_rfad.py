@@ -13,7 +13,7 @@ from rfad_sklearn._distillation import _Run
 from rfad_sklearn._feature_objective import PoolConfig, RandomFeatureObjective
 from rfad_sklearn._teacher import Teaching
 from rfad_sklearn.distillers._pool import PoolDefaults, seconds_of_fresh_step
-from rfad_sklearn.distillers._problem import prepare
+from rfad_sklearn.distillers._problem import n_judges, prepare
 from rfad_sklearn.random_features import cached_features, cpu_networks, kernel_product
 from tests.conftest import FAST
 
@@ -342,12 +342,12 @@ def test_images_have_no_pool_where_there_is_time_for_fresh_networks(spec, n_item
     affordable = None if n_affordable is None else lambda width: n_affordable * 256 / width[-1]
     chosen = PoolDefaults.choose(spec, n_items, 1024, affordable=affordable)
     pool = PoolDefaults(64, 32, min(max(1024 // n_items, 4), 32))
-    assert chosen == (pool if width == 64 else PoolDefaults(width, 1, 1))
+    assert chosen == (pool if width == 64 else PoolDefaults(width, 1, 1, long=width[-1] == 512))
 
 
 def test_images_too_large_for_wide_networks_have_none_however_long_a_run():
     chosen = PoolDefaults.choose(ConvNet(), 500, 1024, most_channels=511, affordable=lambda width: np.inf)
-    assert chosen.width == (32, 64, 256)
+    assert chosen == PoolDefaults((32, 64, 256), 1, 1, long=True)
 
 
 @pytest.mark.parametrize(("depth", "width"), [(1, (256,)), (2, (32, 128)), (3, (32, 64, 256)), (5, (32, 32, 32, 64, 256))])
@@ -363,7 +363,7 @@ def test_fresh_networks_of_large_images_keep_the_bounds_of_a_pool(side, last):
 
 
 def test_the_time_of_a_fresh_step_counts_rows_items_and_networks(digits, monkeypatch):
-    problem = prepare(RFADDistiller(ipc=3), digits[0], digits[2], 0)
+    problem = prepare(RFADDistiller(ipc=3, device="cpu"), digits[0], digits[2], 0)
     monkeypatch.setattr("rfad_sklearn.distillers._pool._fastest", lambda function, device: function() is not None and 0.64)
     # 0.64 s for 64 images forwards, and as much forwards and backwards: 3 networks of 100 rows and 9 items.
     assert seconds_of_fresh_step(problem, (4, 6, 8), 100, 3) == pytest.approx(3 * (100 + 9) * 0.01)
@@ -385,14 +385,14 @@ def test_the_time_is_that_of_the_networks_asked_for(digits, monkeypatch):
         "rfad_sklearn.distillers._pool.seconds_of_fresh_step", lambda problem, width, *args: timed.append(width) or 1.0
     )
     for own in ({}, {"width": 24}, {"architecture": ConvNet(width=48)}, {"architecture": ConvNet(width=(2, 3, 4))}):
-        distiller = RFADDistiller(ipc=20, max_time=10, **own)
+        distiller = RFADDistiller(ipc=20, max_time=399, **own)
         distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator())
     assert timed == [(32, 64, 256), 24, 48, (2, 3, 4)]
 
 
 def test_more_networks_judge_where_their_features_fit(digits, monkeypatch):
     X, _, y, _ = digits
-    distiller = RFADDistiller(ipc=2, early_stopping=True, dtype="float32")
+    distiller = RFADDistiller(ipc=2, early_stopping=True, dtype="float32", device="cpu")
     problem = prepare(distiller, X, y, 0)
     objective = distiller._make_objective(problem, torch.Generator())
     networks, cache = objective._validation
@@ -401,6 +401,7 @@ def test_more_networks_judge_where_their_features_fit(digits, monkeypatch):
     for size, n_networks in ((15.5, 15), (12, 12), (2, 8)):
         monkeypatch.setattr("rfad_sklearn.distillers._problem._HELD_OUT_BYTES", int(size * bytes_of_one))
         assert len(distiller._make_objective(problem, torch.Generator())._validation[0]) == n_networks
+    assert [n_judges(2**n, torch.device("cuda")) for n in (20, 27, 30)] == [32, 16, 8]
     own = RFADDistiller(ipc=2, early_stopping=True, width=16)
     assert own._make_objective(prepare(own, X, y, 0), torch.Generator()).eval_spec.width == 16
 
@@ -445,7 +446,8 @@ def test_loss_gradient_steps_and_average_never_wait_for_the_device(digits, monke
 def test_recomputing_activations_changes_nothing_but_memory(digits, monkeypatch):
     X, _, y, _ = digits
     kept = make().fit(X, y).coreset_
-    monkeypatch.setattr("rfad_sklearn._feature_objective._ACTIVATION_BUDGET", 0)
+    for budget in ("_ACTIVATION_BUDGET", "_CUDA_SHARE"):
+        monkeypatch.setattr(f"rfad_sklearn._feature_objective.{budget}", 0)
     np.testing.assert_allclose(make().fit(X, y).coreset_.X, kept.X, atol=1e-3)
 
 

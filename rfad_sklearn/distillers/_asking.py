@@ -1,15 +1,17 @@
 """Training rows that are asked, before a run, what serves them: they classify each other by a few random networks."""
 
+import math
+
 import numpy as np
 import torch
 
 from .._objectives import centred_one_hot
 
-# Rows that are asked, at least and at most, and fewer where their features in one network would be more entries than this.
+# Rows that are asked, at least and at most, and fewer where they, or their features in one network, would be more entries than this.
 _LEAST_ROWS, _MOST_ROWS, _ENTRIES = 200, 2048, 2**24
 # Rows that are read and preprocessed at a time.
 _CHUNK = 256
-# Larger images are not asked about: so many features of two blocks are those of 64x64 pixels.
+# Images with more features are not asked about: those of two blocks and 64x64 pixels, of three and 90x90.
 _MOST_FEATURES = 2**15
 # Networks that they are asked by, and the ridge: neither depends on parameters that a run which goes on, or a grid, may change.
 N_NETWORKS, RIDGE = 2, 5e-3
@@ -29,7 +31,7 @@ def asked_rows(problem, n_features, rng):
     -------
     tuple of tensors, or None where rows are too few or too large to be asked
     """
-    most = min(_MOST_ROWS, _ENTRIES // n_features, len(problem.train))
+    most = min(_MOST_ROWS, _ENTRIES // max(n_features, math.prod(problem.shape)), len(problem.train))
     if most < _LEAST_ROWS or n_features > _MOST_FEATURES:
         return None
     rows = np.sort(rng.choice(problem.train, most, replace=False))

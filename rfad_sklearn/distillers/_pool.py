@@ -18,7 +18,7 @@ _MANY_ITEMS = 200
 # From so many items on a coreset of images is better off without a pool too, if there is time for so many steps of fresh networks. With
 # few items a step on a pool costs so little that nothing comes up to the number of steps.
 _SOME_ITEMS, _ENOUGH_STEPS = 50, 400
-# Where there is time for so many steps of networks twice as wide, those are better: in the end items are moved to bear what noise there is.
+# Runs that are long enough for so many steps of networks twice as wide take those: in the end items are moved to bear what noise there is.
 _AMPLE_STEPS = 1000
 # Channels of the blocks of a fresh network, by their number; deeper ones begin with more of the first. Much of the kernel's noise comes from
 # the last block, whose maps are small and cost little.
@@ -33,11 +33,12 @@ _TIMED_IMAGES, _TIMINGS = 64, 3
 
 @dataclass(frozen=True)
 class PoolDefaults:
-    """Channels of a ConvNet's blocks (of all or of each), groups of the pool and steps between refreshes."""
+    """Channels of a ConvNet's blocks (of all or of each), groups of the pool, steps between refreshes, and whether a run is a long one."""
 
     width: int | tuple
     pool_size: int
     refresh_every: int
+    long: bool = False
 
     @classmethod
     def choose(cls, spec, n_items, batch_size, *, most_channels=math.inf, affordable=None):
@@ -49,9 +50,10 @@ class PoolDefaults:
         if isinstance(spec, ConvNet):
             fresh, timed = cls.fresh(spec, most_channels), affordable is not None
             if n_items > _MANY_ITEMS or (timed and n_items >= _SOME_ITEMS and affordable(fresh.width) >= _ENOUGH_STEPS):
-                wider = replace(fresh, width=tuple(2 * channels for channels in fresh.width))
-                ample = timed and wider.width[-1] <= most_channels and affordable(wider.width) >= _AMPLE_STEPS
-                return wider if ample else fresh
+                wider = tuple(2 * channels for channels in fresh.width)
+                if not timed or affordable(wider) < _AMPLE_STEPS:
+                    return fresh
+                return replace(fresh, width=wider if wider[-1] <= most_channels else fresh.width, long=True)
         # In the same time, more steps are worth more than wider networks; a step's share of a refresh costs about half of the coreset's
         # own passes.
         every = int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
@@ -140,7 +142,7 @@ class ChoosesPool:
 
     def _pool_config(self, problem, spec, defaults):
         own = {name: getattr(self, name) for name in ("pool_size", "refresh_every")}
-        own = {name: getattr(defaults, name) if isinstance(value, str) else value for name, value in own.items()}
+        own = {name: getattr(defaults, name) if isinstance(value, str) else int(value) for name, value in own.items()}
         n_features = self._judging_spec(problem).n_features(problem.shape)
         return PoolConfig(
             batch_size=self.batch_size,

@@ -67,9 +67,11 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         is noise ([4]_). Images only. "auto": that, without a pool (see Notes), with ``max_time`` and held-out rows, where a fifth of the time
         is enough for five epochs and 200 steps; else None.
     mirror : bool or "auto", default="auto"
-        Mirror half of the images of each step, and of the teacher, left to right: twice as many rows to learn from, where an image keeps its
-        class. "auto": without a pool (see Notes), where training rows say that theirs do; up to 2,048 of them are classified as they are and
-        mirrored, and three of a hundred more may be mistaken. That takes about as long as the depth. Images only.
+        Mirror half of the images of each step, and of the teacher, left to right, as the network sees them: twice as many rows to learn from,
+        where an image keeps its class. Images only. "auto": in long runs (see Notes), where at least 200 training rows, up to 2,048 are
+        asked, say that theirs do: as many of them are classified rightly in the mirror, but for three of a hundred, and of each class about
+        as many. Large images (above 64x64 pixels or more, by the network) are not asked, and not mirrored. ``learn_labels="solve"`` takes
+        rows as they are.
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
         class by class.
@@ -179,12 +181,15 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     than about 64x64 pixels. On one CPU thread that takes about five seconds for images of 32x32 pixels.
 
     "auto" does without a pool, and takes fresh networks and fresh rows at every step, for a ConvNet with more than 200 items, and with 50
-    items or more where ``max_time`` is long enough for about 400 such steps. A tenth of a second of measuring at the start tells that. The
+    items or more where ``max_time`` is long enough for about 400 such steps. A part of a second of measuring at the start tells that. The
     items then fit no networks in particular, but each step costs several times as much. The blocks of these networks have 32, 64 and 256
     channels, two of them 32 and 128: much of the noise of a random kernel comes from the last block, whose maps are small and cost
-    little. They are twice as wide where there is time for about 1,000 steps of that: in the end items are moved to bear the noise. The last
-    block has fewer channels, but at least 64, where images are so large that it would take more than a pool may. 8 to 16 networks of the first
-    kind judge the held-out rows, as many as 256 MB of cached features allow; on a GPU up to 32, and 2 GB.
+    little. The last block has fewer, but at least 64, where images are so large that it would take more than a pool may. 8 to 16 such networks
+    judge the held-out rows, as many as 256 MB of cached features allow; on a GPU up to 32, and 2 GB.
+
+    A run is a long one where ``max_time`` would be enough for about 1,000 steps of networks twice as wide. Those are what it takes then: in the
+    end items are moved to bear the noise of the networks. And it asks the rows whether they may be mirrored: in the end the rows
+    are learned by heart.
 
     References
     ----------
@@ -328,7 +333,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         config = self._pool_config(problem, spec, defaults)
         mirror = self._mirrors
         if mirror is None:
-            mirror = config.pool_size == 1 and _is_image(problem.shape) and may_be_mirrored(problem)
+            asks = defaults.long and config.pool_size == 1 and self.max_iter != 0
+            mirror = asks and _is_image(problem.shape) and may_be_mirrored(problem)
         return RandomFeatureObjective(
             spec,
             problem.training_data(),
