@@ -192,8 +192,8 @@ def percent(records, field):
 def budget(minutes, records):
     """Minutes, and on what: a CPU with matrix units, or a GPU, which other runs shared."""
     words, record = f"{minutes:g}", records[0]
-    machine = record.get("machine", "")
-    words += ", GPU" if "NVIDIA" in machine else ", AMX" if "AMX" in machine else ""
+    where = record.get("machine", "")
+    words += ", GPU" if "NVIDIA" in where else ", AMX" if "AMX" in where else ""
     return words + (f" beside {record['beside']} others" if record.get("beside") else "")
 
 

@@ -54,7 +54,8 @@ def _crop(n, shape, generator):
 
 
 def _flip(n, shape, generator):
-    return _affine(_matrix(n, a=1 - 2 * torch.randint(2, (n,), generator=generator)))
+    chosen = torch.randint(2, (n, 1, 1, 1), generator=generator).bool()
+    return lambda x: torch.where(chosen.to(x.device), x.flip(2), x)
 
 
 def _scale(n, shape, generator):
@@ -79,12 +80,6 @@ def _cutout(n, shape, generator):
 
 
 AUGMENTATIONS = {"color": _colour, "crop": _crop, "cutout": _cutout, "flip": _flip, "rotate": _rotate, "scale": _scale}
-
-
-def half_mirrored(x, generator):
-    """Images ``(n, H, W, channels)``, each as it is or mirrored left to right, at even chances; ``generator`` is on the CPU."""
-    chosen = torch.rand(len(x), generator=generator) < 0.5
-    return torch.where(chosen.to(x.device)[:, None, None, None], x.flip(2), x)
 
 
 def draw_augmentation(names, n, shape, generator):

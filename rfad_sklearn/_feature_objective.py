@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ._augment import half_mirrored
+from ._augment import draw_augmentation
 from ._objectives import KernelRidgeObjective, RidgeConfig, kernel_ridge_scores
 from ._teacher import Teaching
 from .random_features import (
@@ -200,7 +200,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
         x = self.data.read(rows)
         if self.config.mirror:
             # The same ones when the group is made again for a run that goes on, by a seed that no network has.
-            x = half_mirrored(x, torch.Generator().manual_seed(_MAX_SEED + seeds[0].item()))
+            generator = torch.Generator().manual_seed(_MAX_SEED + seeds[0].item())
+            x = draw_augmentation(("flip",), len(x), tuple(self.data.shape), generator)(x)
         cache = RowCache(self.spec, networks, x, dtype=self.dtype)
         return _Group(seeds, rows, networks, cache, *self._labels(rows))
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from ._augment import draw_augmentation, half_mirrored
+from ._augment import draw_augmentation
 from ._ridge import scaled_quality
 
 # Channels of the blocks of [3x3 convolution, batch normalisation, ReLU, 2x2 maximum], as many as leave maps of 2x2 pixels or more; the dense
@@ -166,9 +166,8 @@ class Teacher:
 
     def _step(self, network, rows, rate):
         x = self.data.read(rows).to(self.like)
-        x = draw_augmentation(("crop",), len(x), tuple(self.data.shape), self.generator)(x)
-        if self.mirror:
-            x = half_mirrored(x, self.generator)
+        for name in ("crop", "flip") if self.mirror else ("crop",):
+            x = draw_augmentation((name,), len(x), tuple(self.data.shape), self.generator)(x)
         with self._autocast():
             scores = network.outputs(x, training=True)
         network.step(F.cross_entropy(scores.to(self.like), self.data.labels[rows.to(self.like.device)]), rate)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rfad_sklearn import ConvNet, Coreset, NNGPKernelRidge, RFADDistiller
-from rfad_sklearn._augment import half_mirrored
+from rfad_sklearn._augment import draw_augmentation
 from rfad_sklearn._teacher import Teacher
 from rfad_sklearn.distillers import _asking, rfad
 from rfad_sklearn.distillers._mirror import keep_their_class, may_be_mirrored
@@ -37,7 +37,7 @@ def mirrored_digits(all_digits):
 
 def test_half_of_the_images_are_mirrored():
     x = torch.arange(600.0).view(100, 1, 3, 2)
-    seen = half_mirrored(x, torch.Generator().manual_seed(0))
+    seen = draw_augmentation(("flip",), 100, (1, 3, 2), torch.Generator().manual_seed(0))(x)
     as_they_are, mirrored = (((seen == each).flatten(1).all(1)) for each in (x, x[:, :, [2, 1, 0]]))
     assert torch.equal(as_they_are, ~mirrored)
     assert 30 < mirrored.sum() < 70

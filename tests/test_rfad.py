@@ -388,6 +388,9 @@ def test_the_time_is_that_of_the_networks_asked_for(digits, monkeypatch):
         distiller = RFADDistiller(ipc=20, max_time=399, **own)
         distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator())
     assert timed == [(32, 64, 256), 24, 48, (2, 3, 4)]
+    long = RFADDistiller(ipc=20, max_time=5000, width=24, mirror=False)
+    long._make_objective(prepare(long, X, y, 0), torch.Generator())
+    assert timed[4:] == [24]
 
 
 def test_more_networks_judge_where_their_features_fit(digits, monkeypatch):

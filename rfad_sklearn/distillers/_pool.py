@@ -1,5 +1,6 @@
 """What "auto" stands for in :class:`RFADDistiller`: how wide the networks are, and for how long they serve."""
 
+import functools
 import math
 import time
 from dataclasses import dataclass, replace
@@ -126,9 +127,9 @@ class ChoosesPool:
         affordable = None
         if self.max_time is not None:
             own = None if self._chooses_width(problem.spec) else problem.spec.width
-            affordable = lambda width: (  # noqa: E731
-                self._loop_time() / seconds_of_fresh_step(problem, own or width, self.batch_size, self.n_networks)
-            )
+            # A width of the user's own is measured once, whatever is asked.
+            seconds = functools.cache(lambda width: seconds_of_fresh_step(problem, width, self.batch_size, self.n_networks))
+            affordable = lambda width: self._loop_time() / seconds(own or width)  # noqa: E731
         n_items, most = problem.per_class.sum(), self._most_channels(problem)
         return PoolDefaults.choose(problem.spec, n_items, self.batch_size, most_channels=most, affordable=affordable)
 
