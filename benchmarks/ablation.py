@@ -41,6 +41,8 @@ CHANGES = [
     {"depth": 3},
     {"teacher": None},
     {"teacher": "network"},
+    {"mirror": True},
+    {"mirror": False},
     {"pool_size": 1, "refresh_every": 1, "teacher": None},
     {"pool_size": 8},
     # For many items, and for a hundred with some time, which have no pool by default.
@@ -160,9 +162,9 @@ def render():
         "The default `RFADDistiller(ipc=..., random_state=..., max_time=...)` and variants of it with one change each, in the same wall time,",
         "best first. Accuracy in % on rows split off the training rows, by the exact NNGP and by 8 random networks of 128 channels; what was",
         "distilled at a given depth also by such networks of three blocks. A preprocessing in a heading was given to all. Written by",
-        "`python benchmarks/ablation.py --render` from `benchmarks/results/ablation.jsonl`, whose lines say the machine. All",
-        "are of the default before random networks had antithetic weights, the table headed *standardize* of an earlier one still: three",
-        "blocks, and the steps of Adam.\n",
+        "`python benchmarks/ablation.py --render` from `benchmarks/results/ablation.jsonl`, whose lines say the machine. *Earlier",
+        "weights*: of the default before random networks had antithetic weights; the table headed *standardize* is of an earlier one still:",
+        "three blocks, and the steps of Adam.\n",
     ]
     parts += [render_table(key, groups[key]) for key in sorted(groups)]
     (RESULTS.parents[1] / "docs" / "ablation.md").write_text("\n".join(parts))
