@@ -1,4 +1,4 @@
-# make demo   distil scikit-learn's digits: accuracies, a coreset file and a picture in demo_output/
+# make demo   distil scikit-learn's digits: accuracies, coreset files and pictures in demo_output/
 # make test   run all tests, doctests included
 # make docs   build the documentation site into docs/_build/html, examples executed
 # make lint   check style

@@ -35,7 +35,11 @@ def load_fashion_mnist(path=None):
 
 
 def load_cifar10(path=None):
-    """CIFAR-10 re-encoded as JPEG, like :func:`load_fashion_mnist`; its file holds the JPEG bytes and where each image starts."""
+    """CIFAR-10 re-encoded as JPEG, like :func:`load_fashion_mnist`.
+
+    Its file holds ``train_jpeg`` and ``test_jpeg``, the bytes of all JPEG files one after another; ``train_offsets`` and
+    ``test_offsets``, where each image starts, and at last the end; ``y_train`` and ``y_test``.
+    """
     found = find("cifar10_jpeg.npz", path)
     if not found:
         raise SystemExit("cifar10_jpeg.npz was not found; give its path, or put it into data/.")

@@ -3,7 +3,7 @@
 Accuracy by random features less that by the exact NNGP, and the error of the scores (root mean square, in % of that of the exact
 scores), on the same rows, mean and standard deviation over draws of the networks; and the seconds that they take, of one draw.
 
-    python benchmarks/feature_gap.py coresets/fashion_mnist_distilled_fixed_1_0.npz --data fashion_mnist
+    python benchmarks/feature_gap.py coreset.npz --data fashion_mnist
     python benchmarks/feature_gap.py coreset.npz --data cifar10_jpeg --networks 8 --widths 64 128 32,64,256
 """
 

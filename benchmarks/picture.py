@@ -2,7 +2,7 @@
 
 Accuracy is that of the exact NNGP of all test rows (``--final``), or of 5,000 training rows.
 
-    python benchmarks/rivals.py --data fashion_mnist --ipc 1 --minutes 5 --methods rfad "rfad, learned labels" --coresets coresets
+    python benchmarks/rivals.py --data fashion_mnist --ipc 1 --minutes 5 --methods rfad "rfad, learned labels" --coresets coresets --final
     python benchmarks/picture.py docs/fashion_mnist.png --distilled fixed.npz --learned learned.npz --final
 """
 

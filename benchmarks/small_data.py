@@ -114,7 +114,7 @@ def main():
     parser.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--render", action="store_true", help="write docs/small_data.md from what was measured, and stop")
+    parser.add_argument("--render", action="store_true", help="write docs/small_data.md from what was measured")
     args = parser.parse_args()
     if args.render:
         render()

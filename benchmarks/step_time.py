@@ -1,7 +1,8 @@
 """Seconds per step and their parts: the paper's configuration written plainly, the same on this engine, and this library's default.
 
-The paper's configuration is 8 fresh networks of 256 channels and 5120 fresh rows at every step. Each measurement runs in a process
-of its own, for its peak memory. Rows are noise in the shape of the data set: the time of a step does not depend on their values.
+The paper's configuration is 8 fresh networks of 256 channels and 5120 fresh rows at every step. All networks have three blocks. Each
+measurement runs in a process of its own, for its peak memory. Rows are noise in the shape of the data set: the time of a step does not
+depend on their values.
 
     python benchmarks/step_time.py                          # all of it; most of an hour on two cores
     python benchmarks/step_time.py --ipc 10 --shapes fashion

@@ -3,7 +3,8 @@
 A plain step of the paper's algorithm takes about a minute on two cores, so its curve and its clock come from different runs: the
 curve *per step* from the same algorithm (fresh networks and rows at every step, Adam with a constant step size, the best of those
 given) on this engine, the *clock* from the plain step, timed here. ``--paper-width`` and ``--paper-rows`` make the curve cheaper than
-the paper's 256 channels and 5120 rows; the output says so. Only training rows are used: some of them are held out.
+the paper's 256 channels and 5120 rows; the output says so. All networks have the paper's three blocks, those of the default and those that
+judge too. Only training rows are used: some of them are held out.
 
     python benchmarks/time_to_accuracy.py --ipc 10 --minutes 10 --paper-steps 300
 """
@@ -22,6 +23,7 @@ from rfad_sklearn import ConvNet, RFADDistiller
 from rfad_sklearn.distillers._problem import prepare
 
 MARKS = (100, 300, 1000)
+DEPTH = ConvNet().depth
 
 
 def default_curve(X, y, ipc, seconds, seed, device):
@@ -29,6 +31,7 @@ def default_curve(X, y, ipc, seconds, seed, device):
     curve = []
     distiller = RFADDistiller(
         ipc=ipc,
+        depth=DEPTH,
         max_time=seconds,
         random_state=seed,
         device=device,
@@ -70,8 +73,8 @@ def paper_curve(X, y, ipc, rate, args):
 
 
 def judging_objective(X, y, ipc, args):
-    """What judges the default: 8 networks of 128 channels on the held-out rows."""
-    distiller = RFADDistiller(ipc=ipc, random_state=args.seed, device=args.device)
+    """What judges the default: a few networks that stay, on the held-out rows."""
+    distiller = RFADDistiller(ipc=ipc, depth=DEPTH, random_state=args.seed, device=args.device)
     problem = prepare(distiller, X, y, args.seed)
     # As fit does before it seeds the generator: the same networks.
     problem.initial_variables("random")

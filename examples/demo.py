@@ -1,6 +1,6 @@
 """Distil scikit-learn's digits to 1 and 10 images per class, and compare with real rows of the same number.
 
-Prints test accuracies, writes the coreset and a picture to ``demo_output/``. Run by ``make demo``.
+Prints test accuracies, writes coresets and pictures to ``demo_output/``. Run by ``make demo``.
 """
 
 import time

@@ -8,6 +8,8 @@ The distiller is a transformer and lives inside a classifier: both fit into scik
 # %%
 # In a pipeline, ``transform`` gives one row of features per row of X, as ``Nystroem`` does: the kernel with the coreset, whitened.
 
+from tempfile import TemporaryDirectory
+
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -26,10 +28,11 @@ print(f"pipeline: {pipeline.fit(X_train, y_train).score(X_test, y_test):.3f}")
 # As the ``distiller`` of :class:`~rfad_sklearn.NNGPKernelRidge` it is searched over. With ``memory`` each coreset is distilled once,
 # however many values of ``reg`` are tried on it.
 
-search = GridSearchCV(
-    NNGPKernelRidge(distiller=RFADDistiller(max_iter=200, random_state=0)),
-    {"distiller__ipc": [1, 3], "reg": [1e-4, 5e-3]},
-    cv=3,
-)
-search.fit(X_train, y_train)
+with TemporaryDirectory() as memory:
+    search = GridSearchCV(
+        NNGPKernelRidge(distiller=RFADDistiller(max_iter=200, random_state=0), memory=memory),
+        {"distiller__ipc": [1, 3], "reg": [1e-4, 5e-3]},
+        cv=3,
+    )
+    search.fit(X_train, y_train)
 print(f"best: {search.best_params_}, test accuracy {search.score(X_test, y_test):.3f}")

@@ -45,8 +45,8 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         "ntk" needs an exact kernel.
     method : {"auto", "exact", "random_features"}, default="auto"
         How the kernel is computed. "random_features" estimates it by finite networks. "auto" is decided in ``fit``: exact for "ntk",
-        for an MLP and at most 5,000 rows (or items), and for a ConvNet and few items: up to 16 images of 28x28 pixels, or
-        450 of 8x8; else random features.
+        for an MLP and at most 5,000 rows (or items), and for a ConvNet and few items: up to 16 images of 28x28 pixels (75 with two
+        blocks), or 450 of 8x8 (1,200); else random features.
     reg : float, default=None
         Ridge, relative to the mean diagonal of the kernel matrix. None: the coreset's own, or 5e-3 without one.
     distiller : distiller, default=None

@@ -122,7 +122,7 @@ class KIPDistiller(RidgeDistiller):
 
     See Also
     --------
-    RFADDistiller : The same loss with random features, many times faster.
+    RFADDistiller : The same with random features, many times faster.
     NNGPKernelRidge : Classifier to use with the coreset; give it the same ``kernel``.
 
     References

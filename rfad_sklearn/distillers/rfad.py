@@ -109,7 +109,7 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         least 100 rows would be held out: fewer choose by chance, and are better trained on. Otherwise, or where a class has too few rows,
         the last state is kept.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, at most 2048 rows (fewer for images above 45x45 pixels).
+        Share of the rows to hold out, at most about 2048 rows (fewer for images from 48x48 pixels on, from 24x24 with ``depth=2``).
     n_iter_no_change : int, default=100
         Evaluations without a better validation loss after which the end begins: the step size falls to zero over a quarter of the
         steps done, and ``fit`` stops. The default cannot be reached within the default number of steps; it ends long
@@ -124,13 +124,13 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         File that is written at every evaluation, whole or not at all, with everything that the run needs to go on.
     warm_start : bool, default=False
         Go on from the file ``checkpoint`` where there is one: with the same parameters, data, versions and number of threads, and
-        ``max_time=None``, the coreset has the same bits as that of a run that was never cut off. ``max_iter``, ``max_time`` and
+        ``max_time=None``, the coreset has the same bits (on the CPU) as that of a run that was never cut off. ``max_iter``, ``max_time`` and
         ``n_iter_no_change`` may be raised.
     verbose : int, default=0
         Print one line per evaluation, and one about the teacher.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. With the same seed, versions, machine and number of threads, and ``max_time=None``, the coreset has
-        the same bits.
+        the same bits on the CPU.
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
@@ -170,7 +170,7 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     See Also
     --------
     NNGPKernelRidge : Classifier to use with the coreset, and to put into pipelines and grid searches.
-    KIPDistiller : The same loss with exact kernels.
+    KIPDistiller : The same with exact kernels.
     CoresetDisplay : Picture of a coreset.
 
     Notes
@@ -187,9 +187,9 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     little. The last block has fewer, but at least 64, where images are so large that it would take more than a pool may. 8 to 16 such networks
     judge the held-out rows, as many as 256 MB of cached features allow; on a GPU up to 32, and 2 GB.
 
-    A run is a long one where ``max_time`` would be enough for about 1,000 steps of networks twice as wide. Those are what it takes then: in the
-    end items are moved to bear the noise of the networks. And it asks the rows whether they may be mirrored: in the end the rows
-    are learned by heart.
+    A run is a long one where ``max_time`` would be enough for about 1,000 steps of networks twice as wide. It takes those then, and asks the
+    rows whether they may be mirrored: late in a run it is the noise of the networks, and training rows learned by heart, that
+    limit what is gained.
 
     References
     ----------
