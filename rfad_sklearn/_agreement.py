@@ -12,35 +12,46 @@ _MAX_EXACT = 5000
 _MAX_ARC_COSINES = 2e6
 
 
-def agree(classifier, spec, image_shape, n_features, preprocessing):
-    """A coreset's (or distiller's) network, refined by the classifier's parameters.
+def agree(classifier, spec, image_shape, n_features, preprocessing, *, distiller=None):
+    """A coreset's network, or that of a ``distiller`` that is still to make one, refined by the classifier's parameters.
 
     Raises
     ------
     ValueError
         Names the parameter that contradicts the coreset.
     """
-    way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
+
+    def contradicts(name, theirs):
+        given = f"{name}={getattr(classifier, name)!r}"
+        if distiller is None:
+            way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
+            return ValueError(f"{given} contradicts the coreset's {theirs}; {way_out}.")
+        owner = type(distiller).__name__
+        return ValueError(f"{given} contradicts the distiller's {theirs}; give it to the distiller: {owner}({given}).")
+
     wanted = spec if classifier.architecture == "auto" else classifier.architecture
     if wanted is spec and classifier.depth not in (None, spec.depth):
-        raise ValueError(f"depth={classifier.depth} contradicts the coreset's {spec}; {way_out}.")
+        raise contradicts("depth", spec)
     wanted = resolve_spec(wanted, image_shape or (n_features,), classifier.width, classifier.depth)
     if not same_kernel(wanted, spec):
-        raise ValueError(f"architecture={wanted} contradicts the coreset's {spec}; {way_out}.")
+        raise contradicts("architecture", spec)
     if classifier.image_shape is not None and resolve_image_shape(classifier.image_shape, None, n_features) != image_shape:
-        raise ValueError(f"image_shape={classifier.image_shape!r} contradicts the coreset's {image_shape}; {way_out}.")
+        raise contradicts("image_shape", image_shape)
     none = preprocessing is None or (
         isinstance(preprocessing, Preprocessing) and preprocessing == Preprocessing.identity(n_features)
     )
     own_word = isinstance(preprocessing, str) and preprocessing == classifier.preprocessing
     automatic = isinstance(classifier.preprocessing, str) and classifier.preprocessing == "auto"
     if not (automatic or own_word or (classifier.preprocessing is None and none)):
-        raise ValueError(f"preprocessing={classifier.preprocessing!r} contradicts the coreset, which brings its own; {way_out}.")
+        raise contradicts("preprocessing", "own")
     return wanted
 
 
 def agree_with_distiller(classifier, seen, n_features, n_classes):
     """What contradicts the distiller is said before its long run, not after it."""
+    if isinstance(classifier.distiller, type):
+        name = classifier.distiller.__name__
+        raise TypeError(f"distiller must be an estimator, got the class {name}; use distiller={name}().")
     own = classifier.distiller.get_params(deep=False)
     image_shape = resolve_image_shape(own["image_shape"], seen, n_features)
     shape = image_shape or (n_features,)
@@ -53,7 +64,7 @@ def agree_with_distiller(classifier, seen, n_features, n_classes):
                 f"{given[0]} contradicts the distiller where the rows decide for another depth; give it to the distiller: "
                 f"{type(classifier.distiller).__name__}({given[0]})."
             )
-    spec = agree(classifier, spec, image_shape, n_features, own["preprocessing"])
+    spec = agree(classifier, spec, image_shape, n_features, own["preprocessing"], distiller=classifier.distiller)
     decide_method(classifier, spec, shape, n_classes)
 
 

@@ -12,7 +12,7 @@ _SHIFT, _HOLE, _ZOOM, _TURN = 0.125, 0.5, 1.2, 15.0
 
 
 def _uniform(shape, generator, low=0.0, high=1.0):
-    return low + (high - low) * torch.rand(shape, generator=generator)
+    return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float32)
 
 
 def _colour(n, shape, generator):
@@ -49,7 +49,7 @@ def _crop(n, shape, generator):
     shifts = []
     for side in (shape[1], shape[0]):
         pixels = max(round(_SHIFT * side), 1)
-        shifts.append(torch.randint(-pixels, pixels + 1, (n,), generator=generator) * (2 / side))
+        shifts.append(torch.randint(-pixels, pixels + 1, (n,), generator=generator).float() * (2 / side))
     return _affine(_matrix(n, dx=shifts[0], dy=shifts[1]))
 
 

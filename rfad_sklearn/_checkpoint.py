@@ -9,7 +9,7 @@ import torch
 
 from ._files import read_arrays, write_arrays
 
-_VERSION = 6
+_VERSION = 7
 _REQUIRED = ("checkpoint_version", "facts", "fingerprint")
 # Rows that are hashed at a time.
 _CHUNK = 4096
@@ -55,6 +55,14 @@ def save_checkpoint(path, state, fingerprint):
     write_arrays(path, arrays, compressed=False)
 
 
+def is_checkpoint(path):
+    """Whether a file is a checkpoint, of whatever version."""
+    try:
+        return Path(path).is_file() and bool(read_arrays(path, ("checkpoint_version",), ()))
+    except Exception:  # whatever another file makes numpy and zipfile raise
+        return False
+
+
 def load_checkpoint(path):
     """State and fingerprint of a file written by :func:`save_checkpoint`; pickles are never loaded.
 
@@ -77,9 +85,14 @@ def load_checkpoint(path):
             for parent in parents:
                 inner = inner.setdefault(parent, {})
             inner[last] = value
-        return state, json.loads(str(arrays["fingerprint"]))
+        fingerprint = json.loads(str(arrays["fingerprint"]))
+        if not (isinstance(fingerprint, dict) and isinstance(fingerprint.get("seed"), int)):
+            raise ValueError("its fingerprint has no seed")
+        return state, fingerprint
     except Exception as error:  # whatever a damaged archive makes numpy, zipfile and json raise
-        raise ValueError(f"{path} is not a readable checkpoint: {error}. Remove it, or give checkpoint= another path.") from error
+        raise ValueError(
+            f"{path} is not a readable checkpoint: {str(error).rstrip('.')}. Remove it, or give checkpoint= another path."
+        ) from error
 
 
 def check_same_run(path, ours, theirs):

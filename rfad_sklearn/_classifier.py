@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from ._agreement import agree
+from ._device import own_torch_modes
 from ._inputs import check_rows, float_dtype
 from ._specs import MLP, ConvNet
 from .coreset import Coreset, label_array
@@ -58,6 +59,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         spec = agree(self, coreset.architecture, coreset.image_shape, self.n_features_in_, coreset.preprocessing)
         return spec, rows, codes
 
+    @own_torch_modes()
     def _checked_scores(self, X):
         check_is_fitted(self)
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)

@@ -1,9 +1,11 @@
 """Devices and number types by name."""
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
+# What allocators say: not every error that has to do with memory is for want of it.
+_OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
@@ -30,9 +32,21 @@ def explained_memory(what, lower):
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or "memory" in str(error):
+        if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
             raise MemoryError(f"Not enough memory for {what}; lower {lower}.") from error
         raise
+
+
+@contextmanager
+def own_torch_modes():
+    """Leave what a program has set for its own tensors outside: its default device, ``no_grad``, inference mode."""
+    with ExitStack() as stack:
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        yield
 
 
 def has_fast_bfloat16(device):

@@ -194,7 +194,7 @@ class _Run:
                     mine[name].copy_(state[kept][name])
         self.optimizers.restore(state["optimizer"])
         self.objective.restore(state["objective"])
-        result.n_iter, result.history = state["n_iter"], list(state["history"])
+        result.n_iter, result.history = int(state["n_iter"]), list(state["history"])
         result.best_validation_score, result.best_validation_loss = state["best_validation_score"], state["best_validation_loss"]
         self.stale, self.evaluation_time = state["stale"], state["evaluation_time"]
         self.budget.restore(state["budget"])
@@ -362,7 +362,10 @@ def distill(objective, variables, config, report, *, save=None, state=None):
     run = _Run(objective, variables, config, report)
     try:
         if state is not None:
-            run.restore(state)
+            try:
+                run.restore(state)
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise ValueError(f"The state to go on from is damaged: {error!r}. Remove the checkpoint to start anew.") from error
         run.result.reason = run.until_the_end(save)
     except KeyboardInterrupt:
         run.finish_interrupted()

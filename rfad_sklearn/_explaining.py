@@ -1,8 +1,11 @@
 """What a kernel ridge classifier can tell about its predictions: a sum over the items of the coreset."""
 
+from numbers import Integral
+
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from ._device import own_torch_modes
 from ._exact_kernels import exact_kernel
 from ._inputs import check_rows
 from .random_features import cached_features, cpu_networks, feature_scales, kernel_product
@@ -14,6 +17,7 @@ _CHUNK, _DIAGONAL = 256, 16
 class ExplainingMixin:
     """:meth:`explain` and :meth:`nearest_rows` for a classifier that has solved a ridge on ``coreset_``."""
 
+    @own_torch_modes()
     def explain(self, X):
         """What each item of the coreset contributes to the scores of the rows of X.
 
@@ -52,6 +56,7 @@ class ExplainingMixin:
         weights = self._scores_by(model, rows)
         return weights[:, :, None] * coreset.targets
 
+    @own_torch_modes()
     def nearest_rows(self, X, n_rows=5):
         """For each item of the coreset, the rows of X that the kernel finds most similar: what an item stands for.
 
@@ -75,8 +80,8 @@ class ExplainingMixin:
         """
         self._explained_coreset("nearest_rows")
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
-        if not 1 <= n_rows <= len(rows):
-            raise ValueError(f"n_rows must be between 1 and the {len(rows)} rows of X, got {n_rows!r}.")
+        if not isinstance(n_rows, Integral) or not 1 <= n_rows <= len(rows):
+            raise ValueError(f"n_rows must be an int between 1 and the {len(rows)} rows of X, got {n_rows!r}.")
         similarity = self._similarity()
         values = indices = None
         for start in range(0, len(rows), _CHUNK):
@@ -102,7 +107,7 @@ class ExplainingMixin:
         device, dtype = self._arithmetic
         spec, items = self.architecture_, self._inputs(self.coreset_.X).to(device)
         if self.method_ == "exact":
-            kernel = lambda x, y=None: exact_kernel(spec, x, y, kernel=self.kernel).double()  # noqa: E731
+            kernel = lambda x, y=None: exact_kernel(spec, x, y, kernel=self._fitted_kernel).double()  # noqa: E731
 
             def diagonal(x):
                 return torch.cat([kernel(part).diagonal() for part in x.split(_DIAGONAL)])

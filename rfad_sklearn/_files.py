@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and archives of plain arrays, which are read without pickles."""
 
 import contextlib
+import errno
 import os
 import uuid
 from pathlib import Path
@@ -39,6 +40,8 @@ def write_text(path, text):
 def _replacing(path):
     """A file under a temporary name in the same folder, which takes the place of ``path`` once all is written."""
     path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "There is no folder to write to", str(path.parent))
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:

@@ -21,9 +21,9 @@ def _draw_hidden(spec, shape, seed):
     """Weight and bias of each hidden layer, independent and normal."""
     generator, kernel, fan_in = torch.Generator().manual_seed(int(seed)), () if isinstance(spec, MLP) else (3, 3), shape[-1]
     for width in spec.widths:
-        weight = torch.randn((width, fan_in, *kernel), generator=generator)
+        weight = torch.randn((width, fan_in, *kernel), generator=generator, dtype=torch.float32)
         weight *= spec.sigma_w / math.sqrt(fan_in * math.prod(kernel))
-        bias = spec.sigma_b * torch.randn(width, generator=generator)
+        bias = spec.sigma_b * torch.randn(width, generator=generator, dtype=torch.float32)
         yield (weight.contiguous(memory_format=torch.channels_last) if kernel else weight), bias
         fan_in = width
 
@@ -64,8 +64,8 @@ def draw_finite_network(spec, shape, n_outputs, seed, *, instance_norm=False, de
     # Another stream than that of the hidden layers, which do not know the number of outputs.
     generator = torch.Generator().manual_seed(int(seed) ^ 0x5DEECE66D)
     fan_in = spec.n_features(tuple(shape))
-    parameters.append(spec.sigma_w / math.sqrt(fan_in) * torch.randn((n_outputs, fan_in), generator=generator))
-    parameters.append(spec.sigma_b * torch.randn(n_outputs, generator=generator))
+    parameters.append(spec.sigma_w / math.sqrt(fan_in) * torch.randn((n_outputs, fan_in), generator=generator, dtype=torch.float32))
+    parameters.append(spec.sigma_b * torch.randn(n_outputs, generator=generator, dtype=torch.float32))
     return [parameter.to(device) for parameter in parameters]
 
 
@@ -101,7 +101,7 @@ def largest_curvature(outputs, parameters, generator):
     # J v as the derivative of J^T u by u: linear in u, so any u will do.
     dummy = torch.zeros_like(values, requires_grad=True)
     pulled = torch.autograd.grad(values, parameters, dummy, create_graph=True)
-    u = torch.randn(values.shape, generator=generator).to(values)
+    u = torch.randn(values.shape, generator=generator, dtype=torch.float32).to(values)
     size = u.norm()
     for _ in range(_POWER_ITERATIONS):
         u = u / size

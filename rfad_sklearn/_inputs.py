@@ -1,11 +1,14 @@
 """What every estimator does with its input: rows of numbers, the shape of an image, the user's layout."""
 
 import functools
+import math
 import warnings
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
+
+from ._preprocess import is_double
 
 
 def as_rows(X):
@@ -18,7 +21,7 @@ def as_rows(X):
     image_shape = (*shape[1:], 1) if len(shape) == 3 else tuple(shape[1:])
     if 0 in image_shape:
         raise ValueError(f"X holds images without pixels: its shape is {tuple(shape)}.")
-    return np.asarray(X).reshape(shape[0], -1), image_shape
+    return np.asarray(X).reshape(shape[0], math.prod(shape[1:])), image_shape
 
 
 def normalise_image_shape(image_shape):
@@ -72,10 +75,13 @@ def check_rows(estimator, X, *, reset, image_shape=None, **labels):
     rows, seen = as_rows(X)
     if not reset and seen is not None and seen != image_shape:
         expected = f"images of shape {image_shape}" if image_shape else "flat rows"
+        way_out = "give a single image as X[None]" if image_shape == np.shape(X) else "reshape X"
         raise ValueError(
             f"X holds images of shape {seen}, but this {type(estimator).__name__} was fitted on {expected} with "
-            f"{estimator.n_features_in_} features; reshape X."
+            f"{estimator.n_features_in_} features; {way_out}."
         )
+    if not reset and seen is None and image_shape and np.shape(X) == image_shape[:2] and rows.shape[1] != estimator.n_features_in_:
+        raise ValueError(f"X of shape {np.shape(X)} looks like a single image of shape {image_shape}; give it as X[None].")
     if reset:
         _warn_of_channels_first(X)
     try:
@@ -92,7 +98,7 @@ def check_rows(estimator, X, *, reset, image_shape=None, **labels):
 
 def float_dtype(X):
     """Float type of outputs: that of X; float64 for integers of 32 bits and more, else float32."""
-    wide = X.dtype == np.float64 or (X.dtype.kind in "iu" and X.dtype.itemsize >= 4)
+    wide = is_double(X.dtype) or (X.dtype.kind in "iu" and X.dtype.itemsize >= 4)
     return np.dtype(np.float64 if wide else np.float32)
 
 

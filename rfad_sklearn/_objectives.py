@@ -147,7 +147,7 @@ class KernelRidgeObjective:
         if len(rows) > limit:
             rows = rows[torch.randperm(len(rows), generator=self.generator)[:limit]]
         kernel_ss, kernel_with = self.solving_kernels(variables)
-        solved = solve_targets(kernel_ss, torch.eye(len(kernel_ss), device=self.device), self.config.reg)
+        solved = solve_targets(kernel_ss, torch.eye(len(kernel_ss), dtype=torch.float32, device=self.device), self.config.reg)
         maps = []
         for part in rows.split(_SOLVE_CHUNK):
             if maps and deadline is not None and time.monotonic() > deadline:
@@ -158,7 +158,9 @@ class KernelRidgeObjective:
         # The scores of held-out rows are linear in the targets too: with the identity as targets they give the map.
         held_out = None
         if len(self.data.validation):
-            held_out = self.validation_scores({**variables, "targets": torch.eye(len(solved), device=self.device)})
+            held_out = self.validation_scores(
+                {**variables, "targets": torch.eye(len(solved), dtype=torch.float32, device=self.device)}
+            )
 
         def judge(targets):
             scores = held_out[0] @ targets.double()

@@ -3,9 +3,12 @@
 The value travels inside the coreset and its file. What fits it lives in ``preprocessing``.
 """
 
+import math
+import warnings
 from dataclasses import dataclass, field, fields
 
 import numpy as np
+from scipy.sparse import issparse
 
 _SMALLEST_NORM = 1e-12
 
@@ -26,8 +29,18 @@ def float_types(dtype):
 
     Long integers, time stamps say, lose their last digits in float32: the offset is taken off before.
     """
-    exact = np.float64 if dtype.kind in "iuf" and dtype.itemsize >= 4 and dtype != np.float32 else np.float32
-    return np.dtype(exact), np.dtype(np.float64 if dtype == np.float64 else np.float32)
+    exact = np.float64 if dtype.kind in "iuf" and dtype.itemsize >= 4 and not is_single(dtype) else np.float32
+    return np.dtype(exact), np.dtype(np.float64 if is_double(dtype) else np.float32)
+
+
+def is_double(dtype):
+    """Whether a numpy type is float64, or longer, in any byte order."""
+    return dtype.kind == "f" and dtype.itemsize >= 8
+
+
+def is_single(dtype):
+    """Whether a numpy type is float32 in any byte order."""
+    return dtype.kind == "f" and dtype.itemsize == 4
 
 
 class AfterScaling:
@@ -79,6 +92,8 @@ class Preprocessing(AfterScaling):
     def __post_init__(self):
         for name in ("offset", "scale", "components", "gains"):
             array = np.array(getattr(self, name))
+            if array.dtype.kind not in "biuf":
+                raise ValueError(f"Preprocessing: {name} must hold real numbers, got dtype {array.dtype}.")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         if self.offset.ndim != 1:
@@ -105,7 +120,8 @@ class Preprocessing(AfterScaling):
         return len(self.offset)
 
     def apply(self, X):
-        """Preprocessed rows ``(n, d)`` of raw rows; float64 stays float64, everything else becomes float32."""
+        """Preprocessed rows ``(n, d)`` of raw rows or images; float64 stays float64, everything else becomes float32."""
+        X = self._rows(X)
         exact, dtype = float_types(X.dtype)
         z = ((X.astype(exact) - self.offset.astype(exact)) / self.scale.astype(exact)).astype(dtype, copy=False)
         return self.after_scaling(z).astype(dtype, copy=False)
@@ -115,7 +131,23 @@ class Preprocessing(AfterScaling):
 
         With ``row_norm`` only ``apply(invert(Z)) == Z`` holds, for Z in the range of ``apply``.
         """
-        return self._unwhiten(np.asarray(Z, dtype=np.float64)) * self.scale + self.offset
+        return self._unwhiten(self._rows(Z).astype(np.float64, copy=False)) * self.scale + self.offset
+
+    def _rows(self, X):
+        X = np.asarray(X)
+        rows = X.reshape(len(X), math.prod(X.shape[1:])) if X.ndim > 2 else X
+        if rows.ndim != 2 or rows.shape[1] != self.n_features:
+            raise ValueError(
+                f"Preprocessing takes rows of {self.n_features} columns, or as many images, got an array of shape {X.shape}."
+            )
+        return rows
+
+    def __setstate__(self, state):
+        # Unpickled arrays come back writeable.
+        self.__dict__.update(state)
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
 
     def __eq__(self, other):
         if not isinstance(other, Preprocessing):
@@ -132,12 +164,40 @@ class TransformerPreprocessing:
 
     def __init__(self, transformer, n_features):
         self.transformer, self.n_features = transformer, n_features
+        self.bounds = None
+
+    @property
+    def name(self):
+        """As one would type it, without its parameters."""
+        return f"{type(self.transformer).__name__}()"
+
+    def learn_bounds(self, X):
+        """Keep the range of these rows, transformed: a place where :meth:`invert` can be expected to work."""
+        Z = self.apply(X)
+        self.bounds = Z.min(0), Z.max(0)
 
     def apply(self, X):
         """Rows transformed by the user's transformer, as a float array."""
-        Z = np.asarray(self.transformer.transform(X))
-        return Z.astype(np.float64 if Z.dtype == np.float64 else np.float32, copy=False)
+        # A copy: with copy=False a transformer changes what it is given.
+        Z = self.transformer.transform(np.array(X))
+        if issparse(Z):
+            raise ValueError(f"preprocessing={self.name} gives sparse rows; use its sparse_output=False.")
+        Z = np.asarray(Z)
+        return np.ascontiguousarray(Z, dtype=np.float64 if is_double(Z.dtype) else np.float32)
 
     def invert(self, Z):
-        """Raw rows by the transformer's ``inverse_transform``."""
-        return np.asarray(self.transformer.inverse_transform(Z))
+        """Raw rows by the transformer's ``inverse_transform``; where that is not finite, of the nearest row within the bounds."""
+        Z = np.array(Z)
+        with warnings.catch_warnings():
+            # Some warn of what is mended here, or an error.
+            warnings.simplefilter("ignore")
+            X = np.array(self.transformer.inverse_transform(Z.copy()))
+        lost = ~np.isfinite(X).all(axis=1)
+        if lost.any() and self.bounds is not None:
+            X[lost] = self.transformer.inverse_transform(np.clip(Z[lost], *self.bounds))
+        if not np.isfinite(X).all():
+            raise ValueError(
+                f"preprocessing={self.name} has no finite inverse for the items; put it in front of the distiller with "
+                "sklearn.pipeline.Pipeline, and use preprocessing=None."
+            )
+        return X

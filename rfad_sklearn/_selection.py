@@ -23,6 +23,8 @@ def items_per_class(ipc, classes, counts):
     ValueError
         For unknown or missing classes, numbers below 1, and numbers above a class's rows.
     """
+    if isinstance(ipc, bool | np.bool_):
+        raise ValueError(f"ipc must be an int of at least 1, or a dict, got {ipc!r}.")
     if isinstance(ipc, dict):
         labels = classes.tolist()
         given = {plain_label(key): value for key, value in ipc.items()}

@@ -188,9 +188,10 @@ class ConvNet(_Layered):
             )
         if not self.fits(shape):
             deepest = int(math.log2(min(shape[:2])))
+            way_out = f"depth <= {deepest} or ConvNet(pooling='none')" if deepest else "ConvNet(pooling='none')"
             raise ValueError(
                 f"depth={self.depth} needs images of at least {2**self.depth}x{2**self.depth} pixels, got "
-                f"{shape[0]}x{shape[1]}; use depth <= {deepest} or ConvNet(pooling='none')."
+                f"{shape[0]}x{shape[1]}; use {way_out}."
             )
 
 
@@ -235,7 +236,7 @@ def resolve_spec(architecture, shape, width, depth):
         When the network cannot take inputs of that shape.
     """
     spec = auto_spec(shape) if architecture == "auto" else architecture
-    changes = {name: int(value) for name, value in (("width", width), ("depth", depth)) if value is not None}
+    changes = {name: value for name, value in (("width", width), ("depth", depth)) if value is not None}
     spec = replace(spec, **changes)
     spec.check_shape(shape)
     return spec

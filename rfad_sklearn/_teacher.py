@@ -58,12 +58,12 @@ class _Network:
         fan_in, layers = shape[2], []
         depth = max(min(int(math.log2(min(shape[:2]))) - 1, len(_CHANNELS)), 1)
         for width in _CHANNELS[:depth]:
-            weight = math.sqrt(2 / (9 * fan_in)) * torch.randn((width, fan_in, 3, 3), generator=generator)
+            weight = math.sqrt(2 / (9 * fan_in)) * torch.randn((width, fan_in, 3, 3), generator=generator, dtype=torch.float32)
             layers.append((weight.contiguous(memory_format=torch.channels_last), torch.ones(width), torch.zeros(width)))
             fan_in = width
         self.parts = tuple(min(side >> depth, _PARTS) for side in shape[:2])
         n_features = fan_in * math.prod(self.parts)
-        last = torch.randn((n_classes, n_features), generator=generator) / math.sqrt(n_features)
+        last = torch.randn((n_classes, n_features), generator=generator, dtype=torch.float32) / math.sqrt(n_features)
         flat = [tensor for layer in layers for tensor in layer] + [last, torch.zeros(n_classes)]
         self.parameters = [tensor.to(like).requires_grad_(True) for tensor in flat]
         self.statistics = [(torch.zeros_like(gain), torch.ones_like(gain)) for gain in self.parameters[1:-2:3]]
@@ -175,7 +175,7 @@ class Teacher:
     @torch.no_grad()
     def _telling(self, network):
         n = len(self.data.labels)
-        scores = torch.empty((n, self.n_classes), device=self.like.device)
+        scores = torch.empty((n, self.n_classes), dtype=torch.float32, device=self.like.device)
         for rows in torch.arange(n).split(_CHUNK):
             with self._autocast():
                 scores[rows.to(scores.device)] = network.outputs(self.data.read(rows).to(self.like), training=False).float()

@@ -8,7 +8,7 @@ import numpy as np
 
 from ._files import read_arrays, write_arrays
 from ._preprocess import Preprocessing
-from ._specs import ConvNet, spec_from_dict, spec_to_dict
+from ._specs import MLP, ConvNet, spec_from_dict, spec_to_dict
 
 __all__ = ["Coreset"]
 
@@ -67,8 +67,8 @@ class Coreset:
         Kernel it was distilled for.
     architecture : ConvNet or MLP
         Network it was distilled for.
-    preprocessing : Preprocessing
-        What takes ``X`` to the network's input. ``preprocessing.apply(X)`` and ``preprocessing.invert(Z)`` work on rows.
+    preprocessing : Preprocessing or None
+        None: nothing. What takes ``X`` to the network's input. ``preprocessing.apply(X)`` and ``preprocessing.invert(Z)`` work on rows.
     feature_names : tuple of str or None
         Column names of the data frame it came from.
     corruption_mask : bool array of shape (n_items, n_features) or None
@@ -124,6 +124,8 @@ class Coreset:
             put("image_shape", tuple(int(side) for side in self.image_shape))
         if self.feature_names is not None:
             put("feature_names", tuple(str(name) for name in self.feature_names))
+        if self.preprocessing is None and self.X.ndim == 2:
+            put("preprocessing", Preprocessing.identity(self.X.shape[1]))
         self._check()
 
     def _check(self):
@@ -159,12 +161,18 @@ class Coreset:
             problems.append(f"image_shape must be (H, W, channels) with product {d}, got {self.image_shape}")
         elif isinstance(self.architecture, ConvNet) and self.image_shape is None:
             problems.append("image_shape is needed by a ConvNet")
+        elif not isinstance(self.architecture, ConvNet | MLP):
+            problems.append(f"architecture must be a ConvNet or an MLP, got {self.architecture!r}")
         elif not self.architecture.fits(self.image_shape or (d,)):
             problems.append(f"architecture={self.architecture} cannot take inputs of shape {self.image_shape or (d,)}")
-        if self.preprocessing.n_features != d:
+        if not hasattr(self.preprocessing, "n_features"):
+            problems.append(f"preprocessing must be a Preprocessing or None, got {self.preprocessing!r}")
+        elif self.preprocessing.n_features != d:
             problems.append(f"preprocessing takes {self.preprocessing.n_features} columns, X has {d}")
         if self.feature_names is not None and len(self.feature_names) != d:
             problems.append(f"feature_names must hold {d} names, got {len(self.feature_names)}")
+        if not isinstance(self.provenance, dict):
+            problems.append(f"provenance must be a dict, got {self.provenance!r}")
         if problems:
             raise ValueError("Coreset: " + "; ".join(problems) + ".")
 
@@ -199,7 +207,7 @@ class Coreset:
         parts = [f"{self.n_items} {shape}", f"{self.n_classes} classes", f"{self.architecture}"]
         if "n_iter" in self.provenance:
             parts.append(f"{self.provenance['n_iter']} steps")
-        if self.provenance.get("validation_score") is not None:
+        if isinstance(self.provenance.get("validation_score"), float):
             parts.append(f"validation accuracy {self.provenance['validation_score']:.3f}")
         return f"<Coreset: {', '.join(parts)}>"
 
@@ -308,9 +316,9 @@ class Coreset:
         try:
             arrays = read_arrays(path, _REQUIRED, _OPTIONAL)
             version = arrays["format_version"]
-            if version.shape != () or version != FORMAT_VERSION:
+            if version.shape != () or version.dtype.kind not in "iu" or version != FORMAT_VERSION:
                 raise ValueError(
-                    f"it has format_version {version}, this library reads {FORMAT_VERSION}; update rfad_sklearn, or save it again"
+                    f"it has format_version {version.tolist()!r}, this library reads {FORMAT_VERSION}; update rfad_sklearn, or save it again"
                 )
             return cls._from_arrays(arrays)
         except OSError as error:
@@ -318,7 +326,7 @@ class Coreset:
                 raise ValueError(f"{path} is not a readable coreset file: {error}.") from error
             raise
         except Exception as error:  # whatever a damaged archive makes numpy, zipfile and json raise
-            raise ValueError(f"{path} is not a readable coreset file: {error}. Save the coreset again.") from error
+            raise ValueError(f"{path} is not a readable coreset file: {str(error).rstrip('.')}. Save the coreset again.") from error
 
     @classmethod
     def _from_arrays(cls, arrays):

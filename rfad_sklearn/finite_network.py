@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ._augment import check_augment
 from ._classifier import CoresetClassifier, refuse_soft_targets
-from ._device import resolve_device, resolve_dtype
+from ._device import own_torch_modes, resolve_device, resolve_dtype
 from ._inputs import check_labels, check_rows, keep_state_on_error, resolve_image_shape
 from ._objectives import centred_one_hot
 from ._ridge import fit_platt_scale
@@ -200,6 +200,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
 
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
+    @own_torch_modes()
     def fit(self, X, y):
         """Train on rows.
 
@@ -236,6 +237,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
 
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
+    @own_torch_modes()
     def fit_coreset(self, coreset, X=None, y=None):
         """Train on a coreset, with its (perhaps learned) targets.
 

@@ -1,5 +1,6 @@
 """Kernel ridge classifier with the kernel of an infinitely wide network."""
 
+import pickle
 import warnings
 from numbers import Integral, Real
 
@@ -12,7 +13,7 @@ from sklearn.utils.validation import check_memory
 
 from ._agreement import agree, agree_with_distiller, decide_method
 from ._classifier import CoresetClassifier, refuse_soft_targets
-from ._device import resolve_device, resolve_dtype
+from ._device import own_torch_modes, resolve_device, resolve_dtype
 from ._explaining import ExplainingMixin
 from ._inputs import check_labels, check_rows, keep_state_on_error, resolve_image_shape
 from ._objectives import centred_one_hot
@@ -163,6 +164,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
 
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
+    @own_torch_modes()
     def fit(self, X, y):
         """Fit on rows, or distil them first when there is a ``distiller``.
 
@@ -201,7 +203,13 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         distiller = clone(self.distiller)
         if self.random_state is not None and distiller.get_params(deep=False).get("random_state", 0) is None:
             distiller.set_params(random_state=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
-        result = check_memory(self.memory).cache(_fit_distiller).call_and_shelve(distiller, X, y)
+        try:
+            result = check_memory(self.memory).cache(_fit_distiller).call_and_shelve(distiller, X, y)
+        except pickle.PicklingError as error:
+            raise ValueError(
+                f"memory={self.memory!r} keeps distillers in files, but {distiller} cannot be pickled ({error}); take a callback that is "
+                "defined in a module, or memory=None."
+            ) from error
         self.distiller_ = result.get()
         if getattr(self.distiller_, "stop_reason_", None) in ("interrupted", "diverged"):
             # Half a run must not be served as a whole one later.
@@ -210,6 +218,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
 
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
+    @own_torch_modes()
     def fit_coreset(self, coreset, X=None, y=None):
         """Fit on a coreset, with its (perhaps learned) targets.
 
@@ -279,6 +288,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         """Decide how to compute, and draw the seeds; sets what prediction needs besides the model."""
         self.method_ = decide_method(self, spec, image_shape or (self.n_features_in_,), n)
         self.architecture_, self.image_shape_, self._preprocessing = spec, image_shape, preprocessing
+        self._fitted_kernel = self.kernel
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         self._seeds = np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks).tolist()
 
@@ -300,7 +310,9 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         n = len(rows)
         self._say(f"solving the ridge on {n} rows, method={self.method_!r}")
         if self.method_ == "exact":
-            model, scores = fit_exact(self.architecture_, self.kernel, self._inputs(rows).to(device), targets.to(device), self.reg_)
+            model, scores = fit_exact(
+                self.architecture_, self._fitted_kernel, self._inputs(rows).to(device), targets.to(device), self.reg_
+            )
             return model, np.arange(n), scores.cpu()
         shape = tuple(self._inputs(rows[:1]).shape[1:])
         return fit_features(

@@ -5,7 +5,7 @@ import sklearn
 import torch
 from sklearn.utils import check_array
 
-from ._device import explained_memory, resolve_device
+from ._device import explained_memory, own_torch_modes, resolve_device
 from ._exact_kernels import exact_kernel
 from ._inputs import as_rows, resolve_image_shape
 from ._specs import MLP, ConvNet, resolve_spec
@@ -102,6 +102,7 @@ for _function in (nngp_kernel, ntk_kernel):
         _function.__doc__ = _function.__doc__.replace("    {parameters}\n", _PARAMETERS)
 
 
+@own_torch_modes()
 def _kernel(kernel, X, Y, architecture, image_shape, depth, working_memory, progress, device):
     if not (architecture == "auto" or isinstance(architecture, ConvNet | MLP)):
         raise TypeError(f"architecture must be 'auto', a ConvNet or an MLP, got {architecture!r}.")

@@ -1,6 +1,9 @@
 """Pictures of coresets. matplotlib is imported when a picture is drawn."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from .coreset import Coreset
 
 __all__ = ["CoresetDisplay", "ExplanationDisplay", "HistoryDisplay"]
 
@@ -80,6 +83,9 @@ class CoresetDisplay:
         -------
         CoresetDisplay
         """
+        if not isinstance(coreset, Coreset):
+            hint = "; give its coreset_" if hasattr(coreset, "coreset_") else ""
+            raise TypeError(f"coreset must be a Coreset, got {type(coreset).__name__}{hint}.")
         return cls(coreset).plot(figure=figure, class_names=class_names, cmap=cmap)
 
     def plot(self, *, figure=None, class_names=None, cmap=None):
@@ -332,6 +338,11 @@ class HistoryDisplay:
         -------
         HistoryDisplay
         """
+        if not hasattr(distiller, "fit") or isinstance(distiller, type):
+            raise TypeError(f"distiller must be a fitted distiller, got {distiller!r}.")
+        check_is_fitted(distiller)
+        if not hasattr(distiller, "history_"):
+            raise TypeError(f"{type(distiller).__name__} keeps no history; give a distiller that takes steps.")
         return cls(distiller.history_).plot(x=x, figure=figure)
 
     def plot(self, *, x="seconds", figure=None):

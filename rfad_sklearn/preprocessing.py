@@ -24,6 +24,8 @@ _TAIL_TOLERANCE = 0.01
 # "auto" for images: the same share, with the fewest and the most leading directions; of so many rows or fewer where rows are long; none of
 # fewer rows than the last number.
 _LEADING_TOLERANCE, _LEADING, _SAMPLE_ROWS, _SAMPLE_NUMBERS, _FEWEST = 0.25, (64, 256), 8192, 2**25, 50
+# Rows that tell where the inverse of a user's transformer can be expected to work.
+_BOUNDS_ROWS = 2048
 # Columns up to which its shrinkage is at least 1. Larger images want less: 28x28 hardly, photographs clearly (docs/choices.md).
 _SMALL_IMAGE = 256
 
@@ -48,6 +50,8 @@ def standardizing_value(rows, image_shape):
     deviation = np.sqrt(squares / count)
     # A constant column carries nothing; rounding must not be blown up to unit variance.
     deviation[deviation <= 1e-10 * np.maximum(np.abs(mean), 1e-300)] = 1.0
+    if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
+        raise ValueError("X holds numbers whose squares, or whose sum, are too large for float64; divide it by a constant.")
     repeats = d // n_groups
     return Preprocessing(np.tile(mean, repeats), np.tile(deviation, repeats))
 
@@ -159,8 +163,10 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
             "X; put it in front of the distiller with sklearn.pipeline.Pipeline and use preprocessing=None."
         )
     # A user's transformer may want the whole array, in float.
-    fitted = TransformerPreprocessing(transformer.fit(np.asarray(rows[:], dtype=float)), rows.shape[1])
+    fitted = TransformerPreprocessing(transformer.fit(np.array(rows[:], dtype=float)), rows.shape[1])
     width = fitted.apply(np.asarray(rows[:1], dtype=float)).shape[1]
+    if invertible:
+        fitted.learn_bounds(np.asarray(rows[np.linspace(0, len(rows) - 1, min(len(rows), _BOUNDS_ROWS)).astype(int)], dtype=float))
     if image_shape is not None and width != rows.shape[1]:
         raise ValueError(
             f"preprocessing={type(transformer).__name__} makes {width} columns of images of shape {image_shape}; use one that keeps the "
@@ -189,6 +195,8 @@ class _NumericPreprocessor(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         self
         """
         rows, seen = check_rows(self, X, reset=True)
+        # A data frame cannot hold images: set_output, and the configuration behind it, speak of tables only.
+        self._sklearn_auto_wrap_output_keys = {"transform"} if seen is None else set()
         self.image_shape_ = resolve_image_shape(self.image_shape, seen, rows.shape[1])
         self.value_ = self._fit_value(rows, self.image_shape_)
         return self
@@ -230,8 +238,9 @@ class _InvertiblePreprocessor(_NumericPreprocessor):
         check_is_fitted(self)
         rows, seen = as_rows(X)
         rows = np.asarray(rows)
-        if rows.ndim != 2 or rows.shape[1] != self.n_features_in_:
-            raise ValueError(f"X must have {self.n_features_in_} columns, got shape {np.shape(X)}.")
+        if rows.ndim != 2 or rows.shape[1] != self.n_features_in_ or seen not in (None, self.image_shape_):
+            expected = f"{self.n_features_in_} columns" + (f", or images of shape {self.image_shape_}" if self.image_shape_ else "")
+            raise ValueError(f"X must have {expected}, got shape {np.shape(X)}.")
         return in_layout(self.value_.invert(rows).astype(float_dtype(rows), copy=False), X, seen)
 
 

@@ -50,7 +50,9 @@ def _orthogonal(n, dimension, generators):
     """Random vectors ``(n, dimension)`` of length ``sqrt(dimension)`` of each generator: orthogonal in blocks, each uniform on its sphere."""
     size = min(n, dimension, _BLOCK)
     shape = (-(-n // size), size, dimension)
-    drawn = torch.stack([torch.randn(shape, generator=generator, device=generator.device) for generator in generators])
+    drawn = torch.stack(
+        [torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32) for generator in generators]
+    )
     vectors = (_by_cholesky if drawn.is_cuda else _by_qr)(drawn)
     return math.sqrt(dimension) * vectors.flatten(1, 2)[:, :n]
 

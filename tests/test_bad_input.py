@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from rfad_sklearn import NNGPKernelRidge, RFADDistiller
+from rfad_sklearn import ConvNet, NNGPKernelRidge, RFADDistiller
 from tests.conftest import FAST
 
 N = 30
@@ -41,6 +41,16 @@ CASES = [
     ("ipc zero", {"ipc": 0}, X, Y, ValueError, r"'ipc' parameter of RFADDistiller must be an int in the range \[1, inf\).*Got 0"),
     ("ipc float", {"ipc": 1.5}, X, Y, ValueError, r"'ipc' parameter of RFADDistiller must be an int.*Got 1.5"),
     ("ipc too large", {"ipc": 11}, X, Y, ValueError, r"ipc=11 asks for more items than class 0 has rows \(10\); lower ipc"),
+    ("ipc bool", {"ipc": True}, X, Y, ValueError, "ipc must be an int of at least 1, or a dict, got True"),
+    ("no rows", {}, X[:0].reshape(0, 8, 8), Y[:0], ValueError, r"Found array with 0 sample\(s\)"),
+    (
+        "one pixel",
+        {"architecture": ConvNet(depth=1)},
+        X[:, :1].reshape(N, 1, 1),
+        Y,
+        ValueError,
+        r"got 1x1; use ConvNet\(pooling='none'\)",
+    ),
     ("ipc unknown", {"ipc": {0: 1, 1: 1, 2: 1, 9: 1}}, X, Y, ValueError, r"unknown classes \[9\], missing classes \[\]"),
     ("ipc missing", {"ipc": {0: 1, 1: 1}}, X, Y, ValueError, r"unknown classes \[\], missing classes \[2\]"),
     ("ipc dict zero", {"ipc": {0: 1, 1: 1, 2: 0}}, X, Y, ValueError, "ipc for class 2 must be an int of at least 1, got 0"),
@@ -113,6 +123,21 @@ def test_another_number_of_features(both, k):
         both[k](X.reshape(N, 4, 16))
     with pytest.raises(ValueError, match="Input X contains NaN"):
         both[k](with_entry(np.nan))
+
+
+def test_a_single_image_is_told_from_rows(both):
+    for use in both:
+        with pytest.raises(
+            ValueError, match=r"X of shape \(8, 8\) looks like a single image of shape \(8, 8, 1\); give it as X\[None\]"
+        ):
+            use(X[0].reshape(8, 8))
+
+
+def test_a_single_colour_image_is_told_from_images():
+    images = RNG.normal(size=(N, 8, 8, 3))
+    distiller = RFADDistiller(**FAST).fit(images, Y)
+    with pytest.raises(ValueError, match=r"give a single image as X\[None\]"):
+        distiller.transform(images[0])
 
 
 def test_images_for_a_table():

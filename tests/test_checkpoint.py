@@ -10,7 +10,7 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from rfad_sklearn import GradientMatchingDistiller, KIPDistiller, RegularizedZCA, RFADDistiller
+from rfad_sklearn import Coreset, GradientMatchingDistiller, KIPDistiller, RegularizedZCA, RFADDistiller
 from rfad_sklearn._checkpoint import load_checkpoint, save_checkpoint
 
 SMALL = {"max_iter": 12, "eval_every": 3, "batch_size": 64, "random_state": 0}
@@ -239,3 +239,50 @@ def test_killed_at_any_moment(tmp_path):
     with np.load(tmp_path / "resumed.npz") as resumed, np.load(tmp_path / "whole.npz") as whole:
         for name in ("X", "targets", "platt_scale"):
             np.testing.assert_array_equal(resumed[name], whole[name])
+
+
+def test_a_file_that_is_no_checkpoint_is_not_overwritten(digits, fitted, tmp_path):
+    X, _, y, _ = digits
+    path = fitted.coreset_.save(tmp_path / "coreset.npz")
+    for taken in (path, tmp_path):
+        with pytest.raises(ValueError, match="is there already and is not a checkpoint; remove it, or give another path"):
+            clone(DISTILLERS[0]).set_params(checkpoint=taken).fit(X, y)
+    assert Coreset.load(path) == fitted.coreset_
+
+
+def test_the_same_words_in_another_form_are_the_same_run(digits, tmp_path):
+    X, _, y, _ = digits
+    rows = X.reshape(len(X), -1)
+    settings = {"checkpoint": tmp_path / "run.npz", "warm_start": True}
+    first = clone(DISTILLERS[0]).set_params(**settings, ipc={0: 1, 1: 2, 2: 1}, image_shape=(8, 8)).fit(rows, y)
+    again = clone(DISTILLERS[0]).set_params(**settings, ipc={2: 1, 1: 2, 0: 1}, image_shape=np.array([8, 8, 1])).fit(rows, y)
+    np.testing.assert_array_equal(again.coreset_.X, first.coreset_.X)
+
+
+def test_augmentations_as_arrays_are_told_apart(digits, tmp_path):
+    X, _, y, _ = digits
+    distiller = clone(DISTILLERS[3]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True, max_iter=3)
+    clone(distiller).set_params(augment=np.array(["flip"])).fit(X, y)
+    with pytest.raises(ValueError, match=r"written by a run with augment=\['flip'\], not \['crop'\]"):
+        clone(distiller).set_params(augment=np.array(["crop"])).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("seconds", None, "not a readable checkpoint: it does not say how many seconds"),
+        ("n_iter", "x", "The state to go on from is damaged"),
+        ("budget", {}, "The state to go on from is damaged"),
+        ("history", 3, "The state to go on from is damaged"),
+    ],
+)
+def test_tampered_facts_are_told_of(digits, tmp_path, name, value, message):
+    X, _, y, _ = digits
+    distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True).fit(X, y)
+    state, fingerprint = load_checkpoint(distiller.checkpoint)
+    save_checkpoint(distiller.checkpoint, {**state, name: value}, fingerprint)
+    with pytest.raises(ValueError, match=message):
+        clone(distiller).set_params(max_iter=20).fit(X, y)
+    save_checkpoint(distiller.checkpoint, state, {key: value for key, value in fingerprint.items() if key != "seed"})
+    with pytest.raises(ValueError, match="its fingerprint has no seed"):
+        clone(distiller).fit(X, y)

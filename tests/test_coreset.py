@@ -192,6 +192,9 @@ def test_single_array_file(tmp_path):
             "preprocessing takes 3 columns, X has 64",
         ),
         ({"feature_names": np.array(["a"])}, "feature_names must hold 64 names"),
+        ({"provenance": np.str_("[1]")}, r"provenance must be a dict, got \[1\]"),
+        ({"preprocessing_offset": np.zeros(64, dtype=complex)}, "offset must hold real numbers, got dtype complex128"),
+        ({"format_version": np.str_("1")}, "it has format_version '1', this library reads 1"),
     ],
 )
 def test_files_with_wrong_content(saved, changes, message):
@@ -203,6 +206,29 @@ def test_files_with_wrong_content(saved, changes, message):
 def test_a_convnet_needs_an_image_shape():
     with pytest.raises(ValueError, match="image_shape is needed by a ConvNet"):
         small(architecture=ConvNet())
+
+
+def test_without_preprocessing_inputs_are_the_items():
+    coreset = small(preprocessing=None)
+    np.testing.assert_array_equal(coreset.inputs, coreset.X)
+    assert coreset == small()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "auto"}, "architecture must be a ConvNet or an MLP, got 'auto'"),
+        ({"preprocessing": "auto"}, "preprocessing must be a Preprocessing or None, got 'auto'"),
+    ],
+)
+def test_words_are_no_values(changes, message):
+    with pytest.raises(ValueError, match=message):
+        small(**changes)
+
+
+def test_a_folder_that_is_not_there_is_named(coreset, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"There is no folder to write to: '.*nowhere'$"):
+        coreset.save(tmp_path / "nowhere" / "coreset.npz")
 
 
 def test_it_cannot_be_changed(coreset):

@@ -86,7 +86,7 @@ def test_a_chosen_row_is_nearest_to_itself(digits):
 
 def test_number_of_rows_is_checked(iris, distiller):
     clf = fitted(distiller.coreset_, *iris)
-    for n in (0, 151):
+    for n in (0, 151, 2.5):
         with pytest.raises(ValueError, match=f"the 150 rows of X, got {n}"):
             clf.nearest_rows(iris[0], n)
     assert clf.nearest_rows(iris[0], 150)[1].shape == (12, 150)

@@ -1,8 +1,10 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, make_blobs
 from sklearn.exceptions import NotFittedError
@@ -247,22 +249,51 @@ def test_scale_of_a_distiller_inside_is_refitted_only_when_stale(digits):
 
 
 @pytest.mark.parametrize(
-    "parameters",
+    ("parameters", "distiller", "message"),
     [
-        {"preprocessing": "zca"},
-        {"depth": 1},
+        ({"preprocessing": "zca"}, {}, r"distiller's own; give it to the distiller: RFADDistiller\(preprocessing='zca'\)"),
+        ({"depth": 1}, {}, r"depth=1 contradicts the distiller .* give it to the distiller: RFADDistiller\(depth=1\)"),
         # Perhaps; the rows decide.
-        {"depth": 2},
-        {"architecture": ConvNet(width=8)},
-        {"device": "abacus"},
-        {"image_shape": (4, 16)},
+        ({"depth": 2}, {}, r"depth=2 contradicts the distiller .* give it to the distiller: RFADDistiller\(depth=2\)"),
+        ({"depth": 2}, {"depth": 3}, r"depth=2 contradicts the distiller's ConvNet\(depth=3.*: RFADDistiller\(depth=2\)"),
+        ({"architecture": ConvNet(width=8)}, {}, r"contradicts the distiller .* RFADDistiller\(architecture=ConvNet\("),
+        ({"device": "abacus"}, {}, "device='abacus' is not available"),
+        (
+            {"image_shape": (4, 16)},
+            {},
+            r"contradicts the distiller's \(8, 8, 1\); give it to the distiller: RFADDistiller\(image_shape=\(4, 16\)\)",
+        ),
     ],
 )
-def test_contradictions_are_said_before_the_long_run(digits, parameters, monkeypatch):
+def test_contradictions_are_said_before_the_long_run(digits, parameters, distiller, message, monkeypatch):
     X, _, y, _ = digits
     monkeypatch.setattr(RFADDistiller, "fit", lambda self, X, y: pytest.fail("distilled first"))
-    with pytest.raises(ValueError, match=r"contradicts|available"):
-        NNGPKernelRidge(distiller=RFADDistiller(**FAST), **parameters).fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        NNGPKernelRidge(distiller=RFADDistiller(**FAST, **distiller), **parameters).fit(X, y)
+
+
+def test_a_class_is_no_distiller(iris):
+    with pytest.raises(TypeError, match=r"got the class RFADDistiller; use distiller=RFADDistiller\(\)"):
+        NNGPKernelRidge(distiller=RFADDistiller).fit(iris[0], iris[2])
+
+
+def test_what_cannot_be_cached_is_said(iris, tmp_path):
+    distiller = RFADDistiller(**FAST, callback=lambda state: False)
+    with pytest.raises(ValueError, match=r"cannot be pickled .* take a callback that is defined in a module, or memory=None"):
+        NNGPKernelRidge(distiller=distiller, memory=str(tmp_path)).fit(iris[0], iris[2])
+
+
+def test_a_parameter_that_is_changed_after_the_fit_changes_nothing(table_coreset, iris):
+    X = iris[0]
+    for clf in (NNGPKernelRidge(kernel="ntk"), NNGPKernelRidge(kernel="nngp")):
+        with warnings.catch_warnings():
+            # Of a scale that is stale for one of the two.
+            warnings.simplefilter("ignore", UserWarning)
+            clf.fit_coreset(table_coreset)
+        before = clf.explain(X[:3]), clf.nearest_rows(X)[0]
+        clf.set_params(kernel="nngp" if clf.kernel == "ntk" else "ntk")
+        for mine, theirs in zip((clf.explain(X[:3]), clf.nearest_rows(X)[0]), before, strict=True):
+            assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize("depth", [None, 3])

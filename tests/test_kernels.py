@@ -65,6 +65,7 @@ def test_working_memory_and_progress(rng):
         ([np.ones((2, 4))], {"working_memory": 0}, ValueError, "working_memory must be above 0 MiB, got 0"),
         ([np.ones((2, 4))], {"image_shape": (3, 3)}, ValueError, "needs 9 columns"),
         ([np.ones((0, 4))], {}, ValueError, "0 sample"),
+        ([np.ones((2, 4))], {"depth": 2.9}, TypeError, "depth must be an int, got 2.9"),
         ([np.ones((2, 4))], {"device": "abacus"}, ValueError, "device='abacus' is not available"),
     ],
 )

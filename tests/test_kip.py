@@ -92,6 +92,8 @@ def test_transform_is_the_kernel_map(small):
     gram = exact_kernel(ConvNet(depth=2), inputs)
     # Z_items Z_items^T = K (K + ridge)^-1 K.
     np.testing.assert_allclose(Z_items @ Z_items.T, gram @ solve_targets(gram, gram, 5e-3), rtol=1e-3)
+    # Of the kernel that it was fitted with.
+    np.testing.assert_array_equal(distiller.set_params(kernel="ntk").transform(X_test), Z)
 
 
 def test_tables_round_trip(tmp_path):

@@ -3,9 +3,22 @@ import sys
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from sklearn.exceptions import NotFittedError
 
-from rfad_sklearn import MLP, CoresetDisplay, HistoryDisplay, RFADDistiller
+from rfad_sklearn import MLP, CoresetDisplay, CoresetSelector, HistoryDisplay, RFADDistiller
 from tests.conftest import FAST
+
+
+def test_what_has_nothing_to_draw_is_told(fitted, coreset):
+    with pytest.raises(TypeError, match="coreset must be a Coreset, got RFADDistiller; give its coreset_"):
+        CoresetDisplay.from_coreset(fitted)
+    with pytest.raises(NotFittedError):
+        HistoryDisplay.from_estimator(RFADDistiller())
+    with pytest.raises(TypeError, match="distiller must be a fitted distiller, got <Coreset"):
+        HistoryDisplay.from_estimator(coreset)
+    selector = CoresetSelector().fit(coreset.images, coreset.y)
+    with pytest.raises(TypeError, match="CoresetSelector keeps no history"):
+        HistoryDisplay.from_estimator(selector)
 
 
 def test_grid_of_images_one_row_per_class(coreset):

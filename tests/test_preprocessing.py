@@ -1,15 +1,18 @@
+import pickle
+
 import numpy as np
 import pytest
 import torch
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PowerTransformer, StandardScaler
 
 from rfad_sklearn import ChannelStandardizer, InstanceNormalizer, NNGPKernelRidge, RegularizedZCA, RFADDistiller
 from rfad_sklearn._preprocess import Preprocessing
 from rfad_sklearn._resident import DevicePreprocessing
 from rfad_sklearn.preprocessing import fit_preprocessing, standardizing_value, whitening_value
+from tests.conftest import FAST
 
 
 @pytest.fixture
@@ -246,3 +249,79 @@ def test_a_transformer_without_inverse_is_refused(rng):
 def test_constant_data_is_left_finite():
     value = standardizing_value(np.full((5, 3), 1e6), None)
     assert_allclose(value.apply(np.full((2, 3), 1e6)), 0)
+
+
+def test_a_value_takes_rows_images_and_lists(colour):
+    value = fit_preprocessing("standardize", colour.reshape(300, -1), (6, 6, 3))
+    flat = value.apply(colour.reshape(300, -1))
+    assert_array_equal(value.apply(colour), flat)
+    assert_array_equal(value.apply(colour.tolist()), flat)
+    assert_array_equal(value.apply(colour.reshape(300, -1).astype(">f8")), flat)
+    for rows in (colour[:, :5], colour[0, 0, 0]):
+        with pytest.raises(ValueError, match=r"takes rows of 108 columns, or as many images, got an array of shape"):
+            value.apply(rows)
+
+
+def test_byte_order_is_no_type(rng):
+    X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
+    mine, theirs = (RFADDistiller(**FAST).fit(rows, y).coreset_ for rows in (X, X.astype(">f8")))
+    assert theirs.X.dtype == np.float64
+    assert_array_equal(theirs.X, mine.X)
+
+
+def test_images_of_another_shape_are_not_taken_back(colour):
+    with pytest.raises(ValueError, match=r"X must have 108 columns, or images of shape \(6, 6, 3\), got shape \(300, 3, 12, 3\)"):
+        ChannelStandardizer().fit(colour).inverse_transform(colour.reshape(300, 3, 12, 3))
+
+
+def test_numbers_that_cannot_be_squared_are_refused(rng):
+    X = rng.normal(size=(30, 4)) * 1e200
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="too large for float64; divide it by a constant"):
+        RFADDistiller(**FAST).fit(X, np.arange(30) % 3)
+
+
+def test_an_unpickled_value_cannot_be_changed(colour):
+    value = pickle.loads(pickle.dumps(ChannelStandardizer().fit(colour).value_))
+    assert not value.offset.flags.writeable
+
+
+@pytest.mark.parametrize("estimator", [RFADDistiller(**FAST), NNGPKernelRidge(n_networks=1)], ids=lambda e: type(e).__name__)
+def test_a_transformer_that_works_in_place_leaves_the_rows_alone(rng, estimator):
+    X, y = 10 + rng.normal(size=(30, 4)), np.arange(30) % 3
+    before = X.copy()
+    estimator = clone(estimator).set_params(preprocessing=StandardScaler(copy=False)).fit(X, y)
+    use = getattr(estimator, "transform", None) or estimator.predict_proba
+    assert_array_equal(use(X), use(X))
+    assert_array_equal(X, before)
+
+
+def test_sparse_output_of_a_transformer_is_refused(rng):
+    X, y = rng.integers(3, size=(30, 4)), np.arange(30) % 3
+    with pytest.raises(ValueError, match=r"preprocessing=OneHotEncoder\(\) gives sparse rows; use its sparse_output=False"):
+        NNGPKernelRidge(preprocessing=OneHotEncoder()).fit(X, y)
+
+
+def test_a_transformer_may_give_views(rng):
+    X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
+    reverse = FunctionTransformer(lambda X: X[:, ::-1], lambda Z: Z[:, ::-1])
+    coreset = RFADDistiller(**FAST, preprocessing=reverse).fit(X, y).coreset_
+    assert_array_equal(coreset.inputs, coreset.X[:, ::-1].astype(coreset.inputs.dtype))
+
+
+def test_items_beyond_the_range_of_an_inverse_are_not_lost(rng):
+    """The inverse of a power transform is defined on a part of the numbers only; skewed columns are what it is for."""
+    X, y = np.exp(2 * rng.normal(size=(300, 4))), np.arange(300) % 3
+    distiller = RFADDistiller(ipc=2, width=16, max_iter=60, learning_rate=0.3, preprocessing=PowerTransformer(), random_state=0)
+    with pytest.warns(UserWarning, match=r"preprocessing=PowerTransformer\(\) does not take back what its inverse_transform gives"):
+        distiller.fit(X, y)
+    coreset = distiller.coreset_
+    assert np.isfinite(coreset.X).all()
+    assert np.isfinite(coreset.inputs).all()
+    assert distiller.n_iter_ == 60
+
+
+def test_a_transformer_without_a_finite_inverse_is_named(rng):
+    X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
+    lossy = FunctionTransformer(lambda X: X, lambda Z: np.full_like(Z, np.nan), check_inverse=False)
+    with pytest.raises(ValueError, match=r"preprocessing=FunctionTransformer\(\) has no finite inverse for the items.*Pipeline"):
+        RFADDistiller(**FAST, preprocessing=lossy).fit(X, y)

@@ -521,6 +521,16 @@ def test_too_little_memory_says_what_to_lower(digits, monkeypatch):
         make().fit(X, y)
 
 
+def test_other_errors_that_name_memory_are_left_alone(digits):
+    X, _, y, _ = digits
+
+    def callback(state):
+        raise RuntimeError("no shared memory segment for logging")
+
+    with pytest.raises(RuntimeError, match="no shared memory"):
+        make(callback=callback).fit(X, y)
+
+
 def test_failed_fit_leaves_what_was_there(fitted, digits):
     from sklearn.base import clone
 
@@ -619,6 +629,16 @@ def test_data_frames_come_back_as_data_frames(rng):
     with pytest.warns(DataConversionWarning, match="column-vector y"):
         assert make().fit_resample(frame, labels.to_frame())[1].columns.tolist() == ["answer"]
     assert answers.tolist() == ["no", "no", "yes", "yes"]
+
+
+@pytest.mark.parametrize("dtype", ["Int64", "boolean", "category", "int8"])
+def test_labels_come_back_in_their_own_type(rng, dtype):
+    pd = pytest.importorskip("pandas")
+    X, labels = rng.normal(size=(60, 3)), pd.Series(np.arange(60) % 2).astype(dtype)
+    answers = make().fit_resample(X, labels)[1]
+    pd.testing.assert_series_equal(answers, pd.Series([0, 0, 1, 1]).astype(dtype))
+    with pytest.warns(DataConversionWarning, match="column-vector y"):
+        assert make().fit_resample(X, labels.to_frame("answer"))[1]["answer"].dtype == labels.dtype
 
 
 def test_not_fitted(digits):

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._device import resolve_device, resolve_dtype
+from .._device import own_torch_modes, resolve_device, resolve_dtype
 from .._inputs import check_rows, float_dtype, keep_state_on_error
 from .._ridge import inverse_square_root
 from .._selection import plain_label
@@ -23,6 +23,8 @@ from ..random_features import cached_features, cpu_networks, kernel_product
 from ._problem import N_EVAL_NETWORKS, prepare
 from ._sampler import CoresetSampler, like_input
 
+# Entries of an array that is told among the settings.
+_FEW_ENTRIES = 32
 # Parameters that do not belong to what a coreset is.
 _NOT_SETTINGS = ("callback", "verbose", "checkpoint", "warm_start")
 
@@ -75,7 +77,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Warns
         -----
         UserWarning
-            When interrupted from the keyboard: the best coreset so far is kept.
+            When interrupted from the keyboard: the best coreset so far is kept. When a transformer as ``preprocessing`` does not take its own
+            inverse back, and items were moved for it.
         ConvergenceWarning
             When the loss stopped being finite; the best coreset before that is kept.
         """
@@ -85,6 +88,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return self
 
     @keep_state_on_error
+    @own_torch_modes()
     def _fit(self, X, y):
         begin = time.monotonic()
         problem = prepare(self, X, y, self._draw_seed())
@@ -141,6 +145,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         }
         return json.loads(json.dumps(settings, default=_plain))
 
+    @own_torch_modes()
     def transform(self, X):
         """Features of the rows of X: their kernel with the coreset, whitened.
 
@@ -214,9 +219,11 @@ def _tensor(rows, shape, dtype):
 
 
 def _plain(value):
-    """What JSON can hold in place of what it cannot: numbers of numpy, networks and types by their words, others by their type."""
+    """What JSON can hold in place of what it cannot: numbers and small arrays, networks and types by their words, others by their type."""
     if isinstance(value, np.generic):
         return value.item()
+    if isinstance(value, np.ndarray) and value.size <= _FEW_ENTRIES:
+        return value.tolist()
     if isinstance(value, ConvNet | MLP | torch.dtype | torch.device):
         return str(value)
     return type(value).__name__

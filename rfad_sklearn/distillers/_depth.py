@@ -59,7 +59,7 @@ def enough_blocks(problem):
     if asked is None:
         return spec.depth
     x, codes, targets = asked
-    kernels = [torch.zeros((len(x), len(x)), device=problem.device) for _ in specs]
+    kernels = [torch.zeros((len(x), len(x)), dtype=torch.float32, device=problem.device) for _ in specs]
     for seed in rng.integers(2**31, size=N_NETWORKS).tolist():
         for each, kernel in zip(specs, kernels, strict=True):
             network = draw_network(each, problem.shape, seed, device=problem.device, dtype=problem.dtype)

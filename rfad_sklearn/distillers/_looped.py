@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
-from .._checkpoint import array_fingerprint, check_same_run, load_checkpoint, save_checkpoint
+from .._checkpoint import array_fingerprint, check_same_run, is_checkpoint, load_checkpoint, save_checkpoint
 from .._device import explained_memory
 from .._distillation import DistillationState, LoopConfig, distill
 from .._files import write_text
@@ -36,6 +36,8 @@ _LOOP_SHARE, _SOLVE_DEADLINE = 0.85, 0.95
 _BUDGETS = ("max_iter", "max_time", "n_iter_no_change")
 # Preprocessed rows that tell two preprocessings apart.
 _READ_TO_TELL = 16
+# Entries of items in preprocessed units that a user's transformer may move by without a word.
+_HARDLY_MOVED = 0.01
 # Steps when neither max_iter nor max_time is given.
 _DEFAULT_MAX_ITER = 1000
 
@@ -75,9 +77,14 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             raise ValueError(
                 f"checkpoint={str(self.checkpoint)!r} is to lie in a folder that does not exist; make it, or give another path."
             )
-        if self.warm_start and Path(self.checkpoint).exists():
+        there = self.checkpoint is not None and Path(self.checkpoint).exists()
+        if there and self.warm_start:
             # With random_state=None too, the run goes on with its own seed.
             return load_checkpoint(self.checkpoint)[1]["seed"]
+        if there and not is_checkpoint(self.checkpoint):
+            raise ValueError(
+                f"checkpoint={str(self.checkpoint)!r} is there already and is not a checkpoint; remove it, or give another path."
+            )
         return super()._draw_seed()
 
     def _fit(self, X, y):
@@ -95,6 +102,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         settings = {name: value for name, value in self._plain_settings().items() if name not in _BUDGETS}
         own = {"method": type(self).__name__, "version": __version__, "seed": problem.seed}
         own |= {"device": problem.device.type, "dtype": str(problem.dtype), "network": str(problem.spec)}
+        # Whatever their form: as they were understood.
+        own |= {"ipc": problem.per_class.tolist(), "image_shape": problem.image_shape and list(problem.image_shape)}
         # Parameters that are arrays or transformers have no words: what they lead to tells them apart.
         start = array_fingerprint(variables["X"].cpu().numpy(), problem.read(problem.train[:_READ_TO_TELL]))
         return {**settings, **own, "data": array_fingerprint(problem.rows, problem.codes), "start": start}
@@ -107,6 +116,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         if self.warm_start and Path(self.checkpoint).exists():
             state, theirs = load_checkpoint(self.checkpoint)
             check_same_run(self.checkpoint, fingerprint, theirs)
+            if not isinstance(state.get("seconds"), float):
+                raise ValueError(f"{self.checkpoint} is not a readable checkpoint: it does not say how many seconds were spent.")
         return lambda state: save_checkpoint(self.checkpoint, state, fingerprint), state
 
     def _make(self, problem, begin):
@@ -137,6 +148,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         if interrupted:
             result.reason = "interrupted"
         learned_scale = result.variables["log_scale"].exp().item()
+        self._moved = problem.settle(result.variables)
         try:
             if result.reason not in ("interrupted", "diverged"):
                 self._finish(objective, result.variables, begin)
@@ -228,6 +240,15 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         return report
 
     def _warn_of_ending(self):
+        if self._moved > _HARDLY_MOVED:
+            warnings.warn(
+                f"preprocessing={type(self.preprocessing).__name__}() does not take back what its inverse_transform gives: entries of "
+                f"the items moved by up to {self._moved:.2g}, in preprocessed units, when they were put in the units of X, and their "
+                "accuracy may be another than that on the held-out rows. Put it in front of the distiller with "
+                "sklearn.pipeline.Pipeline to avoid that.",
+                UserWarning,
+                stacklevel=4,
+            )
         if self.stop_reason_ == "interrupted":
             warnings.warn(
                 f"fit was interrupted after {self.n_iter_} steps; the best coreset so far is kept in coreset_.",

@@ -9,7 +9,7 @@ from .._device import resolve_device, resolve_dtype
 from .._feature_objective import PoolConfig, RandomFeatureObjective
 from .._inputs import RowSubset, as_rows, check_labels, check_rows, resolve_image_shape
 from .._objectives import TrainingData, centred_one_hot
-from .._preprocess import Preprocessing
+from .._preprocess import Preprocessing, TransformerPreprocessing
 from .._resident import DevicePreprocessing, ResidentRows, can_reside
 from .._selection import initial_rows, items_per_class, split_holdout
 from .._specs import ConvNet, resolve_spec
@@ -104,6 +104,18 @@ class Problem:
         noise = self.frozen.noise * self.preprocessing.scale + self.preprocessing.offset
         return np.where(self.frozen.mask, noise, rows)
 
+    def settle(self, variables):
+        """Put the items where they come back from the units of X; gives how far that moves an entry.
+
+        A user's transformer need not take its own inverse back. What is given out is to be what is judged.
+        """
+        if not isinstance(self.preprocessing, TransformerPreprocessing):
+            return 0.0
+        x = variables["X"].flatten(1).cpu().numpy()
+        back = self.as_read(self.preprocessing.apply(self.preprocessing.invert(x)))
+        variables["X"] = torch.from_numpy(back).to(variables["X"]).view_as(variables["X"])
+        return float(np.abs(back - x).max())
+
     def training_data(self):
         """What an objective needs to draw its batches."""
         codes = torch.from_numpy(self.codes.astype(np.int64))
@@ -140,7 +152,7 @@ class Problem:
         """Variables with these network inputs as items, the given labels as targets, and scale 1."""
         targets = centred_one_hot(torch.from_numpy(self.item_codes), len(self.classes))
         x = torch.tensor(self.as_read(x), device=self.device).reshape(-1, *self.shape)
-        return {"X": x, "targets": targets.to(self.device), "log_scale": torch.zeros((), device=self.device)}
+        return {"X": x, "targets": targets.to(self.device), "log_scale": torch.zeros((), dtype=torch.float32, device=self.device)}
 
     def _check_init(self, init):
         rows, seen = as_rows(init)

@@ -8,13 +8,13 @@ __all__ = ["CoresetSampler"]
 
 
 def like_input(items, labels, X, y):
-    """Items and labels in the containers of X and y: data frames and series stay what they are."""
+    """Items and labels in the containers of X and y, and labels in y's own type, where those are of pandas; else arrays."""
     if hasattr(X, "iloc"):
         items = type(X)(items, columns=X.columns)
-    if hasattr(y, "columns"):
-        labels = type(y)(labels[:, None], columns=y.columns)
+    if hasattr(y, "iloc") and hasattr(y, "columns"):
+        labels = type(y)(labels[:, None], columns=y.columns).astype(y.dtypes)
     elif hasattr(y, "iloc"):
-        labels = type(y)(labels, name=getattr(y, "name", None))
+        labels = type(y)(labels, name=getattr(y, "name", None), dtype=y.dtype)
     return items, labels
 
 

@@ -227,6 +227,6 @@ class KIPDistiller(RidgeDistiller):
         )
 
     def _transform_model(self, inputs):
-        spec, reg = self.coreset_.architecture, self.coreset_.reg
-        gram = exact_kernel(spec, exact_inputs(spec, inputs), kernel=self.kernel)
-        return ExactModel.build(spec, self.kernel, inputs, inverse_square_root(gram, reg))
+        spec, kernel = self.coreset_.architecture, self.coreset_.kernel
+        gram = exact_kernel(spec, exact_inputs(spec, inputs), kernel=kernel)
+        return ExactModel.build(spec, kernel, inputs, inverse_square_root(gram, self.coreset_.reg))
