@@ -21,8 +21,8 @@ def agree(classifier, spec, image_shape, n_features, preprocessing, *, distiller
         Names the parameter that contradicts the coreset.
     """
 
-    def contradicts(name, theirs):
-        given = f"{name}={getattr(classifier, name)!r}"
+    def contradicts(name, theirs, given=None):
+        given = f"{name}={given or repr(getattr(classifier, name))}"
         if distiller is None:
             way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
             return ValueError(f"{given} contradicts the coreset's {theirs}; {way_out}.")
@@ -34,7 +34,7 @@ def agree(classifier, spec, image_shape, n_features, preprocessing, *, distiller
         raise contradicts("depth", spec)
     wanted = resolve_spec(wanted, image_shape or (n_features,), classifier.width, classifier.depth)
     if not same_kernel(wanted, spec):
-        raise contradicts("architecture", spec)
+        raise contradicts("architecture", spec, wanted)
     if classifier.image_shape is not None and resolve_image_shape(classifier.image_shape, None, n_features) != image_shape:
         raise contradicts("image_shape", image_shape)
     none = preprocessing is None or (

@@ -26,25 +26,35 @@ def resolve_device(device):
     return resolved
 
 
+def is_out_of_memory(error):
+    """Whether an exception is an allocator's."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    )
+
+
 @contextmanager
 def explained_memory(what, lower):
     """Say what to lower when ``what`` does not fit in memory; torch says only how much it asked for."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+        if is_out_of_memory(error):
             raise MemoryError(f"Not enough memory for {what}; lower {lower}.") from error
         raise
 
 
 @contextmanager
 def own_torch_modes():
-    """Leave what a program has set for its own tensors outside: its default device, ``no_grad``, inference mode."""
+    """Leave what a program has set for its own tensors outside: its default device, ``no_grad``, inference mode, autocast."""
     with ExitStack() as stack:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))
         if torch.is_inference_mode_enabled():
             stack.enter_context(torch.inference_mode(False))
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
         stack.enter_context(torch.enable_grad())
         yield
 

@@ -6,6 +6,7 @@ from dataclasses import astuple, dataclass, field
 
 import torch
 
+from ._device import is_out_of_memory
 from ._optimizers import Optimizers
 from ._ridge import SingularKernelError
 
@@ -102,6 +103,22 @@ class LoopResult:
         return [record["validation_score"] for record in self.history if record["validation_score"] is not None]
 
 
+class DamagedStateError(ValueError):
+    """A state from which no run can go on."""
+
+
+def _check_facts(state):
+    """Raise ``TypeError`` or ``ValueError`` where the numbers of a state are not those of a run."""
+    numbers = {**state["budget"], **{name: state[name] for name in ("evaluation_time", "seconds")}}
+    wrong = [name for name, value in numbers.items() if not (isinstance(value, float | int) and 0 <= value < math.inf)]
+    wrong += [name for name in ("n_iter", "stale") if not (isinstance(state[name], int) and state[name] >= 0)]
+    wrong += [name for name in ("best_validation_loss",) if not isinstance(state[name], float)]
+    if not all(isinstance(record, dict) and {"step", "seconds", "loss"} <= set(record) for record in state["history"]):
+        wrong.append("history")
+    if wrong:
+        raise ValueError(f"{', '.join(wrong)} cannot be")
+
+
 def _snapshot(variables):
     return {name: value.detach().clone() for name, value in variables.items()}
 
@@ -187,6 +204,7 @@ class _Run:
 
     def restore(self, state):
         """Go back to a state; the variables are changed in place."""
+        _check_facts(state)
         result = self.result
         with torch.no_grad():
             for name in self.variables:
@@ -194,7 +212,7 @@ class _Run:
                     mine[name].copy_(state[kept][name])
         self.optimizers.restore(state["optimizer"])
         self.objective.restore(state["objective"])
-        result.n_iter, result.history = int(state["n_iter"]), list(state["history"])
+        result.n_iter, result.history = state["n_iter"], list(state["history"])
         result.best_validation_score, result.best_validation_loss = state["best_validation_score"], state["best_validation_loss"]
         self.stale, self.evaluation_time = state["stale"], state["evaluation_time"]
         self.budget.restore(state["budget"])
@@ -353,6 +371,11 @@ def distill(objective, variables, config, report, *, save=None, state=None):
     state : dict, optional
         What ``save`` was given by an earlier run: go on from there, with the same numbers as if that run had not ended.
 
+    Raises
+    ------
+    DamagedStateError
+        Where ``state`` is not one of such a run.
+
     Returns
     -------
     LoopResult
@@ -365,7 +388,9 @@ def distill(objective, variables, config, report, *, save=None, state=None):
             try:
                 run.restore(state)
             except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-                raise ValueError(f"The state to go on from is damaged: {error!r}. Remove the checkpoint to start anew.") from error
+                if is_out_of_memory(error):
+                    raise
+                raise DamagedStateError(repr(error)) from error
         run.result.reason = run.until_the_end(save)
     except KeyboardInterrupt:
         run.finish_interrupted()

@@ -52,7 +52,7 @@ class ExplainingMixin:
         coreset = self._explained_coreset("explain")
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
         # The ridge is linear in the targets: with the identity in their place it gives the weights.
-        model, *_ = self._solve(coreset.X, torch.eye(coreset.n_items, dtype=torch.float64))
+        model, *_ = self._solve(coreset.X, torch.eye(coreset.n_items, dtype=torch.float64), self._fitted_kernel)
         weights = self._scores_by(model, rows)
         return weights[:, :, None] * coreset.targets
 
@@ -101,6 +101,11 @@ class ExplainingMixin:
                 "distiller=."
             )
         return self.coreset_
+
+    @property
+    def _fitted_kernel(self):
+        """That of the fit, whatever the parameter says now; random features know one only."""
+        return self._model.kernel if self.method_ == "exact" else "nngp"
 
     def _similarity(self):
         """A function that gives the normalised kernel of inputs with the items, float64 on the CPU."""

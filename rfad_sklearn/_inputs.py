@@ -2,6 +2,7 @@
 
 import functools
 import math
+import sys
 import warnings
 
 import numpy as np
@@ -9,6 +10,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from ._preprocess import is_double
+
+# Packages whose frames lie between a program and what warns it.
+_WRAPPERS = ("rfad_sklearn", "sklearn", "joblib", "contextlib")
 
 
 def as_rows(X):
@@ -54,15 +58,21 @@ def resolve_image_shape(image_shape, seen, n_features):
     return wanted
 
 
+def warn_caller(message, category=UserWarning):
+    """Warn at the line of the program that called this library, whatever wrappers lie between."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _WRAPPERS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
 def _warn_of_channels_first(X):
     """Tell of images that look like torch's: 1 or 3 channels, then a square."""
     shape = tuple(getattr(X, "shape", ()))
     if len(shape) == 4 and shape[1] in (1, 3) and shape[2] == shape[3] > 4:
-        warnings.warn(
+        warn_caller(
             f"X of shape {shape} is read as images of {shape[1]}x{shape[2]} pixels with {shape[3]} channels. If it is channels-first, pass "
-            "X.transpose(0, 2, 3, 1).",
-            UserWarning,
-            stacklevel=4,
+            "X.transpose(0, 2, 3, 1)."
         )
 
 
@@ -80,7 +90,13 @@ def check_rows(estimator, X, *, reset, image_shape=None, **labels):
             f"X holds images of shape {seen}, but this {type(estimator).__name__} was fitted on {expected} with "
             f"{estimator.n_features_in_} features; {way_out}."
         )
-    if not reset and seen is None and image_shape and np.shape(X) == image_shape[:2] and rows.shape[1] != estimator.n_features_in_:
+    if (
+        not reset
+        and seen is None
+        and image_shape
+        and (*np.shape(X), 1) == image_shape
+        and rows.shape[1] != estimator.n_features_in_
+    ):
         raise ValueError(f"X of shape {np.shape(X)} looks like a single image of shape {image_shape}; give it as X[None].")
     if reset:
         _warn_of_channels_first(X)

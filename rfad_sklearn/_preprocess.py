@@ -43,6 +43,16 @@ def is_single(dtype):
     return dtype.kind == "f" and dtype.itemsize == 4
 
 
+class ReadOnlyArrays:
+    """A value whose arrays cannot be written to, unpickled either."""
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        for value in state.values():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+
+
 class AfterScaling:
     """``W norm(z)``: what is the same for numpy arrays and torch tensors, whichever ``components`` and ``gains`` are."""
 
@@ -65,7 +75,7 @@ class AfterScaling:
 
 
 @dataclass(frozen=True, eq=False)
-class Preprocessing(AfterScaling):
+class Preprocessing(ReadOnlyArrays, AfterScaling):
     """``z = W norm((x - offset) / scale)`` with ``W`` a truncated whitening; every part but the first may be absent.
 
     Parameters
@@ -120,7 +130,7 @@ class Preprocessing(AfterScaling):
         return len(self.offset)
 
     def apply(self, X):
-        """Preprocessed rows ``(n, d)`` of raw rows or images; float64 stays float64, everything else becomes float32."""
+        """Preprocessed rows ``(n, d)`` of raw rows or channels-last images; float64 stays float64, everything else becomes float32."""
         X = self._rows(X)
         exact, dtype = float_types(X.dtype)
         z = ((X.astype(exact) - self.offset.astype(exact)) / self.scale.astype(exact)).astype(dtype, copy=False)
@@ -138,16 +148,9 @@ class Preprocessing(AfterScaling):
         rows = X.reshape(len(X), math.prod(X.shape[1:])) if X.ndim > 2 else X
         if rows.ndim != 2 or rows.shape[1] != self.n_features:
             raise ValueError(
-                f"Preprocessing takes rows of {self.n_features} columns, or as many images, got an array of shape {X.shape}."
+                f"Preprocessing takes rows of {self.n_features} columns, or images of as many numbers, got an array of shape {X.shape}."
             )
         return rows
-
-    def __setstate__(self, state):
-        # Unpickled arrays come back writeable.
-        self.__dict__.update(state)
-        for value in state.values():
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
 
     def __eq__(self, other):
         if not isinstance(other, Preprocessing):
@@ -161,10 +164,10 @@ class TransformerPreprocessing:
     """A user's fitted scikit-learn transformer behind the same three verbs. It cannot be written to a coreset file."""
 
     row_norm = False
+    bounds = None
 
     def __init__(self, transformer, n_features):
         self.transformer, self.n_features = transformer, n_features
-        self.bounds = None
 
     @property
     def name(self):
@@ -187,17 +190,24 @@ class TransformerPreprocessing:
 
     def invert(self, Z):
         """Raw rows by the transformer's ``inverse_transform``; where that is not finite, of the nearest row within the bounds."""
-        Z = np.array(Z)
+        return self._finite(lambda Z: np.array(self.transformer.inverse_transform(Z)), Z)
+
+    def settle(self, Z):
+        """``apply(invert(Z))``; where that is not finite, of the nearest row within the bounds."""
+        return self._finite(lambda Z: self.apply(self.invert(Z)), Z)
+
+    def _finite(self, function, Z):
+        Z = np.array(Z, dtype=np.float64)
         with warnings.catch_warnings():
             # Some warn of what is mended here, or an error.
             warnings.simplefilter("ignore")
-            X = np.array(self.transformer.inverse_transform(Z.copy()))
-        lost = ~np.isfinite(X).all(axis=1)
-        if lost.any() and self.bounds is not None:
-            X[lost] = self.transformer.inverse_transform(np.clip(Z[lost], *self.bounds))
-        if not np.isfinite(X).all():
+            out = function(Z.copy())
+            lost = ~np.isfinite(out).all(axis=1)
+            if lost.any() and self.bounds is not None:
+                out[lost] = function(np.clip(Z[lost], *self.bounds))
+        if not np.isfinite(out).all():
             raise ValueError(
                 f"preprocessing={self.name} has no finite inverse for the items; put it in front of the distiller with "
                 "sklearn.pipeline.Pipeline, and use preprocessing=None."
             )
-        return X
+        return out

@@ -162,7 +162,8 @@ class Teacher:
         return self._telling(network)
 
     def _autocast(self):
-        return torch.autocast(self.like.device.type, self.dtype, enabled=self.dtype == torch.bfloat16)
+        # Inside another one, weights that are kept cast would be those of steps before.
+        return torch.autocast(self.like.device.type, self.dtype, enabled=self.dtype == torch.bfloat16, cache_enabled=False)
 
     def _step(self, network, rows, rate):
         x = self.data.read(rows).to(self.like)

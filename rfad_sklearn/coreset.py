@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ._files import read_arrays, write_arrays
-from ._preprocess import Preprocessing
+from ._preprocess import Preprocessing, ReadOnlyArrays
 from ._specs import MLP, ConvNet, spec_from_dict, spec_to_dict
 
 __all__ = ["Coreset"]
@@ -44,7 +44,7 @@ def _readonly(array):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Coreset:
+class Coreset(ReadOnlyArrays):
     """A few synthetic rows that stand for a data set, with all that is needed to use them.
 
     Parameters
@@ -68,7 +68,8 @@ class Coreset:
     architecture : ConvNet or MLP
         Network it was distilled for.
     preprocessing : Preprocessing or None
-        None: nothing. What takes ``X`` to the network's input. ``preprocessing.apply(X)`` and ``preprocessing.invert(Z)`` work on rows.
+        What takes ``X`` to the network's input; None where nothing does. ``preprocessing.apply(X)`` and ``preprocessing.invert(Z)`` work on
+        rows.
     feature_names : tuple of str or None
         Column names of the data frame it came from.
     corruption_mask : bool array of shape (n_items, n_features) or None
@@ -165,7 +166,10 @@ class Coreset:
             problems.append(f"architecture must be a ConvNet or an MLP, got {self.architecture!r}")
         elif not self.architecture.fits(self.image_shape or (d,)):
             problems.append(f"architecture={self.architecture} cannot take inputs of shape {self.image_shape or (d,)}")
-        if not hasattr(self.preprocessing, "n_features"):
+        if self.X.ndim != 2:
+            # None stands for as many columns as X has.
+            pass
+        elif not hasattr(self.preprocessing, "n_features"):
             problems.append(f"preprocessing must be a Preprocessing or None, got {self.preprocessing!r}")
         elif self.preprocessing.n_features != d:
             problems.append(f"preprocessing takes {self.preprocessing.n_features} columns, X has {d}")
@@ -217,13 +221,6 @@ class Coreset:
         return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     __hash__ = None
-
-    def __setstate__(self, state):
-        # Unpickled arrays come back writeable.
-        self.__dict__.update(state)
-        for value in state.values():
-            if isinstance(value, np.ndarray):
-                value.setflags(write=False)
 
     def to_torch(self, *, preprocess=False):
         """The coreset as a ``torch.utils.data.TensorDataset`` of float32 items and targets.

@@ -1,7 +1,6 @@
 """Kernel ridge classifier with the kernel of an infinitely wide network."""
 
 import pickle
-import warnings
 from numbers import Integral, Real
 
 import numpy as np
@@ -15,7 +14,7 @@ from ._agreement import agree, agree_with_distiller, decide_method
 from ._classifier import CoresetClassifier, refuse_soft_targets
 from ._device import own_torch_modes, resolve_device, resolve_dtype
 from ._explaining import ExplainingMixin
-from ._inputs import check_labels, check_rows, keep_state_on_error, resolve_image_shape
+from ._inputs import check_labels, check_rows, keep_state_on_error, resolve_image_shape, warn_caller
 from ._objectives import centred_one_hot
 from ._ridge import fit_platt_scale
 from ._solvers import exact_dtype, fit_exact, fit_features
@@ -206,9 +205,11 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         try:
             result = check_memory(self.memory).cache(_fit_distiller).call_and_shelve(distiller, X, y)
         except pickle.PicklingError as error:
+            if self.memory is None:
+                raise
             raise ValueError(
-                f"memory={self.memory!r} keeps distillers in files, but {distiller} cannot be pickled ({error}); take a callback that is "
-                "defined in a module, or memory=None."
+                f"memory={self.memory!r} keeps distillers in files, but {distiller} cannot be pickled ({error}); take functions (a callback, "
+                "or those of a preprocessing) that are defined in a module, or memory=None."
             ) from error
         self.distiller_ = result.get()
         if getattr(self.distiller_, "stop_reason_", None) in ("interrupted", "diverged"):
@@ -257,7 +258,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         self.classes_ = classes
         self.reg_ = _DEFAULT_REG if self.reg is None else float(self.reg)
         codes = torch.from_numpy(codes.astype(np.int64))
-        self._model, chosen, left_out = self._solve(rows, centred_one_hot(codes, len(classes)).double())
+        self._model, chosen, left_out = self._solve(rows, centred_one_hot(codes, len(classes)).double(), self.kernel)
         self.platt_scale_ = 1.0
         if torch.bincount(codes).min() >= 2:
             self.platt_scale_ = fit_platt_scale(left_out, codes[chosen])
@@ -268,7 +269,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         self.classes_ = classes
         self.reg_ = coreset.reg if self.reg is None else float(self.reg)
         self.coreset_ = coreset
-        self._model, *_ = self._solve(coreset.X, torch.tensor(coreset.targets, dtype=torch.float64))
+        self._model, *_ = self._solve(coreset.X, torch.tensor(coreset.targets, dtype=torch.float64), self.kernel)
         self.platt_scale_ = coreset.platt_scale
         if rows is not None:
             rng = np.random.default_rng(self._seeds)
@@ -276,11 +277,9 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
             scores = torch.from_numpy(self._scores(np.asarray(rows[chosen])))
             self.platt_scale_ = fit_platt_scale(scores, torch.from_numpy(codes[chosen].astype(np.int64)))
         elif self.kernel != coreset.kernel or self.reg_ != coreset.reg:
-            warnings.warn(
+            warn_caller(
                 f"The coreset's platt_scale belongs to kernel={coreset.kernel!r} and reg={coreset.reg!r}, not to kernel={self.kernel!r} and "
-                f"reg={self.reg_!r}: predict_proba is not calibrated. Give real rows, fit_coreset(coreset, X, y), to refit it.",
-                UserWarning,
-                stacklevel=5,
+                f"reg={self.reg_!r}: predict_proba is not calibrated. Give real rows, fit_coreset(coreset, X, y), to refit it."
             )
         return self
 
@@ -288,7 +287,6 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         """Decide how to compute, and draw the seeds; sets what prediction needs besides the model."""
         self.method_ = decide_method(self, spec, image_shape or (self.n_features_in_,), n)
         self.architecture_, self.image_shape_, self._preprocessing = spec, image_shape, preprocessing
-        self._fitted_kernel = self.kernel
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         self._seeds = np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks).tolist()
 
@@ -304,15 +302,13 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         inputs = torch.tensor(self._preprocessing.apply(np.asarray(rows)), dtype=dtype)
         return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
 
-    def _solve(self, rows, targets):
-        """Solve the ridge; gives the model, and the numbers and the leave-one-out scores of rows to fit a scale on."""
+    def _solve(self, rows, targets, kernel):
+        """Solve the ridge with a kernel; gives the model, and the numbers and the leave-one-out scores of rows to fit a scale on."""
         device, dtype = self._arithmetic
         n = len(rows)
         self._say(f"solving the ridge on {n} rows, method={self.method_!r}")
         if self.method_ == "exact":
-            model, scores = fit_exact(
-                self.architecture_, self._fitted_kernel, self._inputs(rows).to(device), targets.to(device), self.reg_
-            )
+            model, scores = fit_exact(self.architecture_, kernel, self._inputs(rows).to(device), targets.to(device), self.reg_)
             return model, np.arange(n), scores.cpu()
         shape = tuple(self._inputs(rows[:1]).shape[1:])
         return fit_features(

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.linalg import eigh
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin, _fit_context, clone
 from sklearn.utils._param_validation import Interval
+from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_is_fitted
 
@@ -175,7 +176,42 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
     return fitted
 
 
-class _NumericPreprocessor(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class _LayoutMixin:
+    """``transform`` and ``fit_transform``; not scikit-learn's, which would put images into a data frame where one is asked for."""
+
+    def transform(self, X):
+        """Preprocess X, in its own layout and float type.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels)
+
+        Returns
+        -------
+        array of the same shape
+            Of tables, what ``set_output`` asks for.
+        """
+        check_is_fitted(self)
+        rows, seen = check_rows(self, X, reset=False, image_shape=self.image_shape_)
+        Z = in_layout(self.value_.apply(rows).astype(float_dtype(rows), copy=False), X, seen)
+        return Z if seen is not None else _wrap_data_with_container("transform", Z, X, self)
+
+    def fit_transform(self, X, y=None):
+        """Fit the value to X, and preprocess it.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels)
+        y : ignored
+
+        Returns
+        -------
+        array of the same shape
+        """
+        return self.fit(X, y).transform(X)
+
+
+class _NumericPreprocessor(_LayoutMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Shared by the three: fit a value, apply it, take it back."""
 
     _parameter_constraints: dict = {"image_shape": [None, "array-like"]}
@@ -195,26 +231,9 @@ class _NumericPreprocessor(OneToOneFeatureMixin, TransformerMixin, BaseEstimator
         self
         """
         rows, seen = check_rows(self, X, reset=True)
-        # A data frame cannot hold images: set_output, and the configuration behind it, speak of tables only.
-        self._sklearn_auto_wrap_output_keys = {"transform"} if seen is None else set()
         self.image_shape_ = resolve_image_shape(self.image_shape, seen, rows.shape[1])
         self.value_ = self._fit_value(rows, self.image_shape_)
         return self
-
-    def transform(self, X):
-        """Preprocess X, in its own layout and float type.
-
-        Parameters
-        ----------
-        X : array of shape (n, d), (n, H, W) or (n, H, W, channels)
-
-        Returns
-        -------
-        array of the same shape
-        """
-        check_is_fitted(self)
-        rows, seen = check_rows(self, X, reset=False, image_shape=self.image_shape_)
-        return in_layout(self.value_.apply(rows).astype(float_dtype(rows), copy=False), X, seen)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -138,6 +138,9 @@ def test_a_single_colour_image_is_told_from_images():
     distiller = RFADDistiller(**FAST).fit(images, Y)
     with pytest.raises(ValueError, match=r"give a single image as X\[None\]"):
         distiller.transform(images[0])
+    # One channel is not an image.
+    with pytest.raises(ValueError, match="X has 8 features, but RFADDistiller is expecting 192 features"):
+        distiller.transform(images[0, :, :, 0])
 
 
 def test_images_for_a_table():
@@ -153,8 +156,11 @@ def test_images_as_nested_lists_are_images():
 
 def test_images_that_look_channels_first_are_told_of():
     X = np.random.default_rng(0).random((20, 3, 6, 6), dtype=np.float32)
-    with pytest.warns(UserWarning, match=r"3x6 pixels with 6 channels.*transpose\(0, 2, 3, 1\)"):
-        RFADDistiller(ipc=1, max_iter=1, random_state=0).fit(X, np.arange(20) % 2)
+    for estimator in (RFADDistiller(ipc=1, max_iter=1, random_state=0), NNGPKernelRidge()):
+        with pytest.warns(UserWarning, match=r"3x6 pixels with 6 channels.*transpose\(0, 2, 3, 1\)") as record:
+            estimator.fit(X, np.arange(20) % 2)
+        # At the caller's line, whatever wrappers lie between.
+        assert record[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         RFADDistiller(ipc=1, max_iter=1, random_state=0).fit(X.transpose(0, 2, 3, 1), np.arange(20) % 2)

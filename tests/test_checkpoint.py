@@ -270,10 +270,16 @@ def test_augmentations_as_arrays_are_told_apart(digits, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("seconds", None, "not a readable checkpoint: it does not say how many seconds"),
-        ("n_iter", "x", "The state to go on from is damaged"),
-        ("budget", {}, "The state to go on from is damaged"),
-        ("history", 3, "The state to go on from is damaged"),
+        ("seconds", None, "seconds cannot be"),
+        ("seconds", float("nan"), "seconds cannot be"),
+        ("n_iter", -3, "n_iter cannot be"),
+        ("stale", "x", "stale cannot be"),
+        ("best_validation_loss", "x", "best_validation_loss cannot be"),
+        ("budget", {"elapsed": 1.0, "evaluation_seconds": "x", "step_seconds": 1.0}, "evaluation_seconds cannot be"),
+        ("budget", {}, "KeyError"),
+        ("history", 3, "TypeError"),
+        ("history", [3], "history cannot be"),
+        ("average", {}, "KeyError"),
     ],
 )
 def test_tampered_facts_are_told_of(digits, tmp_path, name, value, message):
@@ -281,8 +287,27 @@ def test_tampered_facts_are_told_of(digits, tmp_path, name, value, message):
     distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True).fit(X, y)
     state, fingerprint = load_checkpoint(distiller.checkpoint)
     save_checkpoint(distiller.checkpoint, {**state, name: value}, fingerprint)
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"run.npz is not a readable checkpoint: .*{message}.*Remove it, or give checkpoint="):
         clone(distiller).set_params(max_iter=20).fit(X, y)
     save_checkpoint(distiller.checkpoint, state, {key: value for key, value in fingerprint.items() if key != "seed"})
     with pytest.raises(ValueError, match="its fingerprint has no seed"):
         clone(distiller).fit(X, y)
+
+
+def test_too_little_memory_does_not_make_a_checkpoint_a_damaged_one(digits, tmp_path, monkeypatch):
+    X, _, y, _ = digits
+    distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True).fit(X, y)
+
+    def fail(self, state):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    monkeypatch.setattr("rfad_sklearn._distillation._Run.restore", fail)
+    with pytest.raises(MemoryError, match="Not enough memory for distilling"):
+        clone(distiller).set_params(max_iter=20).fit(X, y)
+
+
+def test_a_checkpoint_of_another_version_may_be_overwritten(digits, tmp_path):
+    X, _, y, _ = digits
+    np.savez(tmp_path / "run.npz", checkpoint_version=1)
+    distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz").fit(X, y)
+    assert load_checkpoint(distiller.checkpoint)[0]["n_iter"] == 12

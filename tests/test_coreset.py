@@ -218,6 +218,10 @@ def test_without_preprocessing_inputs_are_the_items():
     ("changes", "message"),
     [
         ({"architecture": "auto"}, "architecture must be a ConvNet or an MLP, got 'auto'"),
+        (
+            {"X": np.zeros((4, 3, 1)), "preprocessing": None},
+            r"^Coreset: X must be of shape \(n_items, n_features\) [^;]*$",
+        ),
         ({"preprocessing": "auto"}, "preprocessing must be a Preprocessing or None, got 'auto'"),
     ],
 )

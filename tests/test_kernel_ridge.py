@@ -257,6 +257,11 @@ def test_scale_of_a_distiller_inside_is_refitted_only_when_stale(digits):
         ({"depth": 2}, {}, r"depth=2 contradicts the distiller .* give it to the distiller: RFADDistiller\(depth=2\)"),
         ({"depth": 2}, {"depth": 3}, r"depth=2 contradicts the distiller's ConvNet\(depth=3.*: RFADDistiller\(depth=2\)"),
         ({"architecture": ConvNet(width=8)}, {}, r"contradicts the distiller .* RFADDistiller\(architecture=ConvNet\("),
+        (
+            {"architecture": ConvNet(depth=3), "depth": 2},
+            {"depth": 3},
+            r"^architecture=ConvNet\(depth=2.* the distiller's ConvNet\(depth=3",
+        ),
         ({"device": "abacus"}, {}, "device='abacus' is not available"),
         (
             {"image_shape": (4, 16)},
@@ -279,7 +284,7 @@ def test_a_class_is_no_distiller(iris):
 
 def test_what_cannot_be_cached_is_said(iris, tmp_path):
     distiller = RFADDistiller(**FAST, callback=lambda state: False)
-    with pytest.raises(ValueError, match=r"cannot be pickled .* take a callback that is defined in a module, or memory=None"):
+    with pytest.raises(ValueError, match=r"cannot be pickled .* take functions .* that are defined in a module, or memory=None"):
         NNGPKernelRidge(distiller=distiller, memory=str(tmp_path)).fit(iris[0], iris[2])
 
 

@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PowerTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PowerTransformer, QuantileTransformer, StandardScaler
 
 from rfad_sklearn import ChannelStandardizer, InstanceNormalizer, NNGPKernelRidge, RegularizedZCA, RFADDistiller
 from rfad_sklearn._preprocess import Preprocessing
@@ -258,7 +258,7 @@ def test_a_value_takes_rows_images_and_lists(colour):
     assert_array_equal(value.apply(colour.tolist()), flat)
     assert_array_equal(value.apply(colour.reshape(300, -1).astype(">f8")), flat)
     for rows in (colour[:, :5], colour[0, 0, 0]):
-        with pytest.raises(ValueError, match=r"takes rows of 108 columns, or as many images, got an array of shape"):
+        with pytest.raises(ValueError, match=r"takes rows of 108 columns, or images of as many numbers, got an array of shape"):
             value.apply(rows)
 
 
@@ -312,7 +312,7 @@ def test_items_beyond_the_range_of_an_inverse_are_not_lost(rng):
     """The inverse of a power transform is defined on a part of the numbers only; skewed columns are what it is for."""
     X, y = np.exp(2 * rng.normal(size=(300, 4))), np.arange(300) % 3
     distiller = RFADDistiller(ipc=2, width=16, max_iter=60, learning_rate=0.3, preprocessing=PowerTransformer(), random_state=0)
-    with pytest.warns(UserWarning, match=r"preprocessing=PowerTransformer\(\) does not take back what its inverse_transform gives"):
+    with pytest.warns(UserWarning, match=r"of preprocessing=PowerTransformer\(\) is not z"):
         distiller.fit(X, y)
     coreset = distiller.coreset_
     assert np.isfinite(coreset.X).all()
@@ -325,3 +325,37 @@ def test_a_transformer_without_a_finite_inverse_is_named(rng):
     lossy = FunctionTransformer(lambda X: X, lambda Z: np.full_like(Z, np.nan), check_inverse=False)
     with pytest.raises(ValueError, match=r"preprocessing=FunctionTransformer\(\) has no finite inverse for the items.*Pipeline"):
         RFADDistiller(**FAST, preprocessing=lossy).fit(X, y)
+
+
+def test_items_that_do_not_pass_a_second_time_move_into_the_range_of_the_rows(rng):
+    X, y = 0.01 * abs(rng.normal(size=(30, 4))), np.arange(30) % 3
+    root = FunctionTransformer(np.sqrt, lambda Z: Z, check_inverse=False)
+    distiller = RFADDistiller(**FAST, preprocessing=root, learning_rate=1.0)
+    with pytest.warns(UserWarning, match=r"of preprocessing=FunctionTransformer\(\) is not z"):
+        distiller.fit(X, y)
+    assert np.isfinite(distiller.coreset_.inputs).all()
+    assert np.isfinite(distiller.transform(X)).all()
+
+
+class Recording(RFADDistiller):
+    """Keeps the items that the last step of a fit sees."""
+
+    def _finish(self, objective, variables, begin):
+        self.seen_ = variables["X"].flatten(1).numpy().copy()
+
+
+def test_what_is_given_out_is_what_is_judged(rng):
+    """A quantile transform has many rows for one transformed row, and does not take its own inverse back."""
+    X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
+    distiller = Recording(**FAST, preprocessing=QuantileTransformer(n_quantiles=20))
+    with pytest.warns(UserWarning, match=r"transform\(inverse_transform\(z\)\) of preprocessing=QuantileTransformer\(\) is not z"):
+        distiller.fit(X, y)
+    assert_allclose(distiller.seen_, distiller.coreset_.inputs, atol=1e-5)
+
+
+def test_an_exact_inverse_is_exact_for_large_offsets_too(rng):
+    """Of time stamps float32 keeps two minutes."""
+    X, y = 1.6e9 + 50 * rng.normal(size=(60, 4)), np.arange(60) % 3
+    coreset = RFADDistiller(**FAST, preprocessing=StandardScaler()).fit(X, y).coreset_
+    assert (abs(coreset.X - 1.6e9) < 1000).all()
+    assert len(np.unique(coreset.X % 1)) > 1

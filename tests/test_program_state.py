@@ -40,6 +40,7 @@ STATES = {
     "default device": lambda: torch.device("meta"),
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", torch.bfloat16),
 }
 
 
@@ -87,3 +88,13 @@ def test_data_frames_are_for_tables(digits, preprocessor):
         assert pipeline.score(X_test, y_test) > 0.9
         table = preprocessor.fit_transform(X.reshape(len(X), -1))
     assert table.columns.tolist() == [f"x{k}" for k in range(64)]
+
+
+def test_what_set_output_asks_for_is_decided_by_each_table(digits):
+    pd = pytest.importorskip("pandas")
+    X, X_test, _, _ = digits
+    flat = X_test.reshape(len(X_test), -1)
+    fitted = ChannelStandardizer(image_shape=(8, 8)).fit(X).set_output(transform="pandas")
+    assert isinstance(fitted.transform(flat), pd.DataFrame)
+    np.testing.assert_array_equal(fitted.transform(X_test).reshape(len(flat), -1), fitted.transform(flat).to_numpy())
+    make_pipeline(ChannelStandardizer()).fit(X).set_output(transform="pandas")

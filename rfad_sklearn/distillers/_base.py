@@ -143,6 +143,9 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             for name, value in self.get_params(deep=False).items()
             if name not in _NOT_SETTINGS
         }
+        if not isinstance(settings.get("init", ""), str):
+            # These may be real rows.
+            settings["init"] = type(settings["init"]).__name__
         return json.loads(json.dumps(settings, default=_plain))
 
     @own_torch_modes()

@@ -4,7 +4,6 @@ import json
 import math
 import os
 import time
-import warnings
 from dataclasses import replace
 from numbers import Integral, Real
 from pathlib import Path
@@ -18,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 from .._callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
 from .._checkpoint import array_fingerprint, check_same_run, is_checkpoint, load_checkpoint, save_checkpoint
 from .._device import explained_memory
-from .._distillation import DistillationState, LoopConfig, distill
+from .._distillation import DamagedStateError, DistillationState, LoopConfig, distill
 from .._files import write_text
+from .._inputs import warn_caller
 from .._selection import STRATEGIES
 from .._version import __version__
 from ._base import CoresetEstimator
@@ -116,14 +116,12 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         if self.warm_start and Path(self.checkpoint).exists():
             state, theirs = load_checkpoint(self.checkpoint)
             check_same_run(self.checkpoint, fingerprint, theirs)
-            if not isinstance(state.get("seconds"), float):
-                raise ValueError(f"{self.checkpoint} is not a readable checkpoint: it does not say how many seconds were spent.")
         return lambda state: save_checkpoint(self.checkpoint, state, fingerprint), state
 
     def _make(self, problem, begin):
         variables = problem.initial_variables(self.init)
         save, state = self._checkpoints(problem, variables)
-        if state is not None:
+        if state is not None and isinstance(state.get("seconds"), float):
             # The clock of the run goes on.
             begin -= state["seconds"]
         generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
@@ -137,19 +135,18 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 # Without a checkpoint: a run that went on from it would lack what was being prepared.
                 config, interrupted, save = replace(config, max_iter=0), True, None
             variables["log_scale"].fill_(np.log(max(objective.fit_scale(variables), _LEAST_START)))
-            result = distill(
-                objective,
-                variables,
-                config,
-                self._reporter(problem, begin),
-                save=save,
-                state=state,
-            )
+            try:
+                result = distill(objective, variables, config, self._reporter(problem, begin), save=save, state=state)
+            except DamagedStateError as error:
+                raise ValueError(
+                    f"{self.checkpoint} is not a readable checkpoint: {error}. Remove it, or give checkpoint= another path."
+                ) from error
         if interrupted:
             result.reason = "interrupted"
         learned_scale = result.variables["log_scale"].exp().item()
-        self._moved = problem.settle(result.variables)
+        self._moved = 0.0
         try:
+            self._moved = problem.settle(result.variables)
             if result.reason not in ("interrupted", "diverged"):
                 self._finish(objective, result.variables, begin)
             result.variables["log_scale"].fill_(np.log(objective.fit_scale(result.variables, held_out=True)))
@@ -241,25 +238,17 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     def _warn_of_ending(self):
         if self._moved > _HARDLY_MOVED:
-            warnings.warn(
-                f"preprocessing={type(self.preprocessing).__name__}() does not take back what its inverse_transform gives: entries of "
-                f"the items moved by up to {self._moved:.2g}, in preprocessed units, when they were put in the units of X, and their "
-                "accuracy may be another than that on the held-out rows. Put it in front of the distiller with "
-                "sklearn.pipeline.Pipeline to avoid that.",
-                UserWarning,
-                stacklevel=4,
+            warn_caller(
+                f"transform(inverse_transform(z)) of preprocessing={type(self.preprocessing).__name__}() is not z: entries of the items "
+                f"moved by up to {self._moved:.2g}, in preprocessed units, when they were put in the units of X, and their accuracy may be "
+                "another than that on the held-out rows. Put it in front of the distiller with sklearn.pipeline.Pipeline to avoid that."
             )
         if self.stop_reason_ == "interrupted":
-            warnings.warn(
-                f"fit was interrupted after {self.n_iter_} steps; the best coreset so far is kept in coreset_.",
-                UserWarning,
-                stacklevel=4,
-            )
+            warn_caller(f"fit was interrupted after {self.n_iter_} steps; the best coreset so far is kept in coreset_.")
         elif self.stop_reason_ == "diverged":
-            warnings.warn(
+            warn_caller(
                 f"The loss stopped being finite after {self.n_iter_} steps; the best coreset before that is kept. {self._divergence_advice()}",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
 

@@ -112,7 +112,7 @@ class Problem:
         if not isinstance(self.preprocessing, TransformerPreprocessing):
             return 0.0
         x = variables["X"].flatten(1).cpu().numpy()
-        back = self.as_read(self.preprocessing.apply(self.preprocessing.invert(x)))
+        back = self.as_read(self.preprocessing.settle(x))
         variables["X"] = torch.from_numpy(back).to(variables["X"]).view_as(variables["X"])
         return float(np.abs(back - x).max())
 
