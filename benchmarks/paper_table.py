@@ -47,7 +47,7 @@ NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "
 # it. Each lacks what those above it lack too.
 DEFAULTS = {
     "auto": "",
-    "unmirrored": "rows were not asked whether they may be mirrored in long runs (those of CIFAR-10 may)",
+    "unmirrored": "rows were not mirrored in long runs: not asked, or by a bound so tight that those of CIFAR-10 said no by chance",
     "narrower networks": "fresh networks were not twice as wide in long runs",
     "earlier weights": "random networks had independent weights: more work for the same kernel",
     "three blocks": "every ConvNet had three blocks, and rows had no say (those of Fashion-MNIST and digits take two, those of CIFAR-10 three)",

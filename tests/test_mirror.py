@@ -45,9 +45,9 @@ def test_half_of_the_images_are_mirrored():
 
 @pytest.mark.parametrize(
     ("wrong", "mirrored", "keep"),
-    [(300, 300, True), (300, 330, True), (300, 331, False), (0, 0, True), (300, 100, True)],
+    [(300, 300, True), (300, 400, True), (300, 401, False), (0, 0, True), (300, 100, True)],
 )
-def test_three_more_of_a_hundred_may_be_mistaken(wrong, mirrored, keep):
+def test_ten_more_of_a_hundred_may_be_mistaken(wrong, mirrored, keep):
     # One row of each of ten classes after the other: all lose alike.
     codes = np.arange(1000) % 10
     assert keep_their_class(some(1000, wrong).numpy(), some(1000, mirrored).numpy(), codes) is keep
@@ -55,7 +55,7 @@ def test_three_more_of_a_hundred_may_be_mistaken(wrong, mirrored, keep):
 
 def test_no_class_may_be_the_mirror_image_of_another():
     codes, wrong = np.arange(2000) % 40, np.zeros(2000, dtype=bool)
-    for n_lost, keep in ((12, True), (13, False)):
+    for n_lost, keep in ((20, True), (21, False)):
         mirrored = wrong.copy()
         mirrored[np.flatnonzero(codes == 7)[:n_lost]] = True
         assert keep_their_class(wrong, mirrored, codes) is keep

@@ -10,7 +10,7 @@ from ._asking import N_NETWORKS, RIDGE, asked_rows
 from ._pool import PoolDefaults
 
 # Of all rows so many more may be classified wrongly in the mirror, and of what was right in one class; and chance, in standard deviations.
-_LOSS, _CLASS_LOSS, _DEVIATIONS = 0.03, 0.25, 3.0
+_LOSS, _CLASS_LOSS, _DEVIATIONS = 0.10, 0.40, 3.0
 # Stream of seeds beside those of the items, of the teacher and of the depth.
 _STREAM = 3
 

@@ -69,8 +69,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     mirror : bool or "auto", default="auto"
         Mirror half of the images of each step, and of the teacher, left to right, as the network sees them: twice as many rows to learn from,
         where an image keeps its class. Images only. "auto": in long runs (see Notes), where at least 200 training rows, up to 2,048 are
-        asked, say that theirs do: as many of them are classified rightly in the mirror, but for three of a hundred, and of each class about
-        as many. Large images (above 64x64 pixels or more, by the network) are not asked, and not mirrored. ``learn_labels="solve"`` takes
+        asked, say that theirs do: nearly as many of them are classified rightly in the mirror, but for ten of a hundred, and of no class
+        much fewer. Large images (above 64x64 pixels or more, by the network) are not asked, and not mirrored. ``learn_labels="solve"`` takes
         rows as they are.
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
