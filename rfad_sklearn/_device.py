@@ -1,4 +1,4 @@
-"""Devices and number types by name."""
+"""Devices and number types by name, memory that does not suffice, and what a program has set in torch."""
 
 from contextlib import ExitStack, contextmanager
 

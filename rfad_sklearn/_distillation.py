@@ -112,7 +112,8 @@ def _check_facts(state):
     numbers = {**state["budget"], **{name: state[name] for name in ("evaluation_time", "seconds")}}
     wrong = [name for name, value in numbers.items() if not (isinstance(value, float | int) and 0 <= value < math.inf)]
     wrong += [name for name in ("n_iter", "stale") if not (isinstance(state[name], int) and state[name] >= 0)]
-    wrong += [name for name in ("best_validation_loss",) if not isinstance(state[name], float)]
+    if not isinstance(state["best_validation_loss"], float):
+        wrong.append("best_validation_loss")
     if not all(isinstance(record, dict) and {"step", "seconds", "loss"} <= set(record) for record in state["history"]):
         wrong.append("history")
     if wrong:

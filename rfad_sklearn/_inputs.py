@@ -1,4 +1,4 @@
-"""What every estimator does with its input: rows of numbers, the shape of an image, the user's layout."""
+"""What every estimator does around its fit: rows of numbers, the shape of an image, the user's layout, state kept on errors, warnings."""
 
 import functools
 import math

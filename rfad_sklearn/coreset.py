@@ -166,12 +166,9 @@ class Coreset(ReadOnlyArrays):
             problems.append(f"architecture must be a ConvNet or an MLP, got {self.architecture!r}")
         elif not self.architecture.fits(self.image_shape or (d,)):
             problems.append(f"architecture={self.architecture} cannot take inputs of shape {self.image_shape or (d,)}")
-        if self.X.ndim != 2:
-            # None stands for as many columns as X has.
-            pass
-        elif not hasattr(self.preprocessing, "n_features"):
+        if self.X.ndim == 2 and not hasattr(self.preprocessing, "n_features"):
             problems.append(f"preprocessing must be a Preprocessing or None, got {self.preprocessing!r}")
-        elif self.preprocessing.n_features != d:
+        elif self.X.ndim == 2 and self.preprocessing.n_features != d:
             problems.append(f"preprocessing takes {self.preprocessing.n_features} columns, X has {d}")
         if self.feature_names is not None and len(self.feature_names) != d:
             problems.append(f"feature_names must hold {d} names, got {len(self.feature_names)}")

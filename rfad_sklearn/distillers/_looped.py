@@ -122,7 +122,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         variables = problem.initial_variables(self.init)
         save, state = self._checkpoints(problem, variables)
         if state is not None and isinstance(state.get("seconds"), float):
-            # The clock of the run goes on.
+            # The clock of the run goes on; where the file has none, the loop refuses it.
             begin -= state["seconds"]
         generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
         with explained_memory(f"distilling with batch_size={self.batch_size!r}", self._memory_levers):
