@@ -47,7 +47,7 @@ NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "
 # it. Each lacks what those above it lack too.
 DEFAULTS = {
     "auto": "",
-    "unmirrored": "rows were not mirrored in long runs: not asked, or by a bound so tight that those of CIFAR-10 said no by chance",
+    "unmirrored": "no rows were mirrored in long runs: not asked, all classes or none, or by a bound so tight that CIFAR-10 said no",
     "narrower networks": "fresh networks were not twice as wide in long runs",
     "earlier weights": "random networks had independent weights: more work for the same kernel",
     "three blocks": "every ConvNet had three blocks, and rows had no say (those of Fashion-MNIST and digits take two, those of CIFAR-10 three)",
@@ -90,7 +90,7 @@ def coreset_of(cell, X, y):
         distiller = RFADDistiller(**settings, max_time=60 * cell["minutes"], learn_labels=LABELS[cell["labels"]]).fit(X, y)
         curve = [(round(entry["seconds"], 1), entry.get("validation_score")) for entry in distiller.history_]
         facts |= {"n_iter": distiller.n_iter_, "validation": distiller.best_validation_score_, "curve": curve}
-        facts |= {"teacher": distiller.teacher_score_, "mirrored": distiller.mirrored_}
+        facts |= {"teacher": distiller.teacher_score_, "mirrored": distiller.mirrored_classes_.tolist()}
         coreset = distiller.coreset_
     return coreset, {**facts, "seconds": time.monotonic() - begin}
 

@@ -104,6 +104,24 @@ def draw_augmentation(names, n, shape, generator):
     return AUGMENTATIONS[name](n, shape, generator)
 
 
+def mirror_half(x, may, generator):
+    """Half of some images mirrored left to right.
+
+    Parameters
+    ----------
+    x : tensor of shape (n, H, W, channels)
+    may : bool tensor of shape (n,)
+        Which images may be mirrored; half of them are.
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    tensor of shape (n, H, W, channels)
+    """
+    return torch.where(may.view(-1, 1, 1, 1), _flip(len(x), tuple(x.shape[1:]), generator)(x), x)
+
+
 def check_augment(augment, shape):
     """Names of the changes that a user's ``augment`` asks for.
 

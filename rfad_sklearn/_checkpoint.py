@@ -9,7 +9,7 @@ import torch
 
 from ._files import read_arrays, write_arrays
 
-_VERSION = 7
+_VERSION = 8
 _REQUIRED = ("checkpoint_version", "facts", "fingerprint")
 # Rows that are hashed at a time.
 _CHUNK = 4096

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ._augment import draw_augmentation
+from ._augment import mirror_half
 from ._objectives import KernelRidgeObjective, RidgeConfig, kernel_ridge_scores
 from ._teacher import Teaching
 from .random_features import (
@@ -21,7 +21,7 @@ from .random_features import (
 # Bytes of activations kept for the backward pass, and of a GPU the part of its memory; above it they are computed a second time.
 _ACTIVATION_BUDGET, _CUDA_SHARE = 512 * 2**20, 1 / 8
 # Settings of the pool that a run may have chosen by its time or its rows: one that goes on keeps them.
-_POOL_SETTINGS = ("pool_size", "refresh_every", "mirror")
+_POOL_SETTINGS = ("pool_size", "refresh_every", "mirrored")
 # Most of a loss that may be taken for its bias: where the networks disagree more, items would be moved to make them.
 _MOST_BIAS = 0.5
 # Stream of seeds: training networks take one each as they are drawn.
@@ -33,8 +33,8 @@ class PoolConfig(RidgeConfig):
     """Settings of :class:`RandomFeatureObjective`.
 
     The pool holds up to ``pool_size`` groups of ``n_networks`` networks and ``batch_size`` rows; every ``refresh_every`` steps a new
-    group takes the place of the oldest. ``debias`` frees the loss of the bias by their number; with ``mirror`` rows are images, and half of
-    those of a group are mirrored.
+    group takes the place of the oldest. ``debias`` frees the loss of the bias by their number; half of the rows of the classes of
+    these numbers are ``mirrored``: images, then.
     """
 
     n_networks: int
@@ -42,7 +42,7 @@ class PoolConfig(RidgeConfig):
     refresh_every: int
     n_eval_networks: int
     debias: bool = False
-    mirror: bool = False
+    mirrored: tuple = ()
 
 
 @dataclass
@@ -197,13 +197,13 @@ class RandomFeatureObjective(KernelRidgeObjective):
 
     def _make_group(self, seeds, rows):
         networks = draw_networks(self.spec, self.data.shape, seeds.tolist(), device=self.device, dtype=self.dtype)
-        x = self.data.read(rows)
-        if self.config.mirror:
+        x, (labels, targets) = self.data.read(rows), self._labels(rows)
+        if self.config.mirrored:
             # The same ones when the group is made again for a run that goes on, by a seed that no network has.
             generator = torch.Generator().manual_seed(_MAX_SEED + seeds[0].item())
-            x = draw_augmentation(("flip",), len(x), tuple(self.data.shape), generator)(x)
+            x = mirror_half(x, torch.isin(labels, labels.new_tensor(self.config.mirrored)), generator)
         cache = RowCache(self.spec, networks, x, dtype=self.dtype)
-        return _Group(seeds, rows, networks, cache, *self._labels(rows))
+        return _Group(seeds, rows, networks, cache, labels, targets)
 
     def _add_group(self):
         """Draw networks and rows; once the pool is full, in place of the oldest."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from ._augment import draw_augmentation
+from ._augment import draw_augmentation, mirror_half
 from ._ridge import scaled_quality
 
 # Channels of the blocks of [3x3 convolution, batch normalisation, ReLU, 2x2 maximum], as many as leave maps of 2x2 pixels or more; the dense
@@ -94,7 +94,7 @@ class _Network:
 class Teacher:
     """Trains on an objective's rows and tells what it takes them for.
 
-    Images are moved by up to an eighth of their sides at random, and mirrored where that is wanted.
+    Images are moved by up to an eighth of their sides at random, and those of some classes mirrored.
 
     Parameters
     ----------
@@ -105,12 +105,13 @@ class Teacher:
         On the CPU: of weights, batches and augmentation.
     dtype : torch.dtype
         Of the hidden layers' arithmetic.
-    mirror : bool, default=False
-        Mirror half of the images left to right.
+    mirrored : sequence of int, default=()
+        Numbers of the classes of which half of the images are mirrored left to right.
     """
 
-    def __init__(self, data, n_classes, *, generator, dtype, mirror=False):
-        self.data, self.n_classes, self.generator, self.dtype, self.mirror = data, n_classes, generator, dtype, mirror
+    def __init__(self, data, n_classes, *, generator, dtype, mirrored=()):
+        self.data, self.n_classes, self.generator, self.dtype = data, n_classes, generator, dtype
+        self.mirrored = data.labels.new_tensor(mirrored)
         self.like = torch.zeros((), device=data.labels.device, dtype=torch.promote_types(dtype, torch.float32))
         self.batch_size = min(max(_PIXELS // math.prod(data.shape[:2]), _FEWEST_ROWS), _MOST_ROWS)
         # What is left over in an epoch waits for the next: few rows would give poor statistics.
@@ -166,12 +167,13 @@ class Teacher:
         return torch.autocast(self.like.device.type, self.dtype, enabled=self.dtype == torch.bfloat16, cache_enabled=False)
 
     def _step(self, network, rows, rate):
-        x = self.data.read(rows).to(self.like)
-        for name in ("crop", "flip") if self.mirror else ("crop",):
-            x = draw_augmentation((name,), len(x), tuple(self.data.shape), self.generator)(x)
+        x, labels = self.data.read(rows).to(self.like), self.data.labels[rows.to(self.like.device)]
+        x = draw_augmentation(("crop",), len(x), tuple(self.data.shape), self.generator)(x)
+        if len(self.mirrored):
+            x = mirror_half(x, torch.isin(labels, self.mirrored), self.generator)
         with self._autocast():
             scores = network.outputs(x, training=True)
-        network.step(F.cross_entropy(scores.to(self.like), self.data.labels[rows.to(self.like.device)]), rate)
+        network.step(F.cross_entropy(scores.to(self.like), labels), rate)
 
     @torch.no_grad()
     def _telling(self, network):

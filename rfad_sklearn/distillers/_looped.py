@@ -158,7 +158,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         self.validation_scores_ = result.validation_scores or None
         self.best_validation_score_ = result.best_validation_score
         self.stop_reason_ = result.reason
-        facts = self._note(objective)
+        facts = self._note(objective, problem)
         self.coreset_ = self._make_coreset(
             problem,
             result.variables,
@@ -197,8 +197,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     def _prepare(self, objective, problem, begin):
         """What is left to do with an objective before the first step of a run."""
 
-    def _note(self, objective):
-        """Set the fitted attributes that the objective knows; those that belong into the coreset's provenance, by name."""
+    def _note(self, objective, problem):
+        """Set the fitted attributes that the objective knows; return those that belong into the coreset's provenance, by name."""
         return {}
 
     def _finish(self, objective, variables, begin):

@@ -1,4 +1,4 @@
-"""Whether images keep their class when they are mirrored in :class:`RFADDistiller`: the rows say so, by their mirror images."""
+"""Which classes :class:`RFADDistiller` may mirror, whose images keep their class: the rows say so, by their mirror images."""
 
 from dataclasses import replace
 
@@ -9,14 +9,16 @@ from ..random_features import cached_features, draw_networks, kernel_product
 from ._asking import N_NETWORKS, RIDGE, asked_rows
 from ._pool import PoolDefaults
 
-# Of all rows so many more may be classified wrongly in the mirror, and of what was right in one class; and chance, in standard deviations.
-_LOSS, _CLASS_LOSS, _DEVIATIONS = 0.10, 0.40, 3.0
+# Of what was right in a class, so much may be wrong in the mirror. So many rows that lose as all rows do count in with those of each class.
+_LOSS, _PRIOR = 0.3, 20
+# The rows can tell where more are right than by always guessing the largest class, by so many standard deviations.
+_DEVIATIONS = 3.0
 # Stream of seeds beside those of the items, of the teacher and of the depth.
 _STREAM = 3
 
 
-def keep_their_class(wrong, wrong_mirrored, codes):
-    """Whether rows keep their class when mirrored.
+def keep_their_class(wrong, wrong_mirrored, codes, n_classes):
+    """Which classes are still recognised when mirrored.
 
     Parameters
     ----------
@@ -24,19 +26,19 @@ def keep_their_class(wrong, wrong_mirrored, codes):
         Which rows are classified wrongly as they are, and mirrored.
     codes : int array of shape (n,)
         Their class numbers.
+    n_classes : int
 
     Returns
     -------
-    bool
-        False too where the rows cannot tell: those of the largest class would be as many as are right.
+    bool array of shape (n_classes,)
+        All False where the rows cannot tell: those of the largest class would be as many as are right.
     """
     guessed = np.bincount(codes).max()
     if (~wrong).sum() <= guessed + _DEVIATIONS * np.sqrt(guessed * (1 - guessed / len(wrong))):
-        return False
-    right, lost, won = (np.bincount(codes, rows) for rows in (~wrong, wrong_mirrored & ~wrong, wrong & ~wrong_mirrored))
-    # Two classes that are each other's mirror images are few rows among many.
-    loses = (lost - won > _CLASS_LOSS * right) & (lost - won > _DEVIATIONS * np.sqrt(lost + won))
-    return bool((lost - won).sum() <= _LOSS * len(wrong) and not loses.any())
+        return np.zeros(n_classes, dtype=bool)
+    right, mirrored = (np.bincount(codes[rows], minlength=n_classes) for rows in (~wrong, ~wrong_mirrored))
+    lost = right - mirrored
+    return lost + _PRIOR * lost.sum() / right.sum() <= _LOSS * (right + _PRIOR)
 
 
 def _halves(codes, rng):
@@ -46,11 +48,12 @@ def _halves(codes, rng):
     return order[::2], order[1::2]
 
 
-def may_be_mirrored(problem):
-    """Whether mirror images of rows look like other rows of their class.
+def classes_to_mirror(problem):
+    """Classes whose mirror images look like other rows of their class.
 
     Each half of some training rows classifies the other half, as it is and mirrored left to right, by kernel ridge regression with the kernel
-    of a few random networks. Photographs of things are told apart as well either way; letters, or shoes that all point to the left, are not.
+    of a few random networks. Photographs of things, and shirts, are told apart as well either way; letters, or shoes that all point to the
+    left, are not.
 
     Parameters
     ----------
@@ -59,13 +62,14 @@ def may_be_mirrored(problem):
 
     Returns
     -------
-    bool
+    tuple of int
+        Their numbers; none where rows are too few or too large to be asked.
     """
     spec = replace(problem.spec, width=PoolDefaults.fresh(problem.spec).width)
     rng = np.random.default_rng([problem.seed, _STREAM])
     asked = asked_rows(problem, spec.n_features(problem.shape), rng)
     if asked is None:
-        return False
+        return ()
     x, codes, targets = asked
     seeds = rng.integers(2**31, size=N_NETWORKS).tolist()
     networks = draw_networks(spec, problem.shape, seeds, device=problem.device, dtype=problem.dtype)
@@ -78,4 +82,4 @@ def may_be_mirrored(problem):
         for row, seen in zip(wrong, (features, mirrored), strict=True):
             scores = kernel_product(spec, seen[unknown], features[known]).double() @ dual
             row[unknown] = scores.argmax(1).cpu().numpy() != classes[unknown]
-    return keep_their_class(*wrong, classes)
+    return tuple(np.flatnonzero(keep_their_class(*wrong, classes, len(problem.classes))).tolist())

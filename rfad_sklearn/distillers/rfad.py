@@ -9,11 +9,12 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._feature_objective import RandomFeatureObjective
+from .._selection import plain_label
 from .._specs import auto_spec
 from .._teacher import MOST_EPOCHS, Teacher
 from ._depth import enough_blocks, in_question
 from ._looped import RidgeDistiller
-from ._mirror import may_be_mirrored
+from ._mirror import classes_to_mirror
 from ._pool import ChoosesPool
 
 __all__ = ["RFADDistiller"]
@@ -68,10 +69,10 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         is enough for five epochs and 200 steps; else None.
     mirror : bool or "auto", default="auto"
         Mirror half of the images of each step, and of the teacher, left to right, as the network sees them: twice as many rows to learn from,
-        where an image keeps its class. Images only. "auto": in long runs (see Notes), where at least 200 training rows, up to 2,048 are
-        asked, say that theirs do: nearly as many of them are classified rightly in the mirror, but for ten of a hundred, and of no class
-        much fewer. Large images (above 64x64 pixels or more, by the network) are not asked, and not mirrored. ``learn_labels="solve"`` takes
-        rows as they are.
+        where an image keeps its class. Images only. True: of all classes. "auto": in long runs (see Notes), of the classes whose training rows
+        are still recognised in the mirror, seven of ten that are as they stand; up to 2,048 rows are asked. Fewer than 200 rows, and large
+        images (above 64x64 pixels or more, by the network), are not asked, and not mirrored. ``learn_labels="solve"`` takes rows as
+        they are.
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
         class by class.
@@ -154,8 +155,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         Accuracy on the held-out rows at each evaluation.
     best_validation_score_ : float or None
         Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out rows.
-    mirrored_ : bool
-        Whether rows were mirrored.
+    mirrored_classes_ : array of shape (n_mirrored,)
+        Classes whose rows were mirrored; empty where none were.
     teacher_score_ : float or None
         Accuracy of the teacher on the held-out rows; None without either.
     stop_reason_ : str
@@ -188,7 +189,7 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     judge the held-out rows, as many as 256 MB of cached features allow; on a GPU up to 32, and 2 GB.
 
     A run is a long one where ``max_time`` would be enough for about 1,000 steps of networks twice as wide. It takes those then, and asks the
-    rows whether they may be mirrored: late in a run it is the noise of the networks, and training rows learned by heart, that
+    rows which classes may be mirrored: late in a run it is the noise of the networks, and training rows learned by heart, that
     limit what is gained.
 
     References
@@ -331,14 +332,10 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         if self._chooses_width(spec):
             spec = replace(spec, width=defaults.width)
         config = self._pool_config(problem, spec, defaults)
-        mirror = self._mirrors
-        if mirror is None:
-            asks = defaults.long and config.pool_size == 1 and self.max_iter != 0
-            mirror = asks and _is_image(problem.shape) and may_be_mirrored(problem)
         return RandomFeatureObjective(
             spec,
             problem.training_data(),
-            replace(config, mirror=mirror),
+            replace(config, mirrored=self._classes_to_mirror(problem, asks=defaults.long and config.pool_size == 1)),
             generator=generator,
             device=problem.device,
             dtype=problem.dtype,
@@ -350,6 +347,17 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     def _mirrors(self):
         """What the user says of mirroring; None where the rows are to say."""
         return None if isinstance(self.mirror, str) else bool(self.mirror)
+
+    def _classes_to_mirror(self, problem, *, asks):
+        """Numbers of the classes whose rows are mirrored; the rows are asked only if ``asks``."""
+        if self._mirrors is not None:
+            return tuple(range(len(problem.classes))) if self._mirrors else ()
+        if not asks or self.max_iter == 0 or not _is_image(problem.shape):
+            return ()
+        mirrored = classes_to_mirror(problem)
+        if self.verbose:
+            print(f"mirror: {len(mirrored)} of {len(problem.classes)} classes")
+        return mirrored
 
     def _teaches(self, problem, objective):
         """Whether a teacher is wanted, if there is time."""
@@ -364,8 +372,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
             return
         start, n_epochs, deadline = time.monotonic(), MOST_EPOCHS, None
         generator = torch.Generator().manual_seed(int(np.random.default_rng([problem.seed, _TEACHER_STREAM]).integers(2**62)))
-        mirror = objective.config.mirror
-        teacher = Teacher(objective.data, len(problem.classes), generator=generator, dtype=problem.dtype, mirror=mirror)
+        mirrored = objective.config.mirrored
+        teacher = Teacher(objective.data, len(problem.classes), generator=generator, dtype=problem.dtype, mirrored=mirrored)
         if self.max_time is not None:
             seconds = max(_TEACHER_SHARE * (begin + self.max_time - start), 0.0)
             deadline = start + seconds
@@ -375,7 +383,11 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
             if self.verbose:
                 print(f"teacher: {time.monotonic() - start:.1f} s | {objective.teaching or 'diverged, labels count'}")
 
-    def _note(self, objective):
+    def _note(self, objective, problem):
         self.teacher_score_ = None if objective.teaching is None else objective.teaching.score
-        self.mirrored_ = objective.config.mirror
-        return {"teacher": objective.teaching is not None, "teacher_score": self.teacher_score_, "mirrored": self.mirrored_}
+        self.mirrored_classes_ = problem.classes[list(objective.config.mirrored)]
+        return {
+            "teacher": objective.teaching is not None,
+            "teacher_score": self.teacher_score_,
+            "mirrored_classes": [plain_label(label) for label in self.mirrored_classes_],
+        }
