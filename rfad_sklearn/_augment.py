@@ -105,13 +105,13 @@ def draw_augmentation(names, n, shape, generator):
 
 
 def mirror_half(x, may, generator):
-    """Half of some images mirrored left to right.
+    """Some images as they are, the others mirrored left to right.
 
     Parameters
     ----------
     x : tensor of shape (n, H, W, channels)
     may : bool tensor of shape (n,)
-        Which images may be mirrored; half of them are.
+        Which images may be mirrored, each with probability one half.
     generator : torch.Generator
         On the CPU.
 

@@ -388,7 +388,7 @@ def distill(objective, variables, config, report, *, save=None, state=None):
         if state is not None:
             try:
                 run.restore(state)
-            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
                 if is_out_of_memory(error):
                     raise
                 raise DamagedStateError(repr(error)) from error

@@ -39,6 +39,12 @@ class TrainingData:
     validation: torch.Tensor
     shape: tuple
 
+    def class_mask(self, numbers):
+        """Bool tensor ``(n_classes,)`` on the device, true for the classes of these numbers."""
+        mask = torch.zeros(self.targets.shape[1], dtype=torch.bool)
+        mask[list(numbers)] = True
+        return mask.to(self.targets.device)
+
 
 def kernel_ridge_scores(kernel_ss, kernel_bs, targets, reg):
     """``K_BS (K_SS + reg tr(K_SS)/|S| I)^-1 Y_S`` in float64.

@@ -272,6 +272,6 @@ def test_a_run_that_goes_on_keeps_its_teacher(digits, tmp_path, monkeypatch, cha
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
 def test_cuda_teaches_as_the_cpu_does(all_digits):
     X, _, y, _ = all_digits
-    settings = {**FAST, "teacher": "network", "early_stopping": True, "dtype": "float32"}
+    settings = {**FAST, "teacher": "network", "mirror": True, "early_stopping": True, "dtype": "float32"}
     scores = [RFADDistiller(**settings, device=device).fit(X, y).teacher_score_ for device in ("cpu", "cuda")]
     assert min(scores) > 0.9

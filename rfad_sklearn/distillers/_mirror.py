@@ -1,4 +1,4 @@
-"""Which classes :class:`RFADDistiller` may mirror, whose images keep their class: the rows say so, by their mirror images."""
+"""Which classes of images :class:`RFADDistiller` may mirror: those whose training rows are still recognised in the mirror."""
 
 from dataclasses import replace
 
@@ -9,8 +9,9 @@ from ..random_features import cached_features, draw_networks, kernel_product
 from ._asking import N_NETWORKS, RIDGE, asked_rows
 from ._pool import PoolDefaults
 
-# Of what was right in a class, so much may be wrong in the mirror. So many rows that lose as all rows do count in with those of each class.
-_LOSS, _PRIOR = 0.3, 20
+# Of what is right in a class so much may be lost in the mirror, less what is won there. So many rows that lose like all of them together are
+# added to those of each class.
+_LOSS, _PRIOR = 0.3, 10
 # The rows can tell where more are right than by always guessing the largest class, by so many standard deviations.
 _DEVIATIONS = 3.0
 # Stream of seeds beside those of the items, of the teacher and of the depth.
@@ -38,7 +39,7 @@ def keep_their_class(wrong, wrong_mirrored, codes, n_classes):
         return np.zeros(n_classes, dtype=bool)
     right, mirrored = (np.bincount(codes[rows], minlength=n_classes) for rows in (~wrong, ~wrong_mirrored))
     lost = right - mirrored
-    return lost + _PRIOR * lost.sum() / right.sum() <= _LOSS * (right + _PRIOR)
+    return lost + _PRIOR * max(lost.sum(), 0) / right.sum() <= _LOSS * (right + _PRIOR)
 
 
 def _halves(codes, rng):

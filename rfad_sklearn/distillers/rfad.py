@@ -9,9 +9,9 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._feature_objective import RandomFeatureObjective
-from .._selection import plain_label
 from .._specs import auto_spec
 from .._teacher import MOST_EPOCHS, Teacher
+from ..coreset import label_array
 from ._depth import enough_blocks, in_question
 from ._looped import RidgeDistiller
 from ._mirror import classes_to_mirror
@@ -69,10 +69,10 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         is enough for five epochs and 200 steps; else None.
     mirror : bool or "auto", default="auto"
         Mirror half of the images of each step, and of the teacher, left to right, as the network sees them: twice as many rows to learn from,
-        where an image keeps its class. Images only. True: of all classes. "auto": in long runs (see Notes), of the classes whose training rows
-        are still recognised in the mirror, seven of ten that are as they stand; up to 2,048 rows are asked. Fewer than 200 rows, and large
-        images (above 64x64 pixels or more, by the network), are not asked, and not mirrored. ``learn_labels="solve"`` takes rows as
-        they are.
+        where an image keeps its class. Images only. True: of all classes. "auto": in long runs (see Notes), of those classes that lose no
+        more than about three in ten of the training rows that are recognised as they are (less what is won; classes of few rows go by the
+        others). Up to 2,048 rows are asked. Fewer than 200 rows, and large images (above 64x64 pixels or more, by the network), are not
+        asked, and not mirrored. ``learn_labels="solve"`` takes rows as they are.
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
         Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
         class by class.
@@ -128,7 +128,7 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         ``max_time=None``, the coreset has the same bits (on the CPU) as that of a run that was never cut off. ``max_iter``, ``max_time`` and
         ``n_iter_no_change`` may be raised.
     verbose : int, default=0
-        Print one line per evaluation, and one about the teacher.
+        Print one line per evaluation, one about the teacher, and one where rows are mirrored.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random. With the same seed, versions, machine and number of threads, and ``max_time=None``, the coreset has
         the same bits on the CPU.
@@ -354,10 +354,7 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
             return tuple(range(len(problem.classes))) if self._mirrors else ()
         if not asks or self.max_iter == 0 or not _is_image(problem.shape):
             return ()
-        mirrored = classes_to_mirror(problem)
-        if self.verbose:
-            print(f"mirror: {len(mirrored)} of {len(problem.classes)} classes")
-        return mirrored
+        return classes_to_mirror(problem)
 
     def _teaches(self, problem, objective):
         """Whether a teacher is wanted, if there is time."""
@@ -368,6 +365,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         return with_time and objective.config.pool_size == 1 and len(problem.validation) > 0 and n_bytes <= _TAUGHT_BYTES
 
     def _prepare(self, objective, problem, begin):
+        if self.verbose and objective.config.mirrored:
+            print(f"mirror: rows of {len(objective.config.mirrored)} of {len(problem.classes)} classes")
         if not _is_image(problem.shape) or not self._teaches(problem, objective):
             return
         start, n_epochs, deadline = time.monotonic(), MOST_EPOCHS, None
@@ -389,5 +388,5 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         return {
             "teacher": objective.teaching is not None,
             "teacher_score": self.teacher_score_,
-            "mirrored_classes": [plain_label(label) for label in self.mirrored_classes_],
+            "mirrored_classes": label_array(self.mirrored_classes_).tolist(),
         }
