@@ -79,7 +79,6 @@ class RandomFeatureObjective(KernelRidgeObjective):
         super().__init__(data, config, generator=generator, device=device, project=project)
         self.spec, self.eval_spec, self.dtype = spec, eval_spec or spec, dtype
         self.n_steps, self.oldest = 0, 0
-        self.may_be_mirrored = data.class_mask(config.mirrored)
         self.teaching = None
         self.groups = []
         # Made here, not at the first evaluation, so that evaluations cost the same each time; and first, so that the same networks judge a
@@ -120,9 +119,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
     def restore(self, state):
         """Go back to a state, and to the networks that it was made with."""
         self.spec = replace(self.spec, width=state["pool"]["width"])
-        self.config = replace(self.config, **{name: state["pool"][name] for name in _POOL_SETTINGS})
-        self.config = replace(self.config, mirrored=tuple(self.config.mirrored))
-        self.may_be_mirrored = self.data.class_mask(self.config.mirrored)
+        pool = {name: state["pool"][name] for name in _POOL_SETTINGS}
+        self.config = replace(self.config, **{**pool, "mirrored": tuple(pool["mirrored"])})
         self.groups = [self._make_group(seeds, rows) for seeds, rows in zip(state["seeds"], state["rows"], strict=True)]
         self.oldest, self.n_steps = state["oldest"], state["n_steps"]
         self.teaching = Teaching(**state["teaching"]).to(self.device) if state["teaching"] else None
@@ -204,7 +202,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
         if self.config.mirrored:
             # The same ones when the group is made again for a run that goes on, by a seed that no network has.
             generator = torch.Generator().manual_seed(_MAX_SEED + seeds[0].item())
-            x = mirror_half(x, self.may_be_mirrored[labels], generator)
+            x = mirror_half(x, self.data.class_mask(self.config.mirrored)[labels], generator)
         cache = RowCache(self.spec, networks, x, dtype=self.dtype)
         return _Group(seeds, rows, networks, cache, labels, targets)
 

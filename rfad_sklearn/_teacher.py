@@ -110,8 +110,7 @@ class Teacher:
     """
 
     def __init__(self, data, n_classes, *, generator, dtype, mirrored=()):
-        self.data, self.n_classes, self.generator, self.dtype = data, n_classes, generator, dtype
-        self.mirrors, self.may_be_mirrored = len(mirrored) > 0, data.class_mask(mirrored)
+        self.data, self.n_classes, self.generator, self.dtype, self.mirrored = data, n_classes, generator, dtype, mirrored
         self.like = torch.zeros((), device=data.labels.device, dtype=torch.promote_types(dtype, torch.float32))
         self.batch_size = min(max(_PIXELS // math.prod(data.shape[:2]), _FEWEST_ROWS), _MOST_ROWS)
         # What is left over in an epoch waits for the next: few rows would give poor statistics.
@@ -169,8 +168,8 @@ class Teacher:
     def _step(self, network, rows, rate):
         x, labels = self.data.read(rows).to(self.like), self.data.labels[rows.to(self.like.device)]
         x = draw_augmentation(("crop",), len(x), tuple(self.data.shape), self.generator)(x)
-        if self.mirrors:
-            x = mirror_half(x, self.may_be_mirrored[labels], self.generator)
+        if self.mirrored:
+            x = mirror_half(x, self.data.class_mask(self.mirrored)[labels], self.generator)
         with self._autocast():
             scores = network.outputs(x, training=True)
         network.step(F.cross_entropy(scores.to(self.like), labels), rate)

@@ -51,7 +51,8 @@ class Coreset(ReadOnlyArrays):
     ----------
     X : array of shape (n_items, n_features)
         The items, **in the units of the data they were distilled from**: plot them, or give them to any other model, as they are.
-        Other models learn more from items that were not whitened (``preprocessing="standardize", solver="adam"`` of :class:`RFADDistiller`).
+        Of images larger than digits other models may learn more from items that were not whitened (``preprocessing="standardize",
+        solver="adam"`` of :class:`RFADDistiller`).
     targets : array of shape (n_items, n_classes)
         What kernel ridge regression regresses on: centred one-hot rows (``onehot - 1 / n_classes``), or learned ones.
     classes : array of shape (n_classes,)
