@@ -265,7 +265,7 @@ class _Run:
             return "diverged"
         begin = time.monotonic()
         training_loss = torch.stack(self.recent).mean().item()
-        validation = self.objective.validate(self.average)
+        validation = self.objective.validate(self.average, self._progress()[0])
         if validation is None and result.n_iter and not self._average_works():
             return "diverged"
         score = loss = None
@@ -359,8 +359,8 @@ def distill(objective, variables, config, report, *, save=None, state=None):
     Parameters
     ----------
     objective : object
-        ``loss(variables)`` gives a scalar tensor; ``after_step()`` is told after each step; ``validate(variables)`` gives
-        (accuracy, loss) on held-out rows, or None.
+        ``loss(variables)`` gives a scalar tensor; ``after_step()`` is told after each step; ``validate(variables, progress)`` gives
+        (accuracy, loss) on held-out rows, or None, in a run that is so far along (0 to 1).
     variables : dict of str to tensor
         Changed in place.
     config : LoopConfig

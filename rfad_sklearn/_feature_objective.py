@@ -24,6 +24,9 @@ _ACTIVATION_BUDGET, _CUDA_SHARE = 512 * 2**20, 1 / 8
 _POOL_SETTINGS = ("pool_size", "refresh_every", "mirrored")
 # Most of a loss that may be taken for its bias: where the networks disagree more, items would be moved to make them.
 _MOST_BIAS = 0.5
+# From this part of the run on a teacher is left whose loss on held-out rows the coreset's is no more than so many times; before, one that is no
+# better. Near it the labels' own word is worth more than what its probabilities spare in noise.
+_LATE, _NEAR = 0.5, 1.4
 # Stream of seeds: training networks take one each as they are drawn.
 _MAX_SEED = 2**31 - 1
 
@@ -72,7 +75,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
     but hardly twice in a row: the coreset fits all networks and rows of the pool, not the few of the moment.
 
     With a ``teaching`` the probabilities of a teacher stand for the labels of the rows trained on, until the coreset predicts the held-out
-    rows as well as the teacher does.
+    rows as well as the teacher does, or late in the run nearly as well.
     """
 
     def __init__(self, spec, data, config, *, generator, device, dtype, project=None, eval_spec=None):
@@ -87,11 +90,13 @@ class RandomFeatureObjective(KernelRidgeObjective):
         self._add_group()
         self._choose_group()
 
-    def validate(self, variables):
-        """As for every kernel; a teacher that is not better than the coreset any more is left."""
-        result = super().validate(variables)
-        if result is not None and self.teaching is not None and result[1] <= self.teaching.loss:
-            self.teaching = replace(self.teaching, probabilities=None)
+    def validate(self, variables, progress):
+        """As for every kernel; a teacher that is not better than the coreset any more, or late in the run hardly so, is left."""
+        result = super().validate(variables, progress)
+        if result is not None and self.teaching is not None:
+            enough = self.teaching.loss * (_NEAR if progress >= _LATE else 1.0)
+            if result[1] <= enough:
+                self.teaching = replace(self.teaching, probabilities=None)
         return result
 
     def after_step(self):

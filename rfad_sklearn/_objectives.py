@@ -119,8 +119,8 @@ class KernelRidgeObjective:
         """Labels of the current rows, or probabilities, and their targets."""
         return self.labels, self.targets
 
-    def validate(self, variables):
-        """Accuracy, and cross entropy at its best scale, on held-out rows; None without any."""
+    def validate(self, variables, progress):
+        """Accuracy, and cross entropy at its best scale, on held-out rows; None without any. ``progress``: see :func:`distill`."""
         if not len(self.data.validation):
             return None
         scores, labels = self.validation_scores(variables)

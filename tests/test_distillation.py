@@ -16,6 +16,7 @@ class Parabola:
     def __init__(self, goal=3.0, validates=True, trouble=None, seconds=0.0):
         self.goal, self.validates, self.trouble, self.seconds = goal, validates, trouble or {}, seconds
         self.steps = self.calls = 0
+        self.progress = []
 
     def loss(self, variables):
         if torch.is_grad_enabled():
@@ -31,7 +32,8 @@ class Parabola:
     def after_step(self):
         self.steps += 1
 
-    def validate(self, variables):
+    def validate(self, variables, progress):
+        self.progress.append(progress)
         if not self.validates:
             return None
         distance = (variables["x"] - self.goal).square().sum().item()

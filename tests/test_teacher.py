@@ -149,13 +149,13 @@ def test_a_teacher_no_better_than_the_coreset_is_left(digits):
     distiller, problem = problem_of(digits)
     objective = distiller._make_objective(problem, torch.Generator().manual_seed(0))
     variables = problem.initial_variables("random")
-    _, loss = objective.validate(variables)
+    _, loss = objective.validate(variables, 0.0)
     uniform = torch.full((len(problem.codes), 3), 1 / 3)
     objective.teaching = Teaching(uniform, 0.9, 0.9 * loss)
-    objective.validate(variables)
+    objective.validate(variables, 0.0)
     assert objective.teaching.probabilities is uniform
     objective.teaching = Teaching(uniform, 0.9, 1.1 * loss)
-    objective.validate(variables)
+    objective.validate(variables, 0.0)
     assert objective.teaching == Teaching(None, 0.9, 1.1 * loss)
     assert torch.isfinite(objective.loss(variables))
 
