@@ -24,8 +24,8 @@ _ACTIVATION_BUDGET, _CUDA_SHARE = 512 * 2**20, 1 / 8
 _POOL_SETTINGS = ("pool_size", "refresh_every", "mirrored")
 # Most of a loss that may be taken for its bias: where the networks disagree more, items would be moved to make them.
 _MOST_BIAS = 0.5
-# From this part of the run on a teacher is left whose loss on held-out rows the coreset's is no more than so many times; before, one that is no
-# better. Near it the labels' own word is worth more than what its probabilities spare in noise.
+# In this last part of a run a teacher is left as soon as the coreset's loss on held-out rows is at most so many times its own; before, only
+# one that is no better. Near it labels are worth more than what its probabilities spare in noise.
 _LATE, _NEAR = 0.5, 1.4
 # Stream of seeds: training networks take one each as they are drawn.
 _MAX_SEED = 2**31 - 1

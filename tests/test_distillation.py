@@ -66,6 +66,18 @@ def test_it_minimises_and_counts_evaluations():
     assert result.variables["fixed"].item() == 1.0
 
 
+def test_validation_is_told_how_far_along_the_run_is():
+    objective = Parabola()
+    run(objective, n_iter_no_change=100)
+    assert objective.progress == pytest.approx([k / 12 for k in range(13)])
+    # The end of a run that no longer improves counts as such.
+    objective = Parabola(goal=0.0)
+    result = run(objective, max_iter=1000)
+    assert result.reason == "no_change"
+    assert all(a <= b for a, b in pairwise(objective.progress))
+    assert objective.progress[-1] == 1.0
+
+
 def test_no_steps_gives_the_initial_state():
     result = run(Parabola(), max_iter=0)
     assert result.n_iter == 0

@@ -160,6 +160,19 @@ def test_a_teacher_no_better_than_the_coreset_is_left(digits):
     assert torch.isfinite(objective.loss(variables))
 
 
+@pytest.mark.parametrize(
+    ("times", "progress", "is_left"), [(1.3, 0.45, False), (1.3, 0.5, True), (1.3, 1.0, True), (1.5, 1.0, False)]
+)
+def test_late_in_a_run_a_teacher_is_left_that_is_hardly_better(digits, times, progress, is_left):
+    distiller, problem = problem_of(digits)
+    objective = distiller._make_objective(problem, torch.Generator().manual_seed(0))
+    variables = problem.initial_variables("random")
+    _, loss = objective.validate(variables, 0.0)
+    objective.teaching = Teaching(torch.full((len(problem.codes), 3), 1 / 3), 0.9, loss / times)
+    objective.validate(variables, progress)
+    assert (objective.teaching.probabilities is None) == is_left
+
+
 def test_fit_says_what_the_teacher_knew(digits, capsys):
     X, _, y, _ = digits
     distiller = RFADDistiller(**FAST, teacher="network", early_stopping=True, verbose=1).fit(X, y)

@@ -64,8 +64,10 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     teacher : {"auto", "network"} or None, default="auto"
         Whose word is taken for the training rows. None: their labels. "network": a small convolutional network is trained on them first,
         for ten epochs or a fifth of ``max_time``, on images moved by up to an eighth of their sides; its probabilities then stand for the
-        labels, until the coreset predicts the held-out rows as well as it does (without such rows: to the end). What a label says beyond them
-        is noise ([4]_). Images only. "auto": that, without a pool (see Notes), with ``max_time`` and held-out rows, where a fifth of the time
+        labels, until the coreset predicts the held-out rows as well as it does, or in the second half of the run nearly as well (a cross
+        entropy at most 1.4 times its own); without such rows, to the end. What a label says beyond them is noise ([4]_), but a coreset
+        near its teacher learns more from labels. Images only.
+        "auto": that, without a pool (see Notes), with ``max_time`` and held-out rows, where a fifth of the time
         is enough for five epochs and 200 steps; else None.
     mirror : bool or "auto", default="auto"
         Mirror half of the images of each step, and of the teacher, left to right, as the network sees them: twice as many rows to learn from,
