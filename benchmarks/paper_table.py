@@ -47,8 +47,8 @@ NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "
 # it. Each lacks what those above it lack too.
 DEFAULTS = {
     "auto": "",
-    "unmirrored": "no rows were mirrored in long runs: not asked, or all classes together, or by a bound so tight that CIFAR-10 said no; a teacher "
-    "was kept until the coreset was as good",
+    "unmirrored": "no rows were mirrored in long runs: not asked, or all classes together, or by a bound so tight that CIFAR-10 said no; "
+    "a teacher was kept until the coreset was as good",
     "narrower networks": "fresh networks were not twice as wide in long runs",
     "earlier weights": "random networks had independent weights: more work for the same kernel",
     "three blocks": "every ConvNet had three blocks, and rows had no say (those of Fashion-MNIST and digits take two, those of CIFAR-10 three)",
