@@ -37,6 +37,13 @@ def _flatten(state, prefix, arrays, facts):
             facts[key] = value
 
 
+def _plain(value):
+    """The Python number of a numpy one, for JSON: a user's parameters may be such."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a checkpoint cannot hold {value!r}")
+
+
 def save_checkpoint(path, state, fingerprint):
     """Write a run's state.
 
@@ -51,7 +58,7 @@ def save_checkpoint(path, state, fingerprint):
     arrays, facts = {}, {}
     _flatten(state, "", arrays, facts)
     arrays["checkpoint_version"] = np.int64(_VERSION)
-    arrays["facts"], arrays["fingerprint"] = np.str_(json.dumps(facts)), np.str_(json.dumps(fingerprint))
+    arrays["facts"], arrays["fingerprint"] = (np.str_(json.dumps(part, default=_plain)) for part in (facts, fingerprint))
     write_arrays(path, arrays, compressed=False)
 
 

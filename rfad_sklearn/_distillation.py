@@ -337,7 +337,10 @@ class _Run:
     def _evaluate_and_save(self, save):
         reason = self.evaluate()
         if save is not None and reason != "diverged":
+            begin = time.monotonic()
             save(self.state())
+            # The time that is kept for the last evaluation is for the file as well.
+            self.budget.evaluation_seconds += time.monotonic() - begin
         return reason
 
     def finish_interrupted(self):

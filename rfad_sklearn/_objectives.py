@@ -150,7 +150,8 @@ class KernelRidgeObjective:
         """
         rows = self.data.train
         limit = max(_SOLVE_BATCHES * self.config.batch_size, _SOLVE_ROWS_PER_ITEM * len(variables["targets"]))
-        if len(rows) > limit:
+        if len(rows) > limit or deadline is not None:
+            # Cut off by the deadline too, the rows are of all classes.
             rows = rows[torch.randperm(len(rows), generator=self.generator)[:limit]]
         kernel_ss, kernel_with = self.solving_kernels(variables)
         solved = solve_targets(kernel_ss, torch.eye(len(kernel_ss), dtype=torch.float32, device=self.device), self.config.reg)

@@ -28,8 +28,8 @@ MOST_EPOCHS, _LEAST_EPOCHS, _LEAST_STEPS = 10, 5, 200
 _TIMED_STEPS, _TIMING_SHARE = 6, 0.1
 # Share of the newest batch in the running statistics of the normalisation, once there were as many batches as that takes.
 _STATISTICS = 0.1
-# Rows that pass through the network at a time afterwards.
-_CHUNK = 512
+# Rows that pass through the network at a time afterwards, in rows of a step: then no gradients are kept.
+_CHUNK = 4
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,11 @@ class Teacher:
         epochs = min(int(seconds / (max(fastest, 1e-6) * self.per_epoch) - 0.5), MOST_EPOCHS)
         return epochs if epochs >= _LEAST_EPOCHS and epochs * self.per_epoch >= _LEAST_STEPS else 0
 
+    @property
+    def all_epochs(self):
+        """How many epochs a teacher takes that has the time: MOST_EPOCHS, more where their steps would be too few."""
+        return max(MOST_EPOCHS, math.ceil(_LEAST_STEPS / self.per_epoch))
+
     def teach(self, n_epochs, deadline=None):
         """Train for so many epochs, and tell.
 
@@ -144,7 +149,7 @@ class Teacher:
         Returns
         -------
         Teaching
-            None where the training diverged.
+            None where the training diverged, or where nothing held out could tell how little the few steps taught that there was time for.
         """
         network = _Network(self.data.shape, self.n_classes, self.generator, self.like)
         n_steps, begin = n_epochs * self.per_epoch, time.monotonic()
@@ -159,6 +164,8 @@ class Teacher:
                 batches = self.data.train[order].split(self.batch_size)
             rate = _RATE * min(done / _RISING, (1 - done) / (1 - _RISING))
             self._step(network, batches[step % self.per_epoch], rate)
+        if not len(self.data.validation) and network.n_steps < min(n_steps, _LEAST_STEPS):
+            return None
         return self._telling(network)
 
     def _autocast(self):
@@ -178,7 +185,7 @@ class Teacher:
     def _telling(self, network):
         n = len(self.data.labels)
         scores = torch.empty((n, self.n_classes), dtype=torch.float32, device=self.like.device)
-        for rows in torch.arange(n).split(_CHUNK):
+        for rows in torch.arange(n).split(_CHUNK * self.batch_size):
             with self._autocast():
                 scores[rows.to(scores.device)] = network.outputs(self.data.read(rows).to(self.like), training=False).float()
         if not bool(torch.isfinite(scores).all()):

@@ -156,6 +156,21 @@ def test_a_run_goes_on_with_the_networks_that_it_had_time_for(digits, tmp_path, 
     assert judged["gone on"] == judged["whole"]
 
 
+def test_numbers_of_numpy_are_numbers(digits, tmp_path, monkeypatch):
+    """As a grid search gives them; a run may save them only late, when it is cooling or short of memory."""
+    monkeypatch.setattr("rfad_sklearn.distillers._pool._POOL_BYTES", 200_000)
+    X, _, y, _ = digits
+    numbers = {**SMALL, "max_iter": 30, "width": 16, "n_networks": 2, "n_iter_no_change": 1, "tol": 1e9, "early_stopping": True}
+    distiller = RFADDistiller(checkpoint=tmp_path / "run.npz", warm_start=True, **numbers)
+    distiller.set_params(**{name: np.int64(value) for name, value in numbers.items() if type(value) is int}).fit(X, y)
+    assert distiller.stop_reason_ == "no_change"
+    state, _ = load_checkpoint(distiller.checkpoint)
+    assert state["cooling"]
+    assert 1 <= state["objective"]["pool"]["pool_size"] < 32
+    # The same numbers of Python are the same run.
+    assert clone(distiller).set_params(**numbers).fit(X, y).coreset_ == distiller.coreset_
+
+
 def test_damaged_files_and_wrong_words(digits, tmp_path):
     X, _, y, _ = digits
     path = tmp_path / "run.npz"

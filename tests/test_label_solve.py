@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from sklearn.linear_model import Ridge
 
 from rfad_sklearn import KIPDistiller, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._label_solve import best_targets, platt_targets, ridge_targets
+from rfad_sklearn.distillers._problem import prepare
 from tests.conftest import FAST
 
 
@@ -66,6 +69,20 @@ def test_solved_labels_are_kept_where_they_help(digits, make, loss):
     assert solved != fixed
     score = lambda coreset: NNGPKernelRidge(kernel=coreset.kernel).fit_coreset(coreset).score(X_test, y_test)  # noqa: E731
     assert score(solved) > score(fixed) - 0.02
+
+
+def test_labels_that_are_solved_in_a_hurry_know_all_classes(digits, monkeypatch):
+    monkeypatch.setattr("rfad_sklearn._objectives._SOLVE_CHUNK", 32)
+    X, _, y, _ = digits
+    by_class = np.argsort(y, kind="stable")
+    distiller = RFADDistiller(**{**FAST, "batch_size": len(X)}, learn_labels="solve", early_stopping=False)
+    problem = prepare(distiller, X[by_class], y[by_class], 0)
+    objective = distiller._make_objective(problem, torch.Generator().manual_seed(0))
+    variables = problem.initial_variables("kmeans")
+    with torch.no_grad():
+        known = (objective.scores(variables).argmax(1) == objective.labels).double().mean()
+        variables["targets"] = objective.solve_labels(variables, deadline=time.monotonic())
+        assert (objective.scores(variables).argmax(1) == objective.labels).double().mean() > known - 0.02
 
 
 def test_without_held_out_rows_and_with_a_budget(digits):

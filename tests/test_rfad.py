@@ -586,9 +586,16 @@ def test_time_budget_is_normal_and_bounds_the_whole_fit(digits):
     begin = time.monotonic()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        distiller = make(max_iter=None, max_time=1.0).fit(X, y)
-    assert time.monotonic() - begin < 5
+        distiller = make(max_iter=None, max_time=2.0).fit(X, y)
+    assert time.monotonic() - begin < 6
     assert distiller.stop_reason_ == "max_time"
+
+
+def test_no_time_for_a_step_is_told(digits):
+    X, _, y, _ = digits
+    with pytest.warns(UserWarning, match=r"max_time=0\.001 seconds were over before the first step.*Raise max_time"):
+        distiller = make(max_iter=None, max_time=0.001).fit(X, y)
+    assert (distiller.n_iter_, distiller.stop_reason_) == (0, "max_time")
 
 
 def test_default_number_of_steps(digits):

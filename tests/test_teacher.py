@@ -68,6 +68,26 @@ def test_nothing_held_out_leaves_the_teacher_unjudged(digits):
     teaching = teacher_of(problem).teach(1)
     assert teaching.score is None
     assert teaching.loss == -math.inf
+    # One that had no time to learn would be believed to the end.
+    assert teacher_of(problem).teach(10, time.monotonic()) is None
+
+
+def test_few_rows_are_learned_for_more_epochs(digits, monkeypatch):
+    X, _, y, _ = digits
+    asked = []
+    monkeypatch.setattr(rfad.Teacher, "teach", lambda self, n_epochs, deadline: asked.append(n_epochs * self.per_epoch))
+    for some in (slice(None, 40), slice(None)):
+        RFADDistiller(**FAST, teacher="network", early_stopping=False).fit(X[some], y[some])
+    assert min(asked) >= 200
+    teacher = teacher_of(problem_of(digits)[1])
+    teacher.per_epoch = 50
+    assert teacher.all_epochs == MOST_EPOCHS
+
+
+def test_no_steps_need_no_teacher(digits):
+    X, _, y, _ = digits
+    distiller = RFADDistiller(**{**FAST, "max_iter": 0}, teacher="network", early_stopping=True).fit(X, y)
+    assert distiller.teacher_score_ is None
 
 
 def test_epochs_fit_into_the_time(all_digits, monkeypatch):

@@ -245,6 +245,10 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             )
         if self.stop_reason_ == "interrupted":
             warn_caller(f"fit was interrupted after {self.n_iter_} steps; the best coreset so far is kept in coreset_.")
+        elif self.stop_reason_ == "max_time" and not self.n_iter_:
+            warn_caller(
+                f"max_time={self.max_time!r} seconds were over before the first step; coreset_ holds the items at the start. Raise max_time."
+            )
         elif self.stop_reason_ == "diverged":
             warn_caller(
                 f"The loss stopped being finite after {self.n_iter_} steps; the best coreset before that is kept. {self._divergence_advice()}",

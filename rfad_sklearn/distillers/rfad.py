@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._feature_objective import RandomFeatureObjective
 from .._specs import auto_spec
-from .._teacher import MOST_EPOCHS, Teacher
+from .._teacher import Teacher
 from ..coreset import label_array
 from ._depth import enough_blocks, in_question
 from ._looped import RidgeDistiller
@@ -62,13 +62,12 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         item where that is more), as the convex problem that they are for fixed items, pulled towards the centred one-hot labels as
         strongly as the held-out rows ask for.
     teacher : {"auto", "network"} or None, default="auto"
-        Whose word is taken for the training rows. None: their labels. "network": a small convolutional network is trained on them first,
-        for ten epochs or a fifth of ``max_time``, on images moved by up to an eighth of their sides; its probabilities then stand for the
-        labels, until the coreset predicts the held-out rows as well as it does, or in the second half of the run nearly as well (a cross
-        entropy at most 1.4 times its own); without such rows, to the end. What a label says beyond them is noise ([4]_), but a coreset
-        near its teacher learns more from labels. Images only.
-        "auto": that, without a pool (see Notes), with ``max_time`` and held-out rows, where a fifth of the time
-        is enough for five epochs and 200 steps; else None.
+        Whose word is taken for the training rows. None: their labels. "network": a small convolutional network is trained on them first, on
+        images moved by up to an eighth of their sides, for ten epochs (at least 200 steps) or a fifth of ``max_time``; its probabilities
+        then stand for the labels, until the coreset predicts the held-out rows as well as it does, or in the second half of the run nearly
+        as well (a cross entropy at most 1.4 times its own); without such rows, to the end. What a label says beyond them is noise ([4]_),
+        but a coreset near its teacher learns more from labels. Images only. "auto": that, without a pool (see Notes), with ``max_time`` and
+        held-out rows, where a fifth of the time is enough for five epochs and 200 steps; else None.
     mirror : bool or "auto", default="auto"
         Mirror half of the images of each step, and of the teacher, left to right, as the network sees them: twice as many rows to learn from,
         where an image keeps its class. Images only. True: of all classes. "auto": in long runs (see Notes), of those classes that lose no
@@ -360,29 +359,35 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
 
     def _teaches(self, problem, objective):
         """Whether a teacher is wanted, if there is time."""
-        if self.teacher != "auto":
-            return self.teacher is not None
+        if self.max_iter == 0 or self.teacher != "auto":
+            return self.teacher == "network" and self.max_iter != 0
         n_bytes = 4 * len(problem.codes) * len(problem.classes)
-        with_time = self.max_time is not None and self.max_iter != 0
-        return with_time and objective.config.pool_size == 1 and len(problem.validation) > 0 and n_bytes <= _TAUGHT_BYTES
+        return (
+            self.max_time is not None
+            and objective.config.pool_size == 1
+            and len(problem.validation) > 0
+            and n_bytes <= _TAUGHT_BYTES
+        )
 
     def _prepare(self, objective, problem, begin):
         if self.verbose and objective.config.mirrored:
             print(f"mirror: rows of {len(objective.config.mirrored)} of {len(problem.classes)} classes")
         if not _is_image(problem.shape) or not self._teaches(problem, objective):
             return
-        start, n_epochs, deadline = time.monotonic(), MOST_EPOCHS, None
+        start, deadline = time.monotonic(), None
         generator = torch.Generator().manual_seed(int(np.random.default_rng([problem.seed, _TEACHER_STREAM]).integers(2**62)))
         mirrored = objective.config.mirrored
         teacher = Teacher(objective.data, len(problem.classes), generator=generator, dtype=problem.dtype, mirrored=mirrored)
+        n_epochs = teacher.all_epochs
         if self.max_time is not None:
             seconds = max(_TEACHER_SHARE * (begin + self.max_time - start), 0.0)
             deadline = start + seconds
-            n_epochs = teacher.n_epochs(seconds) if self.teacher == "auto" else MOST_EPOCHS
+            if self.teacher == "auto":
+                n_epochs = teacher.n_epochs(seconds)
         if n_epochs:
             objective.teaching = teacher.teach(n_epochs, deadline)
             if self.verbose:
-                print(f"teacher: {time.monotonic() - start:.1f} s | {objective.teaching or 'diverged, labels count'}")
+                print(f"teacher: {time.monotonic() - start:.1f} s | {objective.teaching or 'of no use, labels count'}")
 
     def _note(self, objective, problem):
         self.teacher_score_ = None if objective.teaching is None else objective.teaching.score
