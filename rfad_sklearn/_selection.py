@@ -15,6 +15,16 @@ def plain_label(label):
     return label.item() if isinstance(label, np.generic) else label
 
 
+def _comparable(label, dtype):
+    """A label as a Python value; a date as text in the unit of the classes, since of nanoseconds numpy has only numbers."""
+    if dtype.kind != "M":
+        return plain_label(label)
+    try:
+        return str(np.datetime64(label).astype(dtype))
+    except (TypeError, ValueError):
+        return label
+
+
 def items_per_class(ipc, classes, counts):
     """Number of items of each class from an int or a dict of label to int.
 
@@ -25,9 +35,9 @@ def items_per_class(ipc, classes, counts):
     """
     if isinstance(ipc, bool | np.bool_):
         raise ValueError(f"ipc must be an int of at least 1, or a dict, got {ipc!r}.")
+    labels = [_comparable(label, classes.dtype) for label in classes]
     if isinstance(ipc, dict):
-        labels = classes.tolist()
-        given = {plain_label(key): value for key, value in ipc.items()}
+        given = {_comparable(key, classes.dtype): value for key, value in ipc.items()}
         unknown = [key for key in given if key not in labels]
         missing = [label for label in labels if label not in given]
         if unknown or missing:
@@ -40,7 +50,7 @@ def items_per_class(ipc, classes, counts):
                 raise ValueError(f"ipc for class {label!r} must be an int of at least 1, got {number!r}.")
     else:
         numbers = [ipc] * len(classes)
-    for label, number, count in zip(classes.tolist(), numbers, counts, strict=True):
+    for label, number, count in zip(labels, numbers, counts, strict=True):
         if number > count:
             raise ValueError(
                 f"ipc={number} asks for more items than class {label!r} has rows ({count}); lower ipc, or give a dict with a number "

@@ -1,3 +1,5 @@
+import datetime
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,19 @@ def test_holdout_of_large_images_is_smaller(rng):
 def test_numbers_per_class_from_a_dict_of_numpy_labels():
     classes = np.array([1, 5, 9])
     assert items_per_class({np.int64(9): 3, 1: 1, 5: np.int64(2)}, classes, [9, 9, 9]).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("unit", ["D", "ns"])
+@pytest.mark.parametrize("key", [np.datetime64, datetime.date.fromisoformat, datetime.datetime.fromisoformat])
+def test_numbers_per_class_from_a_dict_of_dates(unit, key):
+    """Data frames keep dates in nanoseconds, which have no Python value."""
+    days = ["2020-01-01", "2020-02-01"]
+    classes = np.array(days, dtype=f"datetime64[{unit}]")
+    assert items_per_class({key(days[1]): 2, key(days[0]): 1}, classes, [9, 9]).tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"unknown classes \['never'\], missing classes \['2020-02-01"):
+        items_per_class({key(days[0]): 1, "never": 1}, classes, [9, 9])
+    with pytest.raises(ValueError, match=r"ipc=10 asks for more items than class '2020-01-01"):
+        items_per_class(10, classes, [9, 9])
 
 
 @pytest.mark.parametrize("strategy", _selection.STRATEGIES)
