@@ -141,6 +141,7 @@ def test_a_run_goes_on_with_the_networks_that_it_had_time_for(digits, tmp_path, 
     """Timing chooses between a pool and fresh networks once, however fast the machine is when the run goes on."""
     X, _, y, _ = digits
     path, judged = tmp_path / "run.npz", {}
+    monkeypatch.setattr("rfad_sklearn.distillers._pool._ENOUGH_STEPS", 8)
     settings = {"ipc": 20, "max_time": 100, "eval_every": 2, "random_state": 0, "batch_size": 64, "width": 16}
 
     def fit(name, seconds, **more):

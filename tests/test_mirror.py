@@ -23,8 +23,10 @@ FRESH = {**FAST, "pool_size": 1, "refresh_every": 1, "depth": 2, "ipc": 6}
 
 @pytest.fixture
 def long_run(monkeypatch):
-    """What makes a run of a minute a long one: 6,000 steps fit into it."""
+    """What makes a run of four steps a long one."""
     monkeypatch.setattr("rfad_sklearn.distillers._pool.seconds_of_fresh_step", lambda *args: 0.01)
+    monkeypatch.setattr("rfad_sklearn.distillers._pool._AMPLE_STEPS", 4)
+    monkeypatch.setattr("rfad_sklearn.distillers._pool._ENOUGH_STEPS", 4)
     return {**FRESH, "max_time": 60, "teacher": None}
 
 
@@ -166,7 +168,7 @@ def test_the_rows_are_asked_only_in_long_runs_and_where_nothing_is_said(all_digi
         (X, {"mirror": False}),
         (X, {"mirror": np.bool_(True)}),
         (X, {"max_time": None}),
-        (X, {"max_time": 9.9}),
+        (X, {"max_iter": 3}),
         (X, {"max_iter": 0}),
         (flat, {"depth": None}),
     ):

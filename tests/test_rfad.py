@@ -372,8 +372,8 @@ def test_the_time_of_a_fresh_step_counts_rows_items_and_networks(digits, monkeyp
 def test_enough_time_does_without_a_pool(digits, monkeypatch):
     X, _, y, _ = digits
     monkeypatch.setattr("rfad_sklearn.distillers._pool.seconds_of_fresh_step", lambda *args: 0.01)
-    for seconds, size in ((3.9, 32), (4.1, 1)):
-        distiller = RFADDistiller(ipc=20, max_time=seconds, dtype="float32")
+    for seconds, steps, size in ((3.9, None, 32), (4.1, None, 1), (60, 399, 32), (60, 400, 1)):
+        distiller = RFADDistiller(ipc=20, max_time=seconds, max_iter=steps, dtype="float32")
         config = distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator().manual_seed(0)).config
         assert config.pool_size == size
 

@@ -45,7 +45,7 @@ class PoolDefaults:
     def choose(cls, spec, n_items, batch_size, *, most_channels=math.inf, affordable=None):
         """Those of a network, a number of items and a number of rows per step.
 
-        ``affordable(width)`` is the number of steps of fresh networks that there is time for, None where time is no bound; for
+        ``affordable(width)`` is the number of steps of fresh networks that a run may take in its time, None where time is no bound; for
         ``most_channels`` see :meth:`fresh`.
         """
         if isinstance(spec, ConvNet):
@@ -129,7 +129,8 @@ class ChoosesPool:
             own = None if self._chooses_width(problem.spec) else problem.spec.width
             # A width of the user's own is measured once, whatever is asked.
             seconds = functools.cache(lambda width: seconds_of_fresh_step(problem, width, self.batch_size, self.n_networks))
-            affordable = lambda width: self._loop_time() / seconds(own or width)  # noqa: E731
+            most_steps = math.inf if self.max_iter is None else self.max_iter
+            affordable = lambda width: min(self._loop_time() / seconds(own or width), most_steps)  # noqa: E731
         n_items, most = problem.per_class.sum(), self._most_channels(problem)
         return PoolDefaults.choose(problem.spec, n_items, self.batch_size, most_channels=most, affordable=affordable)
 

@@ -189,7 +189,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     little. The last block has fewer, but at least 64, where images are so large that it would take more than a pool may. 8 to 16 such networks
     judge the held-out rows, as many as 256 MB of cached features allow; on a GPU up to 32, and 2 GB.
 
-    A run is a long one where ``max_time`` would be enough for about 1,000 steps of networks twice as wide. It takes those then, and asks the
+    A run is a long one where ``max_time`` would be enough for about 1,000 steps of networks twice as wide, and ``max_iter`` allows them. It
+    takes those then, and asks the
     rows which classes may be mirrored: late in a run it is the noise of the networks, and training rows learned by heart, that
     limit what is gained.
 
