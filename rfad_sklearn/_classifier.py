@@ -50,7 +50,9 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         if X is not None:
             rows, _, y = check_rows(self, X, reset=False, image_shape=coreset.image_shape, y=refuse_soft_targets(y))
             y = label_array(y)
-            unknown = np.setdiff1d(y, coreset.classes)
+            # As text and numbers are not to be compared, though numpy may.
+            same_kind = (y.dtype.kind == "U") == (coreset.classes.dtype.kind == "U")
+            unknown = np.setdiff1d(y, coreset.classes) if same_kind else np.unique(y)
             if len(unknown):
                 raise ValueError(
                     f"y holds labels that the coreset does not know: {unknown.tolist()}; its classes are {coreset.classes}."

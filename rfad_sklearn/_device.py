@@ -15,7 +15,8 @@ def resolve_device(device):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        # Some cannot hold float64, in which every kernel ridge is solved.
+        torch.empty(0, dtype=torch.float64, device=resolved)
     except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device={device!r} is not available here ({str(error).splitlines()[0]}); use 'auto', 'cpu' or the name of a device "

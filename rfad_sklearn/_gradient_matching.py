@@ -54,7 +54,7 @@ class GradientMatchingObjective:
     def __init__(self, spec, data, config, *, item_codes, ridge, generator, device, dtype):
         self.spec, self.data, self.config, self.ridge = spec, data, config, ridge
         self.generator, self.device, self.dtype = generator, device, dtype
-        self.n_classes = data.targets.shape[1]
+        self.n_classes = data.n_classes
         self.item_codes = torch.from_numpy(item_codes).to(device)
         labels = data.labels.cpu()[data.train]
         self.streams = [RowStream(data.train[labels == c], generator) for c in range(self.n_classes)]

@@ -29,21 +29,21 @@ class RidgeConfig:
 class TrainingData:
     """Rows as the objective sees them: ``read(indices)`` gives preprocessed inputs of shape ``(n, *shape)``.
 
-    Inputs, labels and targets are on the device, the numbers of the rows to train on and to hold out on the CPU.
+    Inputs and labels are on the device, the numbers of the rows to train on and to hold out on the CPU.
     """
 
     read: object
     labels: torch.Tensor
-    targets: torch.Tensor
+    n_classes: int
     train: torch.Tensor
     validation: torch.Tensor
     shape: tuple
 
     def class_mask(self, numbers):
         """Bool tensor ``(n_classes,)`` on the device, true for the classes of these numbers."""
-        mask = torch.zeros(self.targets.shape[1], dtype=torch.bool)
+        mask = torch.zeros(self.n_classes, dtype=torch.bool)
         mask[list(numbers)] = True
-        return mask.to(self.targets.device)
+        return mask.to(self.labels.device)
 
 
 def kernel_ridge_scores(kernel_ss, kernel_bs, targets, reg):
@@ -188,8 +188,9 @@ class KernelRidgeObjective:
         return variables["X"] if self.project is None else self.project(variables["X"])
 
     def _labels(self, rows):
-        rows = rows.to(self.device)
-        return self.data.labels[rows], self.data.targets[rows]
+        """Labels of rows by their numbers, and their targets: those of all rows would be as many numbers as rows times classes."""
+        labels = self.data.labels[rows.to(self.device)]
+        return labels, centred_one_hot(labels, self.data.n_classes)
 
 
 class ExactKernelObjective(KernelRidgeObjective):

@@ -1,7 +1,10 @@
 """Rows: which to hold out, and which to start from."""
 
+import warnings
+
 import numpy as np
 from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 
 # Held-out rows beyond this number would cost more than they tell: 2048 rows know an accuracy of 85 % within 0.8 points.
@@ -62,16 +65,19 @@ def items_per_class(ipc, classes, counts):
 def split_holdout(codes, fraction, per_class, rng, limit=_MAX_HELD_OUT):
     """Stratified split into training and held-out row numbers.
 
-    Every class keeps at least as many training rows as it gets items and gives at least one row; where some class cannot, nothing
-    is held out. At most ``limit`` rows are, and never more than 2048.
+    Every class keeps at least as many training rows as it gets items. At most about ``limit`` rows are held out, and never many more than
+    2048. Of classes too small to give a row each some do, at random, so that together they give their share.
     """
     n_classes = len(per_class)
     counts = np.bincount(codes, minlength=n_classes)
     shrink = min(1.0, min(limit, _MAX_HELD_OUT) / max(fraction * len(codes), 1))
-    wanted = np.maximum(np.round(fraction * shrink * counts).astype(int), 1)
+    shares = fraction * shrink * counts
+    wanted = np.round(shares).astype(int)
+    small = np.flatnonzero(wanted == 0)
+    if len(small):
+        n_giving = round(shares[small].sum())
+        wanted[rng.choice(small, n_giving, replace=False, p=shares[small] / shares[small].sum())] = 1
     held = np.minimum(wanted, counts - per_class)
-    if (held < 1).any():
-        return np.arange(len(codes)), np.empty(0, dtype=int)
     validation = np.concatenate(
         [rng.choice(np.flatnonzero(codes == c), held[c], replace=False, shuffle=False) for c in range(n_classes)]
     )
@@ -96,7 +102,10 @@ def initial_rows(codes, train, per_class, strategy, read, rng):
 
 def _nearest_to_centres(rows, n_items, rng):
     """Distinct rows nearest to the centres of k-means."""
-    centres = KMeans(n_items, n_init=1, random_state=int(rng.integers(2**31))).fit(rows).cluster_centers_
+    with warnings.catch_warnings():
+        # Of fewer different rows than centres: each centre takes a row of its own below.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        centres = KMeans(n_items, n_init=1, random_state=int(rng.integers(2**31))).fit(rows).cluster_centers_
     distances = euclidean_distances(rows, centres, squared=True)
     picked = []
     for k in np.argsort(distances.min(0)):

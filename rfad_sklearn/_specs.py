@@ -39,6 +39,7 @@ def _check_fields(spec):
             raise TypeError(f"{name}: {field} must be a float, got {value!r}.")
         if not (math.isfinite(value) and value > least and (field != "sigma_b" or value >= 0)):
             raise ValueError(f"{name}: {field} must be finite and {word}, got {value!r}.")
+        object.__setattr__(spec, field, float(value))
 
 
 class _Layered:

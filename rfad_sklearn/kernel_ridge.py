@@ -260,8 +260,10 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         codes = torch.from_numpy(codes.astype(np.int64))
         self._model, chosen, left_out = self._solve(rows, centred_one_hot(codes, len(classes)).double(), self.kernel)
         self.platt_scale_ = 1.0
-        if torch.bincount(codes).min() >= 2:
-            self.platt_scale_ = fit_platt_scale(left_out, codes[chosen])
+        # Nothing else tells of a row that is alone in its class: left out, it cannot be known.
+        known = torch.bincount(codes)[codes[chosen]] >= 2
+        if len(codes[chosen][known].unique()) >= 2:
+            self.platt_scale_ = fit_platt_scale(left_out[known], codes[chosen][known])
         return self
 
     def _fit_coreset(self, coreset, spec, classes, rows, codes):

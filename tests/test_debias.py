@@ -21,7 +21,7 @@ def objective_and_variables(spec, shape, *, loss="platt", dtype=torch.float64):
     data = TrainingData(
         read=lambda indices: rows[indices],
         labels=labels,
-        targets=centred_one_hot(labels, 3).double(),
+        n_classes=3,
         train=torch.arange(40),
         validation=torch.empty(0, dtype=torch.long),
         shape=shape,

@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
-from rfad_sklearn import MLP, ConvNet, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn import MLP, ConvNet, CoresetSelector, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._exact_kernels import exact_kernel
 from rfad_sklearn._ridge import solve_targets
 from tests.conftest import FAST
@@ -114,6 +114,15 @@ def test_probabilities_of_a_ridge_on_rows_are_calibrated_by_leave_one_out():
 def test_scale_is_one_where_a_class_has_a_single_row():
     X, y = np.arange(6.0).reshape(3, 2), [0, 0, 1]
     assert NNGPKernelRidge().fit(X, y).platt_scale_ == 1.0
+
+
+def test_a_single_row_of_a_class_leaves_the_scale_to_the_others(iris):
+    X, _, y, _ = iris
+    one = np.flatnonzero(y == 2)[:1]
+    chosen = np.concatenate([np.flatnonzero(y != 2), one])
+    scale = NNGPKernelRidge(reg=1e-4).fit(X[y != 2], y[y != 2]).platt_scale_
+    assert NNGPKernelRidge(reg=1e-4).fit(X[chosen], y[chosen]).platt_scale_ == pytest.approx(scale, rel=0.5)
+    assert scale > 3
 
 
 def test_stale_scale_is_said_or_refitted(table_coreset, iris):
@@ -220,6 +229,15 @@ def test_rows_for_the_scale_are_checked(table_coreset, iris):
         NNGPKernelRidge().fit_coreset(table_coreset, X)
     with pytest.raises(ValueError, match=r"labels that the coreset does not know: \[7\]"):
         NNGPKernelRidge().fit_coreset(table_coreset, X, np.full(len(X), 7))
+
+
+def test_numbers_as_text_are_other_labels(rng):
+    """numpy compares them as text where there are many."""
+    y = np.repeat(np.arange(20), 3)
+    X = rng.normal(size=(60, 4))
+    coreset = CoresetSelector(random_state=0).fit(X, y).coreset_
+    with pytest.raises(ValueError, match=r"labels that the coreset does not know: \['0', '1', '10'"):
+        NNGPKernelRidge().fit_coreset(coreset, X, y.astype(str))
 
 
 def test_soft_targets_come_in_by_fit_coreset(iris):

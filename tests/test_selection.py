@@ -21,11 +21,20 @@ def test_every_class_keeps_its_items(rng):
     assert np.bincount(codes[validation])[1] == 1
 
 
-def test_nothing_is_held_out_where_a_class_cannot_spare_a_row(rng):
+def test_a_class_that_cannot_spare_a_row_gives_none(rng):
     codes = np.repeat([0, 1], [100, 5])
     train, validation = split_holdout(codes, 0.5, np.array([5, 5]), rng)
-    assert len(train) == 105
-    assert len(validation) == 0
+    assert np.bincount(codes[train]).tolist() == [50, 5]
+    assert (codes[validation] == 0).all()
+
+
+@pytest.mark.parametrize(("n_classes", "size", "limit", "n_held"), [(100, 2, 2048, 20), (200, 3, 2048, 60), (1000, 10, 256, 256)])
+def test_many_small_classes_give_no_more_than_their_share(rng, n_classes, size, limit, n_held):
+    codes = np.repeat(np.arange(n_classes), size)
+    train, validation = split_holdout(codes, 0.1, np.ones(n_classes, dtype=int), rng, limit)
+    assert len(validation) == n_held
+    assert len(np.unique(codes[validation])) == n_held
+    assert len(np.unique(codes[train])) == n_classes
 
 
 def test_holdout_is_bounded(rng, monkeypatch):
@@ -74,6 +83,13 @@ def test_kmeans_rows_are_near_the_centres_of_clusters(rng):
     distances = np.linalg.norm(X[rows][:, None] - centres, axis=2)
     assert sorted(distances.argmin(1)) == [0, 1, 2]
     assert distances.min(1).max() < 0.7
+
+
+def test_kmeans_of_fewer_different_rows_than_items_is_not_worth_a_warning(rng):
+    X = np.repeat(np.arange(3.0), 20)[:, None]
+    rows = initial_rows(np.zeros(60, dtype=int), np.arange(60), np.array([6]), "kmeans", lambda i: X[i], rng)
+    assert len(np.unique(rows)) == 6
+    assert len(np.unique(X[rows])) == 3
 
 
 def test_kmeans_looks_at_a_bounded_number_of_rows(rng, monkeypatch):

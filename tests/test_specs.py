@@ -17,8 +17,9 @@ def test_round_trip_through_json(spec):
 
 
 def test_numbers_of_numpy_go_into_a_file():
-    spec = ConvNet(depth=np.int64(2), width=tuple(np.array([4, 8])))
-    assert spec_from_dict(json.loads(json.dumps(spec_to_dict(spec)))) == spec == ConvNet(depth=2, width=(4, 8))
+    spec = ConvNet(depth=np.int64(2), width=tuple(np.array([4, 8])), sigma_w=np.float32(1.5), sigma_b=np.int64(1))
+    plain = ConvNet(depth=2, width=(4, 8), sigma_w=1.5, sigma_b=1.0)
+    assert spec_from_dict(json.loads(json.dumps(spec_to_dict(spec)))) == spec == plain
 
 
 def test_unknown_network_in_a_dictionary():

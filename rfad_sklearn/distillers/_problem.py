@@ -65,7 +65,7 @@ class Problem:
     @property
     def item_codes(self):
         """Class number of each item."""
-        return np.repeat(np.arange(len(self.classes)), self.per_class)
+        return np.repeat(np.arange(len(self.classes), dtype=np.int64), self.per_class)
 
     @property
     def shape(self):
@@ -129,7 +129,7 @@ class Problem:
         return TrainingData(
             read=lambda indices: read(indices).reshape(-1, *shape),
             labels=codes.to(self.device),
-            targets=centred_one_hot(codes, len(self.classes)).to(self.device),
+            n_classes=len(self.classes),
             train=torch.from_numpy(self.train),
             validation=torch.from_numpy(self.validation),
             shape=shape,

@@ -108,8 +108,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         Seconds for the whole of ``fit``.
     early_stopping : bool or "auto", default="auto"
         True: hold out training rows, keep the state that predicts them best, and stop when it no longer changes. "auto" does so where at
-        least 100 rows would be held out: fewer choose by chance, and are better trained on. Otherwise, or where a class has too few rows,
-        the last state is kept.
+        least 100 rows would be held out: fewer choose by chance, and are better trained on. Otherwise, or where no class can
+        spare a row, the last state is kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most about 2048 rows (fewer for images from 48x48 pixels on, from 24x24 with ``depth=2``).
     n_iter_no_change : int, default=100
