@@ -174,7 +174,7 @@ def test_held_out_rows_are_never_trained_on(digits):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rfad_sklearn.distillers.rfad.RandomFeatureObjective", Spy)
         patch.setattr(Spy, "_draw_validation", lambda self: None)
-        patch.setattr(Spy, "validate", lambda self, variables: (0.0, 0.0))
+        patch.setattr(Spy, "validate", lambda self, variables, progress: (0.0, 0.0))
         patch.setattr(Spy, "fit_scale", lambda self, variables, held_out=False: 1.0)
         make(validation_fraction=0.25, max_iter=30, batch_size=50, refresh_every=2, n_iter_no_change=100).fit(X, y)
     n_held_out = round(0.25 * len(X))
