@@ -63,8 +63,8 @@ class KIPDistiller(RidgeDistiller):
         Seconds for the whole of ``fit``.
     early_stopping : bool or "auto", default="auto"
         True: hold out training rows, keep the state that predicts them best, and stop when it no longer changes. "auto" does so where at
-        least 100 rows would be held out: fewer choose by chance, and are better trained on. Otherwise, or where no class can
-        spare a row, the last state is kept.
+        least 100 rows would be held out: fewer choose by chance, and are better trained on. Otherwise, or where no class can spare
+        a row, the last state is kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 512 rows.
     n_iter_no_change : int, default=100

@@ -108,8 +108,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         Seconds for the whole of ``fit``.
     early_stopping : bool or "auto", default="auto"
         True: hold out training rows, keep the state that predicts them best, and stop when it no longer changes. "auto" does so where at
-        least 100 rows would be held out: fewer choose by chance, and are better trained on. Otherwise, or where no class can
-        spare a row, the last state is kept.
+        least 100 rows would be held out: fewer choose by chance, and are better trained on. Otherwise, or where no class can spare
+        a row, the last state is kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most about 2048 rows (fewer for images from 48x48 pixels on, from 24x24 with ``depth=2``).
     n_iter_no_change : int, default=100
@@ -190,9 +190,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     judge the held-out rows, as many as 256 MB of cached features allow; on a GPU up to 32, and 2 GB.
 
     A run is a long one where ``max_time`` would be enough for about 1,000 steps of networks twice as wide, and ``max_iter`` allows them. It
-    takes those then, and asks the
-    rows which classes may be mirrored: late in a run it is the noise of the networks, and training rows learned by heart, that
-    limit what is gained.
+    takes those then, and asks the rows which classes may be mirrored: late in a run it is the noise of the networks, and training rows
+    learned by heart, that limit what is gained.
 
     References
     ----------
@@ -360,8 +359,10 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
 
     def _teaches(self, problem, objective):
         """Whether a teacher is wanted, if there is time."""
-        if self.max_iter == 0 or self.teacher != "auto":
-            return self.teacher == "network" and self.max_iter != 0
+        if self.max_iter == 0 or self.teacher is None:
+            return False
+        if self.teacher == "network":
+            return True
         n_bytes = 4 * len(problem.codes) * len(problem.classes)
         return (
             self.max_time is not None
