@@ -37,13 +37,6 @@ def _flatten(state, prefix, arrays, facts):
             facts[key] = value
 
 
-def _plain(value):
-    """The Python number of a numpy one, for JSON: a user's parameters may be such."""
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"a checkpoint cannot hold {value!r}")
-
-
 def save_checkpoint(path, state, fingerprint):
     """Write a run's state.
 
@@ -58,7 +51,8 @@ def save_checkpoint(path, state, fingerprint):
     arrays, facts = {}, {}
     _flatten(state, "", arrays, facts)
     arrays["checkpoint_version"] = np.int64(_VERSION)
-    arrays["facts"], arrays["fingerprint"] = (np.str_(json.dumps(part, default=_plain)) for part in (facts, fingerprint))
+    # A user's parameters may be numbers of numpy.
+    arrays["facts"], arrays["fingerprint"] = (np.str_(json.dumps(part, default=np.generic.item)) for part in (facts, fingerprint))
     write_arrays(path, arrays, compressed=False)
 
 

@@ -28,8 +28,8 @@ MOST_EPOCHS, _LEAST_EPOCHS, _LEAST_STEPS = 10, 5, 200
 _TIMED_STEPS, _TIMING_SHARE = 6, 0.1
 # Share of the newest batch in the running statistics of the normalisation, once there were as many batches as that takes.
 _STATISTICS = 0.1
-# Rows that pass through the network at a time afterwards, in rows of a step: then no gradients are kept.
-_CHUNK = 4
+# So many times the rows of a step pass through the network at a time afterwards, when nothing is kept for gradients.
+_TELLING = 4
 
 
 @dataclass(frozen=True)
@@ -185,7 +185,7 @@ class Teacher:
     def _telling(self, network):
         n = len(self.data.labels)
         scores = torch.empty((n, self.n_classes), dtype=torch.float32, device=self.like.device)
-        for rows in torch.arange(n).split(_CHUNK * self.batch_size):
+        for rows in torch.arange(n).split(_TELLING * self.batch_size):
             with self._autocast():
                 scores[rows.to(scores.device)] = network.outputs(self.data.read(rows).to(self.like), training=False).float()
         if not bool(torch.isfinite(scores).all()):

@@ -262,8 +262,9 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         self.platt_scale_ = 1.0
         # Nothing else tells of a row that is alone in its class: left out, it cannot be known.
         known = torch.bincount(codes)[codes[chosen]] >= 2
-        if len(codes[chosen][known].unique()) >= 2:
-            self.platt_scale_ = fit_platt_scale(left_out[known], codes[chosen][known])
+        known_codes = codes[chosen][known]
+        if len(known_codes.unique()) >= 2:
+            self.platt_scale_ = fit_platt_scale(left_out[known], known_codes)
         return self
 
     def _fit_coreset(self, coreset, spec, classes, rows, codes):

@@ -23,8 +23,8 @@ FRESH = {**FAST, "pool_size": 1, "refresh_every": 1, "depth": 2, "ipc": 6}
 
 @pytest.fixture
 def long_run(monkeypatch):
-    """What makes a run of four steps a long one."""
-    monkeypatch.setattr("rfad_sklearn.distillers._pool.seconds_of_fresh_step", lambda *args: 0.01)
+    """What makes a run of four steps a long one: a minute has time for six."""
+    monkeypatch.setattr("rfad_sklearn.distillers._pool.seconds_of_fresh_step", lambda *args: 10.0)
     monkeypatch.setattr("rfad_sklearn.distillers._pool._AMPLE_STEPS", 4)
     monkeypatch.setattr("rfad_sklearn.distillers._pool._ENOUGH_STEPS", 4)
     return {**FRESH, "max_time": 60, "teacher": None}
@@ -169,6 +169,7 @@ def test_the_rows_are_asked_only_in_long_runs_and_where_nothing_is_said(all_digi
         (X, {"mirror": np.bool_(True)}),
         (X, {"max_time": None}),
         (X, {"max_iter": 3}),
+        (X, {"max_time": 39}),
         (X, {"max_iter": 0}),
         (flat, {"depth": None}),
     ):
