@@ -18,6 +18,7 @@ a GPU, then the same without it on any other, which judges.
 
 import argparse
 import json
+import re
 import time
 from pathlib import Path
 
@@ -218,10 +219,11 @@ def percent(records, field):
 
 
 def budget(minutes, records):
-    """Minutes, and on what: a CPU with matrix units, or a GPU, which other runs shared."""
+    """Minutes, and on what: a CPU with matrix units, or a GPU by its name, which other runs shared."""
     words, record = f"{minutes:g}", records[0]
     where = record.get("machine", "")
-    words += ", GPU" if "NVIDIA" in where else ", AMX" if "AMX" in where else ""
+    card = re.search(r"NVIDIA (\w+)", where)
+    words += f", {card[1]}" if card else ", AMX" if "AMX" in where else ""
     return words + (f" beside {record['beside']} others" if record.get("beside") else "")
 
 
@@ -330,8 +332,8 @@ def render():
         "in points, on the rows that both saw. ≈: features on all rows less that gap, where the exact kernel saw only some. The paper's",
         "figures are test accuracies of Table 1 of Loo et al. 2022. *Curve*: the best accuracy on the distiller's own held-out rows after an",
         "eighth, a quarter, a half and all of the time. Where it still rises the budget is what is missing. *AMX*: on one thread of a CPU",
-        "with matrix units, with a faster engine than the others: two to three times as many steps in the same time. *GPU*: an NVIDIA H100,",
-        "which so many other runs shared.",
+        "with matrix units, with a faster engine than the others: two to three times as many steps in the same time. *H100*, *H200*: on such a",
+        "GPU of NVIDIA, which so many other runs shared.",
         "Judged by 1,000 rows, and by ≈, an accuracy is known to one or two points.\n",
         "| mark | a default of before, when |",
         "| --- | --- |",
