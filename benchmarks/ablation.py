@@ -164,7 +164,8 @@ def render():
         "distilled at a given depth also by such networks of three blocks. A preprocessing in a heading was given to all. Written by",
         "`python benchmarks/ablation.py --render` from `benchmarks/results/ablation.jsonl`, whose lines say the machine. *Earlier",
         "weights*: of the default before random networks had antithetic weights; the table headed *standardize* is of an earlier one still:",
-        "three blocks, and the steps of Adam. One seed of 5,000 rows leaves half a point (Fashion-MNIST) to most of one (CIFAR-10) to chance.\n",
+        "three blocks, and the steps of Adam. With one seed and 5,000 rows half a point (Fashion-MNIST) to most of one (CIFAR-10) is",
+        "chance.\n",
     ]
     parts += [render_table(key, groups[key]) for key in sorted(groups)]
     (RESULTS.parents[1] / "docs" / "ablation.md").write_text("\n".join(parts))
