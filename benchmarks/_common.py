@@ -61,7 +61,7 @@ FASHION_NAMES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "S
 
 def machine():
     """One line on where the figures come from."""
-    from rfad_sklearn._device import has_fast_bfloat16
+    from rfad_sklearn._utils.device import has_fast_bfloat16
 
     bf16 = "fast" if has_fast_bfloat16(torch.device("cpu")) else "no fast"
     amx = " by AMX" if getattr(torch.cpu, "get_capabilities", dict)().get("amx_bf16") else ""

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 
 from rfad_sklearn import ConvNet
-from rfad_sklearn._device import resolve_dtype
-from rfad_sklearn._feature_objective import PoolConfig, RandomFeatureObjective
-from rfad_sklearn._objectives import TrainingData, centred_one_hot
-from rfad_sklearn._optimizers import Optimizers
-from rfad_sklearn._ridge import solve_targets
-from rfad_sklearn.random_features import draw_network, network_features
+from rfad_sklearn._networks.random_features import draw_network, network_features
+from rfad_sklearn._optimization.optimizers import Optimizers
+from rfad_sklearn._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
+from rfad_sklearn._optimization.ridge_objective import TrainingData, centred_one_hot
+from rfad_sklearn._ridge.linalg import solve_targets
+from rfad_sklearn._utils.device import resolve_dtype
 
 SHAPES = {"fashion": (28, 28, 1), "cifar": (32, 32, 3)}
 PARTS = ("training features", "coreset forward", "kernel and solve", "backward", "update")

@@ -21,8 +21,8 @@ import torch
 from _common import machine
 
 from rfad_sklearn import ConvNet
-from rfad_sklearn._exact_kernels import exact_kernel
-from rfad_sklearn._pixel_pairs import cross_pairs, n_arc_cosines
+from rfad_sklearn._kernels.exact import exact_kernel
+from rfad_sklearn._kernels.pixel_pairs import cross_pairs, n_arc_cosines
 from rfad_sklearn.kernels import nngp_kernel
 
 # Multiplications and additions of one arc-cosine, roots and comparisons counted as one: what relu_pool does per entry.

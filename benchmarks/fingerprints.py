@@ -96,22 +96,16 @@ def distillers():
         "rfad images, refresh every 3": (RFADDistiller(ipc=1, refresh_every=3, **SMALL), "images"),
         "kip rows, ntk": (KIPDistiller(ipc=2, **RUN), "rows"),
         "kip images, nngp": (
-            KIPDistiller(
-                ipc=1, kernel="nngp", loss="platt", depth=2, batch_size=32, **{**RUN, "max_iter": 4}
-            ),
+            KIPDistiller(ipc=1, kernel="nngp", loss="platt", depth=2, batch_size=32, **{**RUN, "max_iter": 4}),
             "images",
         ),
         "gradient matching rows": (GradientMatchingDistiller(ipc=2, width=32, **RUN), "rows"),
         "gradient matching images": (
-            GradientMatchingDistiller(
-                ipc=1, width=16, augment=["crop", "scale"], batch_size=32, **RUN
-            ),
+            GradientMatchingDistiller(ipc=1, width=16, augment=["crop", "scale"], batch_size=32, **RUN),
             "images",
         ),
         "gradient matching images, trained networks": (
-            GradientMatchingDistiller(
-                ipc=1, width=16, network_life=4, network_steps=2, batch_size=32, **RUN
-            ),
+            GradientMatchingDistiller(ipc=1, width=16, network_life=4, network_steps=2, batch_size=32, **RUN),
             "images",
         ),
         "selector kmeans": (CoresetSelector(ipc=2, random_state=0), "images"),
@@ -206,7 +200,13 @@ def resumed(distiller, X, y):
         path = Path(folder) / "run.npz"
         first = {**distiller.get_params(deep=False), "checkpoint": path}
         RFADDistiller(**{**first, "max_iter": 8}).fit(X, y)
-        return RFADDistiller(**first, ).set_params(warm_start=True).fit(X, y)
+        return (
+            RFADDistiller(
+                **first,
+            )
+            .set_params(warm_start=True)
+            .fit(X, y)
+        )
 
 
 def lines():
@@ -236,14 +236,9 @@ def lines():
         X, _ = sets["images"] if isinstance(spec, ConvNet) else sets["rows"]
         return (digest(function(X[:20], X[5:12], architecture=spec)),)
 
-    out = {
-        name: (lambda name=name, entry=entry: distil(name, *entry))
-        for name, entry in distillers().items()
-    }
+    out = {name: (lambda name=name, entry=entry: distil(name, *entry)) for name, entry in distillers().items()}
     out["rfad images, resumed"] = resume
-    out |= {
-        name: (lambda entry=entry: classify(*entry)) for name, entry in classifiers().items()
-    }
+    out |= {name: (lambda entry=entry: classify(*entry)) for name, entry in classifiers().items()}
     out["kernel nngp of images"] = lambda: kernel(nngp_kernel, ConvNet(depth=2))
     out["kernel ntk of images"] = lambda: kernel(ntk_kernel, ConvNet(depth=3, readout="mean"))
     out["kernel ntk of rows"] = lambda: kernel(ntk_kernel, MLP(depth=3))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from _common import machine
 
-from rfad_sklearn._checkpoint import load_checkpoint
+from rfad_sklearn._optimization.checkpoint import load_checkpoint
 
 RUN = """
 import sys

@@ -17,10 +17,10 @@ from _common import machine
 from _steps import Engine, noise, start
 
 from rfad_sklearn import ConvNet
-from rfad_sklearn._device import resolve_dtype
-from rfad_sklearn._exact_kernels import exact_kernel
-from rfad_sklearn._objectives import ExactKernelObjective, RidgeConfig
-from rfad_sklearn.distillers._pool import PoolDefaults
+from rfad_sklearn._kernels.exact import exact_kernel
+from rfad_sklearn._optimization.ridge_objective import ExactKernelObjective, RidgeConfig
+from rfad_sklearn._planning.plan import PoolDefaults
+from rfad_sklearn._utils.device import resolve_dtype
 
 SHAPE = (28, 28, 1)
 

@@ -21,8 +21,8 @@ from _common import machine, peak_memory_gb
 from _steps import PARTS, SHAPES, Engine, Plain, Steps, convolution_flops, convolution_speed, matmul_peak, stopwatch
 
 from rfad_sklearn import ConvNet
-from rfad_sklearn._device import resolve_dtype
-from rfad_sklearn.distillers._pool import PoolDefaults
+from rfad_sklearn._planning.plan import PoolDefaults
+from rfad_sklearn._utils.device import resolve_dtype
 
 N_CLASSES = 10
 ROWS = {"plain": 5120, "paper on this engine": 5120, "default": 1024}

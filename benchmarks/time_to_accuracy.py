@@ -20,7 +20,7 @@ from _common import load_fashion_mnist, machine
 from _steps import Plain, Steps
 
 from rfad_sklearn import ConvNet, RFADDistiller
-from rfad_sklearn.distillers._problem import prepare
+from rfad_sklearn.distillers._fit_context import prepare
 
 MARKS = (100, 300, 1000)
 DEPTH = ConvNet().depth

@@ -1,13 +1,12 @@
 """Dataset distillation behind the scikit-learn API: many rows in, a few synthetic ones per class out."""
 
 from . import kernels
-from ._distillation import DistillationState
-from ._specs import MLP, ConvNet
+from ._optimization.loop import DistillationState
 from ._version import __version__
+from .architectures import MLP, ConvNet
+from .classifiers import FiniteNetworkClassifier, NNGPKernelRidge
 from .coreset import Coreset
 from .distillers import CoresetSampler, CoresetSelector, GradientMatchingDistiller, KIPDistiller, RFADDistiller
-from .finite_network import FiniteNetworkClassifier
-from .kernel_ridge import NNGPKernelRidge
 from .plotting import CoresetDisplay, ExplanationDisplay, HistoryDisplay
 from .preprocessing import ChannelStandardizer, InstanceNormalizer, RegularizedZCA
 

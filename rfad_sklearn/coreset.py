@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ._files import read_arrays, write_arrays
-from ._preprocess import Preprocessing, ReadOnlyArrays
-from ._specs import MLP, ConvNet, spec_from_dict, spec_to_dict
+from ._utils.files import read_arrays, write_arrays
+from ._utils.preprocessing_value import Preprocessing, ReadOnlyArrays
+from .architectures import MLP, ConvNet, spec_from_dict, spec_to_dict
 
 __all__ = ["Coreset"]
 

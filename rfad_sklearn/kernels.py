@@ -5,10 +5,10 @@ import sklearn
 import torch
 from sklearn.utils import check_array
 
-from ._device import explained_memory, own_torch_modes, resolve_device
-from ._exact_kernels import exact_kernel
-from ._inputs import as_rows, resolve_image_shape
-from ._specs import MLP, ConvNet, resolve_spec
+from ._kernels.exact import exact_kernel
+from ._utils.device import explained_memory, own_torch_modes, resolve_device
+from ._utils.validation import as_rows, resolve_image_shape
+from .architectures import MLP, ConvNet, resolve_spec
 
 __all__ = ["nngp_kernel", "ntk_kernel"]
 

@@ -13,8 +13,8 @@ from sklearn.utils._set_output import _wrap_data_with_container
 from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_is_fitted
 
-from ._inputs import as_rows, check_rows, float_dtype, in_layout, keep_state_on_error, resolve_image_shape
-from ._preprocess import Preprocessing, TransformerPreprocessing, row_standardized
+from ._utils.preprocessing_value import Preprocessing, TransformerPreprocessing, row_standardized
+from ._utils.validation import as_rows, check_rows, float_dtype, in_layout, keep_state_on_error, resolve_image_shape
 
 __all__ = ["ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"]
 

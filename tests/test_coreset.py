@@ -12,7 +12,7 @@ import torch
 from sklearn.preprocessing import StandardScaler
 
 from rfad_sklearn import MLP, ConvNet, Coreset, NNGPKernelRidge, RFADDistiller
-from rfad_sklearn._preprocess import Preprocessing
+from rfad_sklearn._utils.preprocessing_value import Preprocessing
 
 
 def small(**changes):

@@ -15,7 +15,7 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rfad_sklearn.distillers._looped._DEFAULT_MAX_ITER", 5)
+    monkeypatch.setattr("rfad_sklearn.distillers._iterative._DEFAULT_MAX_ITER", 5)
     return tmp_path
 
 

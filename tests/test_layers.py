@@ -1,6 +1,7 @@
-"""Who may import whom: arrows go down only."""
+"""Who may import whom: arrows go down only, between folders, and never in a circle between files."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,85 +11,77 @@ import pytest
 import rfad_sklearn
 
 ROOT = Path(rfad_sklearn.__file__).parent
-LAYERS = {
-    "_version": 0,
-    "_specs": 0,
-    "_preprocess": 0,
-    "_device": 0,
-    "coreset": 0,
-    "_files": 0,
-    "_rectifiers": 1,
-    "random_features": 1,
-    "_arc_cosine": 1,
-    "_pixel_pairs": 1,
-    "_exact_layers": 1,
-    "_finite_network": 1,
-    "_augment": 1,
-    "_exact_kernels": 1,
-    "_ridge": 1,
-    "_resident": 1,
-    "_optimizers": 1,
-    "_teacher": 2,
-    "_distillation": 2,
-    "_label_solve": 1,
-    "_objectives": 2,
-    "_feature_objective": 2,
-    "_gradient_matching": 2,
-    "_training": 2,
-    "_selection": 2,
-    "_checkpoint": 2,
-    "_solvers": 2,
-    "_inputs": 3,
-    "preprocessing": 3,
-    "datasets": 3,
-    "plotting": 3,
-    "distillers": 3,
-    "_agreement": 3,
-    "_callbacks": 3,
-    "_classifier": 3,
-    "_explaining": 3,
-    "kernel_ridge": 3,
-    "finite_network": 3,
-    "kernels": 3,
-}
-MODULES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+# From bottom to top. A folder, or a module beside the folders, imports from its own layer only itself.
+LAYERS = [
+    {"_version", "_utils"},
+    {"architectures"},
+    {"_networks", "_kernels", "coreset", "preprocessing", "datasets"},
+    {"_ridge", "plotting", "kernels"},
+    {"_optimization"},
+    {"_planning"},
+    {"classifiers", "distillers"},
+    {"__init__"},
+]
+HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
+MODULES = sorted(ROOT.rglob("*.py"))
 
 
-def name_of(path):
-    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+def module_name(path):
+    """Dotted name below the package; a folder's ``__init__`` has the folder's."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+NAMES = {module_name(path) for path in MODULES}
 
 
 def imports(path):
-    """Absolute names of all that a module imports."""
+    """Absolute names of all that a module imports, those of this package by their files."""
     package = ["rfad_sklearn", *path.relative_to(ROOT).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
-            parts = [*base, *([node.module] if node.module else [])]
-            if (node.module and node.level != 1) or node.module:
-                yield ".".join(parts)
-            else:
-                yield from (".".join([*parts, alias.name]) for alias in node.names)
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{source}.{alias.name}"
+                yield full if full.removeprefix("rfad_sklearn.") in NAMES else source
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def own_imports(path):
+    """Modules of this package that one of its modules imports."""
+    names = {target.removeprefix("rfad_sklearn.") for target in imports(path) if target.startswith("rfad_sklearn.")}
+    return names - {module_name(path)}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
 def test_arrows_go_down_only(path):
-    layer = LAYERS[name_of(path)]
-    for target in imports(path):
-        parts = target.split(".")
-        if parts[0] == "rfad_sklearn" and len(parts) > 1:
-            assert LAYERS[parts[1]] <= layer, f"{path.name} imports {target}"
+    own = module_name(path).split(".")[0]
+    for target in own_imports(path):
+        top = target.split(".")[0]
+        assert top == own or HEIGHT[top] < HEIGHT[own], f"{module_name(path)} imports {target}"
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if LAYERS[name_of(p)] < 3 and p.stem != "_selection"], ids=lambda p: p.stem)
-def test_no_sklearn_below_the_estimators(path):
+def test_files_import_each_other_in_no_circle():
+    graph = {module_name(path): own_imports(path) for path in MODULES}
+    # Raises where there is a circle, and names it.
+    list(graphlib.TopologicalSorter(graph).static_order())
+
+
+def test_every_module_has_its_place():
+    assert {name.split(".")[0] for name in NAMES} == set(HEIGHT)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if module_name(path).split(".")[0] in ("_networks", "_kernels", "_ridge")], ids=module_name
+)
+def test_no_sklearn_in_the_maths(path):
     assert not any(target.split(".")[0] == "sklearn" for target in imports(path))
 
 
-def test_specs_know_no_torch():
-    assert "torch" not in {target.split(".")[0] for target in imports(ROOT / "_specs.py")}
+def test_architectures_know_no_torch():
+    assert "torch" not in {target.split(".")[0] for target in imports(ROOT / "architectures.py")}
 
 
 def test_import_has_no_side_effects():

@@ -9,8 +9,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PowerTransformer, QuantileTransformer, StandardScaler
 
 from rfad_sklearn import ChannelStandardizer, InstanceNormalizer, NNGPKernelRidge, RegularizedZCA, RFADDistiller
-from rfad_sklearn._preprocess import Preprocessing
-from rfad_sklearn._resident import DevicePreprocessing
+from rfad_sklearn._utils.device_rows import DevicePreprocessing
+from rfad_sklearn._utils.preprocessing_value import Preprocessing
 from rfad_sklearn.preprocessing import fit_preprocessing, standardizing_value, whitening_value
 from tests.conftest import FAST
 

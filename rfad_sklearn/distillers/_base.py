@@ -11,16 +11,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._device import own_torch_modes, resolve_device, resolve_dtype
-from .._inputs import check_rows, float_dtype, keep_state_on_error
-from .._ridge import inverse_square_root
-from .._selection import plain_label
-from .._solvers import FeatureModel, feature_weights
-from .._specs import MLP, ConvNet
+from .._networks.random_features import cached_features, cpu_networks, kernel_product
+from .._planning.plan import N_EVAL_NETWORKS
+from .._ridge.linalg import inverse_square_root
+from .._ridge.models import FeatureModel, feature_weights
+from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
+from .._utils.row_selection import plain_label
+from .._utils.validation import check_rows, float_dtype, keep_state_on_error
 from .._version import __version__
+from ..architectures import MLP, ConvNet
 from ..coreset import Coreset
-from ..random_features import cached_features, cpu_networks, kernel_product
-from ._problem import N_EVAL_NETWORKS, prepare
+from ._fit_context import prepare
 from ._sampler import CoresetSampler, like_input
 
 # Entries of an array that is told among the settings.

@@ -4,11 +4,11 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._augment import check_augment
-from .._gradient_matching import GradientMatchingObjective, MatchingConfig
-from .._specs import resolve_norm
-from ._looped import BaseDistiller
-from ._problem import judging_objective
+from .._networks.augment import check_augment
+from .._optimization.gradient_matching_objective import GradientMatchingObjective, MatchingConfig
+from ..architectures import resolve_norm
+from ._fit_context import judging_objective
+from ._iterative import BaseDistiller
 
 __all__ = ["GradientMatchingDistiller"]
 

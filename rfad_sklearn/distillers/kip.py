@@ -3,11 +3,11 @@
 import torch
 from sklearn.utils._param_validation import Options, StrOptions
 
-from .._exact_kernels import exact_kernel, worth_compiling
-from .._objectives import ExactKernelObjective, RidgeConfig
-from .._ridge import inverse_square_root
-from .._solvers import ExactModel, exact_inputs
-from ._looped import RidgeDistiller
+from .._kernels.exact import exact_kernel, worth_compiling
+from .._optimization.ridge_objective import ExactKernelObjective, RidgeConfig
+from .._ridge.linalg import inverse_square_root
+from .._ridge.models import ExactModel, exact_inputs
+from ._iterative import RidgeDistiller
 
 __all__ = ["KIPDistiller"]
 

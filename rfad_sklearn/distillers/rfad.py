@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._feature_objective import RandomFeatureObjective
-from .._specs import auto_spec
-from .._teacher import Teacher
+from .._optimization.random_feature_objective import RandomFeatureObjective
+from .._optimization.teacher import Teacher
+from .._planning.depth_selection import enough_blocks, in_question
+from .._planning.flip_selection import classes_to_mirror
+from .._planning.plan import ChoosesPool
+from ..architectures import auto_spec
 from ..coreset import label_array
-from ._depth import enough_blocks, in_question
-from ._looped import RidgeDistiller
-from ._mirror import classes_to_mirror
-from ._pool import ChoosesPool
+from ._iterative import RidgeDistiller
 
 __all__ = ["RFADDistiller"]
 

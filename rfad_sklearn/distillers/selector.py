@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._device import explained_memory
-from .._selection import STRATEGIES, initial_rows
-from ..random_features import cached_features, cpu_networks
+from .._networks.random_features import cached_features, cpu_networks
+from .._utils.device import explained_memory
+from .._utils.row_selection import STRATEGIES, initial_rows
 from ._base import CoresetEstimator
-from ._problem import held_out_limit, judging_objective
+from ._fit_context import held_out_limit, judging_objective
 
 __all__ = ["CoresetSelector"]
 

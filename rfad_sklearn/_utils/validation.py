@@ -1,0 +1,168 @@
+"""What every estimator does around its fit: rows of numbers, the shape of an image, the user's layout, state kept on errors, warnings."""
+
+import functools
+import math
+import sys
+import warnings
+
+import numpy as np
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from .preprocessing_value import is_double
+
+# Packages whose frames lie between a program and what warns it.
+_WRAPPERS = ("rfad_sklearn", "sklearn", "joblib", "contextlib")
+
+
+def as_rows(X):
+    """Split images from rows without copying: a 2-d view (or whatever is not an array of images) and the image shape or None."""
+    if not hasattr(X, "shape") and isinstance(X, list | tuple):
+        X = np.asarray(X)
+    shape = getattr(X, "shape", ())
+    if len(shape) not in (3, 4):
+        return X, None
+    image_shape = (*shape[1:], 1) if len(shape) == 3 else tuple(shape[1:])
+    if 0 in image_shape:
+        raise ValueError(f"X holds images without pixels: its shape is {tuple(shape)}.")
+    return np.asarray(X).reshape(shape[0], math.prod(shape[1:])), image_shape
+
+
+def normalise_image_shape(image_shape):
+    """``(H, W, channels)`` of a user's ``(H, W)`` or ``(H, W, channels)``."""
+    try:
+        sides = tuple(image_shape)
+    except TypeError:
+        sides = ()
+    if len(sides) not in (2, 3) or not all(
+        isinstance(side, int | np.integer) and not isinstance(side, bool) and side > 0 for side in sides
+    ):
+        raise ValueError(
+            f"image_shape={image_shape!r} is not a shape; give (H, W) or (H, W, channels) as positive ints, or None for tables."
+        )
+    return tuple(int(side) for side in sides) + ((1,) if len(sides) == 2 else ())
+
+
+def resolve_image_shape(image_shape, seen, n_features):
+    """Reconcile the parameter with the layout of X; None for tables."""
+    if image_shape is None:
+        return seen
+    wanted = normalise_image_shape(image_shape)
+    if seen is not None and seen != wanted:
+        raise ValueError(f"image_shape={image_shape!r} does not match X, whose images are {seen}; drop image_shape or reshape X.")
+    if int(np.prod(wanted)) != n_features:
+        raise ValueError(
+            f"image_shape={image_shape!r} needs {int(np.prod(wanted))} columns (H x W x channels), X has {n_features}; correct "
+            "image_shape, or pass images as (n, H, W) or (n, H, W, channels)."
+        )
+    return wanted
+
+
+def warn_caller(message, category=UserWarning):
+    """Warn at the line of the program that called this library, whatever wrappers lie between."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _WRAPPERS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def _warn_of_channels_first(X):
+    """Tell of images that look like torch's: 1 or 3 channels, then a square."""
+    shape = tuple(getattr(X, "shape", ()))
+    if len(shape) == 4 and shape[1] in (1, 3) and shape[2] == shape[3] > 4:
+        warn_caller(
+            f"X of shape {shape} is read as images of {shape[1]}x{shape[2]} pixels with {shape[3]} channels. If it is channels-first, pass "
+            "X.transpose(0, 2, 3, 1)."
+        )
+
+
+def check_rows(estimator, X, *, reset, image_shape=None, **labels):
+    """Validate X, and y when given by keyword; gives ``(rows, image shape seen)`` and y.
+
+    ``rows`` is a view where X is already numeric. ``image_shape`` is the one learned in ``fit``: images of another shape are refused
+    even when their sizes agree.
+    """
+    rows, seen = as_rows(X)
+    if not reset and seen is not None and seen != image_shape:
+        expected = f"images of shape {image_shape}" if image_shape else "flat rows"
+        way_out = "give a single image as X[None]" if image_shape == np.shape(X) else "reshape X"
+        raise ValueError(
+            f"X holds images of shape {seen}, but this {type(estimator).__name__} was fitted on {expected} with "
+            f"{estimator.n_features_in_} features; {way_out}."
+        )
+    if (
+        not reset
+        and seen is None
+        and image_shape
+        and (*np.shape(X), 1) == image_shape
+        and rows.shape[1] != estimator.n_features_in_
+    ):
+        raise ValueError(f"X of shape {np.shape(X)} looks like a single image of shape {image_shape}; give it as X[None].")
+    if reset:
+        _warn_of_channels_first(X)
+    try:
+        validated = validate_data(estimator, rows, reset=reset, **labels)
+    except ValueError as error:
+        if not str(error).startswith("could not convert string"):
+            raise
+        raise ValueError(
+            f"X has a column that is not numeric: {error}. Encode text and categories first, for example with a ColumnTransformer of "
+            "OneHotEncoder(sparse_output=False)."
+        ) from error
+    return (*validated[:1], seen, *validated[1:]) if labels else (validated, seen)
+
+
+def float_dtype(X):
+    """Float type of outputs: that of X; float64 for integers of 32 bits and more, else float32."""
+    wide = is_double(X.dtype) or (X.dtype.kind in "iu" and X.dtype.itemsize >= 4)
+    return np.dtype(np.float64 if wide else np.float32)
+
+
+def in_layout(rows, X, seen):
+    """Rows in the layout of X: images where :func:`as_rows` saw images."""
+    return rows if seen is None else rows.reshape(np.shape(X))
+
+
+def keep_state_on_error(fit):
+    """A failed ``fit`` leaves the estimator as it was: nothing half-fitted, nothing lost."""
+
+    @functools.wraps(fit)
+    def wrapped(self, *args, **kwargs):
+        before = dict(vars(self))
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+
+    return wrapped
+
+
+def check_labels(y):
+    """Classes and codes of labels.
+
+    Raises
+    ------
+    ValueError
+        When y is continuous, or holds a single class.
+    """
+    check_classification_targets(y)
+    classes, codes = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(f"y holds one class only, {classes[0]!r}; classification needs rows of at least 2 classes.")
+    return classes, codes
+
+
+class RowSubset:
+    """Some rows of an array, sliced without copying the rest: a memory map is never read at once."""
+
+    def __init__(self, rows, indices):
+        self.rows, self.indices = rows, indices
+        self.shape = (len(indices), rows.shape[1])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def __getitem__(self, where):
+        return self.rows[self.indices[where]]

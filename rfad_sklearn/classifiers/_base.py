@@ -1,0 +1,132 @@
+"""What the classifiers share: rows checked against a coreset, labels and probabilities from scores."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from .._utils.device import own_torch_modes
+from .._utils.validation import check_rows, float_dtype
+from ..architectures import MLP, ConvNet
+from ..coreset import Coreset, label_array
+from ._compatibility import agree
+
+
+class CoresetClassifier(ClassifierMixin, BaseEstimator):
+    """Base class of the classifiers.
+
+    A subclass provides ``_scores(rows)``, float64 of shape ``(n, n_classes)``, and sets ``classes_``, ``image_shape_`` and
+    ``platt_scale_``.
+    """
+
+    _parameter_constraints: dict = {
+        "architecture": [StrOptions({"auto"}), ConvNet, MLP],
+        "image_shape": [None, "array-like"],
+        "width": [None, Interval(Integral, 1, None, closed="left")],
+        "depth": [None, Interval(Integral, 1, None, closed="left")],
+        "preprocessing": [None, StrOptions({"auto", "standardize", "zca"}), HasMethods(["fit", "transform"])],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "device": [str, torch.device],
+    }
+
+    def _start_from_coreset(self, coreset, X, y):
+        """Check a coreset, and rows to go with it; gives the network, the rows (or None) and the numbers of their classes."""
+        if not isinstance(coreset, Coreset):
+            raise TypeError(
+                f"coreset must be a Coreset, got {type(coreset).__name__}; use fit(X, y) for rows, Coreset.load for a file."
+            )
+        if (X is None) != (y is None):
+            raise ValueError("X and y must be given together, or neither.")
+        self.n_features_in_ = coreset.X.shape[1]
+        vars(self).pop("feature_names_in_", None)
+        if coreset.feature_names is not None:
+            self.feature_names_in_ = np.array(coreset.feature_names, dtype=object)
+        rows = codes = None
+        if X is not None:
+            rows, _, y = check_rows(self, X, reset=False, image_shape=coreset.image_shape, y=refuse_soft_targets(y))
+            y = label_array(y)
+            # As text and numbers are not to be compared, though numpy may.
+            same_kind = (y.dtype.kind == "U") == (coreset.classes.dtype.kind == "U")
+            unknown = np.setdiff1d(y, coreset.classes) if same_kind else np.unique(y)
+            if len(unknown):
+                raise ValueError(
+                    f"y holds labels that the coreset does not know: {unknown.tolist()}; its classes are {coreset.classes}."
+                )
+            codes = np.searchsorted(coreset.classes, y)
+        spec = agree(self, coreset.architecture, coreset.image_shape, self.n_features_in_, coreset.preprocessing)
+        return spec, rows, codes
+
+    @own_torch_modes()
+    def _checked_scores(self, X):
+        check_is_fitted(self)
+        rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
+        return self._scores(rows), float_dtype(rows)
+
+    def decision_function(self, X):
+        """Scores of the rows of X.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+
+        Returns
+        -------
+        array of shape (n, n_classes), or (n,) for two classes
+            With two classes the difference of their scores: positive for ``classes_[1]``.
+        """
+        scores, dtype = self._checked_scores(X)
+        scores = scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
+        return scores.astype(dtype, copy=False)
+
+    def predict(self, X):
+        """Class labels of the rows of X.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+
+        Returns
+        -------
+        array of shape (n,)
+        """
+        scores, _ = self._checked_scores(X)
+        return self.classes_[scores.argmax(1)]
+
+    def predict_proba(self, X):
+        """Class probabilities ``softmax(platt_scale_ * scores)``.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+
+        Returns
+        -------
+        array of shape (n, n_classes)
+        """
+        scores, dtype = self._checked_scores(X)
+        return softmax(self.platt_scale_ * scores, axis=1).astype(dtype, copy=False)
+
+    def _say(self, line):
+        if self.verbose:
+            print(f"{type(self).__name__}: {line}")
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def refuse_soft_targets(y):
+    """y, unless it holds more than one number per row."""
+    shape = np.asarray(y).shape
+    if len(shape) == 2 and shape[1] > 1:
+        raise ValueError(
+            f"y must hold one label per row, got an array of shape {shape}; soft (learned) targets come in with "
+            "fit_coreset(coreset)."
+        )
+    return y

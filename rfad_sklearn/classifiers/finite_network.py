@@ -1,0 +1,377 @@
+"""Classifier that trains a finite network on rows or on a coreset."""
+
+from dataclasses import replace
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from .._networks.augment import check_augment
+from .._optimization.ridge_objective import centred_one_hot
+from .._ridge.linalg import fit_platt_scale
+from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
+from .._utils.row_selection import split_holdout
+from .._utils.validation import check_labels, check_rows, keep_state_on_error, resolve_image_shape
+from ..architectures import ConvNet, resolve_norm, resolve_spec
+from ..preprocessing import fit_preprocessing
+from ._base import CoresetClassifier, refuse_soft_targets
+from ._training import FiniteNetwork, TrainingConfig, train, train_best
+
+__all__ = ["FiniteNetworkClassifier"]
+
+# Label scales that held-out rows choose among, and the one without such rows.
+_LABEL_SCALES, _DEFAULT_LABEL_SCALE = (1.0, 4.0, 16.0), 4.0
+# How much flatter than the squared loss cross entropy is taken to be: everywhere by 2 at least, at even probabilities by the number of
+# classes. Rows learn faster with the latter, a few distilled items need the former: held-out rows choose.
+_SURELY_FLATTER, _MOST_FLATTER = 2.0, 8.0
+# Held-out rows that are looked at.
+_MAX_HELD_OUT = 1024
+# Rows of a block in prediction: all blocks have the same shape, so that a row's scores do not depend on its neighbours.
+_BLOCK = 64
+
+
+class FiniteNetworkClassifier(CoresetClassifier):
+    """Train an ordinary network, of finite width, by stochastic gradient descent with momentum.
+
+    Its outputs less those at initialisation (*centering*) are fitted to the targets times ``label_scale``: both bring a finite network
+    nearer to the kernel that a coreset was distilled for ([1]_, appendix). The step size decays linearly to zero.
+
+    Parameters
+    ----------
+    architecture : {"auto"}, ConvNet or MLP, default="auto"
+        "auto": the coreset's own; without one a :class:`ConvNet` for images and an :class:`MLP` for flat rows.
+    image_shape : tuple (H, W) or (H, W, channels), default=None
+        Shape of the images when X holds them as flat rows. None: the coreset's own, or that of X.
+    width : int, default=None
+        Channels or units, in place of the architecture's.
+    depth : int, default=None
+        Number of blocks, in place of the architecture's.
+    norm : {"auto", "instance"} or None, default=None
+        Instance normalisation after each convolution, for coresets that were made with it. "auto": for a ConvNet whose smallest maps have
+        at least 4x4 pixels.
+    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
+        "auto": the coreset's own; without one as in :class:`RFADDistiller`.
+    loss : {"mse", "cross_entropy"}, default="mse"
+        "mse": squared distance to ``label_scale`` times the centred targets. "cross_entropy": to the targets as probabilities.
+    label_scale : float or "auto", default="auto"
+        What the targets are multiplied with for "mse"; the larger, the farther the network moves from its start. "auto": chosen among
+        1, 4 and 16 by held-out rows, in whole runs; 4 without such rows. "cross_entropy" has none.
+    centering : bool, default=True
+        Take the outputs at initialisation away, in training and in prediction.
+    learning_rate : float or "auto", default="auto"
+        First step size. "auto": half of one over the largest curvature of the squared loss, which is measured at the start; divided by 4
+        where training diverges all the same. Twice that for "cross_entropy", or, where held-out rows are better predicted, the number of
+        classes (at most 8) times that.
+    weight_decay : float, default=0.0
+        Pull of the parameters towards their initial values.
+    batch_size : int, default=256
+        Rows per step; all of a smaller coreset.
+    max_iter : int, default=500
+        Number of steps.
+    n_init : int, default=1
+        Networks that are trained; their scores are averaged.
+    augment : bool or sequence of str, default=False
+        Change the images at random in training: True for any of "color", "crop", "cutout", "flip", "rotate" and "scale", or the names of
+        some.
+    early_stopping : bool, default=True
+        In ``fit``: hold out rows that choose the label scale, the step to keep and the scale of the probabilities. ``fit_coreset`` uses the
+        rows that it is given.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, at most 1024 rows.
+    eval_every : int, default=50
+        Steps between evaluations on the held-out rows.
+    verbose : int, default=0
+        Print what is being done.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything random.
+    device : str or torch.device, default="auto"
+        Where to compute; "auto" is CUDA if there is one, else the CPU.
+    dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        Arithmetic of the hidden layers in training; the parameters, and all that is predicted, are in float32 at least. "auto" is bfloat16
+        for a ConvNet where the hardware is fast at it, else float32.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+    label_scale_ : float
+        The one that was used; 1 for "cross_entropy".
+    n_iter_ : int
+        Steps that each network was trained for; with held-out rows the state of the best evaluation among them is kept.
+    validation_loss_ : float or None
+        Mean cross entropy of the networks on held-out rows, each at its best scale.
+    platt_scale_ : float
+        ``softmax(platt_scale_ * scores)`` are the probabilities: fitted on held-out rows; else the coreset's for "mse", or 1.
+    coreset_ : Coreset
+        The coreset it was fitted on, if any.
+    architecture_ : ConvNet or MLP
+    image_shape_ : tuple (H, W, channels) or None
+    n_features_in_ : int
+    feature_names_in_ : array of shape (n_features,)
+        When fitted on a data frame, or on the coreset of one.
+
+    See Also
+    --------
+    NNGPKernelRidge : Kernel ridge regression, which needs no training.
+    GradientMatchingDistiller : Coresets for finite networks, by gradient matching.
+
+    References
+    ----------
+    .. [1] N. Loo, R. Hasani, A. Amini and D. Rus, "Efficient Dataset Distillation using Random Feature Approximation", NeurIPS 2022.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from rfad_sklearn import FiniteNetworkClassifier, RFADDistiller
+    >>> X, y = load_iris(return_X_y=True)
+    >>> coreset = RFADDistiller(ipc=2, max_iter=50, random_state=0).fit(X, y).coreset_
+    >>> bool(FiniteNetworkClassifier(max_iter=200, random_state=0).fit_coreset(coreset).score(X, y) > 0.8)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        **CoresetClassifier._parameter_constraints,
+        "norm": [None, StrOptions({"auto", "instance"})],
+        "loss": [StrOptions({"mse", "cross_entropy"})],
+        "label_scale": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "centering": ["boolean"],
+        "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "augment": ["boolean", "array-like"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "eval_every": [Interval(Integral, 1, None, closed="left")],
+        "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"}), torch.dtype],
+    }
+
+    def __init__(
+        self,
+        *,
+        architecture="auto",
+        image_shape=None,
+        width=None,
+        depth=None,
+        norm=None,
+        preprocessing="auto",
+        loss="mse",
+        label_scale="auto",
+        centering=True,
+        learning_rate="auto",
+        weight_decay=0.0,
+        batch_size=256,
+        max_iter=500,
+        n_init=1,
+        augment=False,
+        early_stopping=True,
+        validation_fraction=0.1,
+        eval_every=50,
+        verbose=0,
+        random_state=None,
+        device="auto",
+        dtype="auto",
+    ):
+        self.architecture = architecture
+        self.image_shape = image_shape
+        self.width = width
+        self.depth = depth
+        self.norm = norm
+        self.preprocessing = preprocessing
+        self.loss = loss
+        self.label_scale = label_scale
+        self.centering = centering
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.augment = augment
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.eval_every = eval_every
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.dtype = dtype
+
+    @keep_state_on_error
+    @_fit_context(prefer_skip_nested_validation=False)
+    @own_torch_modes()
+    def fit(self, X, y):
+        """Train on rows.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+        y : array of shape (n,)
+            Labels.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For 2-d y: learned (soft) targets come in with :meth:`fit_coreset`.
+        FloatingPointError
+            When the training diverges.
+        """
+        rows, seen, y = check_rows(self, X, reset=True, y=refuse_soft_targets(y))
+        classes, codes = check_labels(y)
+        vars(self).pop("coreset_", None)
+        image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
+        spec = resolve_spec(self.architecture, image_shape or (rows.shape[1],), self.width, self.depth)
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        chosen, others = np.arange(len(rows)), np.empty(0, dtype=int)
+        if self.early_stopping:
+            ones = np.ones(len(classes), dtype=int)
+            chosen, others = split_holdout(codes, self.validation_fraction, ones, rng, _MAX_HELD_OUT)
+        self._set(spec, image_shape, fit_preprocessing(self.preprocessing, rows[chosen], image_shape, invertible=False), classes)
+        targets = centred_one_hot(torch.from_numpy(codes.astype(np.int64)), len(classes))
+        return self._train(rows[chosen], targets[chosen], rows[others], codes[others], 1.0, rng)
+
+    @keep_state_on_error
+    @_fit_context(prefer_skip_nested_validation=False)
+    @own_torch_modes()
+    def fit_coreset(self, coreset, X=None, y=None):
+        """Train on a coreset, with its (perhaps learned) targets.
+
+        Parameters
+        ----------
+        coreset : Coreset
+        X, y : arrays, default=None
+            Real rows and labels, at most 1024 of which choose the label scale, the step to keep and the scale of the probabilities.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            When an explicit architecture, image shape or preprocessing contradicts the coreset's.
+        FloatingPointError
+            When the training diverges.
+        """
+        spec, rows, codes = self._start_from_coreset(coreset, X, y)
+        self.coreset_ = coreset
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        self._set(spec, coreset.image_shape, coreset.preprocessing, coreset.classes.copy())
+        if rows is None:
+            rows, codes = coreset.X[:0], np.empty(0, dtype=int)
+        elif len(rows) > _MAX_HELD_OUT:
+            chosen = np.sort(rng.choice(len(rows), _MAX_HELD_OUT, replace=False))
+            rows, codes = rows[chosen], codes[chosen]
+        return self._train(coreset.X, torch.tensor(coreset.targets), rows, codes, coreset.platt_scale, rng)
+
+    def _set(self, spec, image_shape, preprocessing, classes):
+        self.architecture_, self.image_shape_, self._preprocessing, self.classes_ = spec, image_shape, preprocessing, classes
+        self._instance_norm = resolve_norm(self.norm, spec, image_shape or (self.n_features_in_,))
+
+    def _config(self, shape, device):
+        if self.loss == "cross_entropy" and self.label_scale != "auto":
+            raise ValueError(
+                f"label_scale={self.label_scale!r} belongs to loss='mse'; leave it at 'auto' with loss='cross_entropy'."
+            )
+        scale = 1.0 if self.loss == "cross_entropy" else _DEFAULT_LABEL_SCALE
+        return TrainingConfig(
+            instance_norm=self._instance_norm,
+            centering=self.centering,
+            loss=self.loss,
+            label_scale=scale if self.label_scale == "auto" else float(self.label_scale),
+            learning_rate=None if self.learning_rate == "auto" else float(self.learning_rate),
+            weight_decay=self.weight_decay,
+            batch_size=self.batch_size,
+            n_steps=self.max_iter,
+            eval_every=self.eval_every,
+            augmentations=check_augment(self.augment, shape),
+            flatness=_SURELY_FLATTER if self.loss == "cross_entropy" else 1.0,
+            dtype=resolve_dtype(self.dtype, device, reduced=isinstance(self.architecture_, ConvNet)),
+        )
+
+    def _candidates(self, config):
+        """Settings that held-out rows choose among."""
+        if self.loss == "mse" and self.label_scale == "auto":
+            return [replace(config, label_scale=scale) for scale in _LABEL_SCALES]
+        n_classes = len(self.classes_)
+        if self.loss == "cross_entropy" and self.learning_rate == "auto" and n_classes > _SURELY_FLATTER:
+            return [config, replace(config, flatness=min(float(n_classes), _MOST_FLATTER))]
+        return [config]
+
+    def _train(self, rows, targets, other_rows, other_codes, scale, rng):
+        inputs = self._inputs(rows)
+        targets = targets.to(inputs)
+        held_out = None
+        if len(other_rows):
+            held_out = self._inputs(other_rows), torch.from_numpy(other_codes.astype(np.int64)).to(inputs.device)
+        config = self._config(tuple(inputs.shape[1:]), inputs.device)
+        seeds = rng.integers(2**31, size=self.n_init).tolist()
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        config, networks, losses = self._train_networks(inputs, targets, config, seeds, generator, held_out)
+        self.label_scale_, self.n_iter_ = config.label_scale, config.n_steps
+        self.validation_loss_ = float(np.mean(losses)) if held_out is not None else None
+        self._networks = [
+            [None if part is None else [array.cpu().numpy() for array in part] for part in (network.parameters, network.start)]
+            for network in networks
+        ]
+        self.platt_scale_ = scale if self.loss == "mse" else 1.0
+        if held_out is not None:
+            scores = torch.from_numpy(self._scores(other_rows))
+            self.platt_scale_ = fit_platt_scale(scores, held_out[1].cpu())
+        return self
+
+    def _train_networks(self, inputs, targets, config, seeds, generator, held_out):
+        """The settings that were chosen, the networks and their losses on held-out rows."""
+        spec, results, candidates = self.architecture_, [], self._candidates(config)
+        if held_out is not None and len(candidates) > 1:
+            config, *first = train_best(spec, inputs, targets, candidates, seed=seeds[0], generator=generator, held_out=held_out)
+            what = (
+                f"label_scale={config.label_scale:g}"
+                if self.loss == "mse"
+                else f"a step size {config.flatness:g} times the safe one"
+            )
+            self._say(f"{what} predicts the held-out rows best")
+            results, seeds = [first], seeds[1:]
+        for seed in seeds:
+            results.append(train(spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out))
+            self._say(f"network {len(results)} of {self.n_init} trained")
+        networks, losses = zip(*results, strict=True)
+        if np.inf in losses:
+            raise FloatingPointError(
+                f"Training diverged with learning_rate={self.learning_rate!r} and label_scale={config.label_scale:g}; lower them, or use "
+                "learning_rate='auto'."
+            )
+        return config, networks, losses
+
+    def _inputs(self, rows):
+        device = resolve_device(self.device)
+        dtype = torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
+        inputs = torch.tensor(self._preprocessing.apply(np.asarray(rows)), dtype=dtype, device=device)
+        return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
+
+    def _scores(self, rows):
+        """Mean outputs of the networks, in units of the targets."""
+        like = self._inputs(rows[:1])
+        networks = [
+            FiniteNetwork(
+                self.architecture_,
+                self._instance_norm,
+                *(
+                    None if part is None else [torch.tensor(array, dtype=like.dtype, device=like.device) for array in part]
+                    for part in parts
+                ),
+            )
+            for parts in self._networks
+        ]
+        scores = np.empty((len(rows), len(self.classes_)))
+        for start in range(0, len(rows), _BLOCK):
+            x = self._inputs(rows[start : start + _BLOCK])
+            padded = torch.cat([x, x.new_zeros((_BLOCK - len(x), *x.shape[1:]))])
+            outputs = sum(network.scores_of_many(padded).double() for network in networks)
+            scores[start : start + _BLOCK] = outputs.cpu().numpy()[: len(x)]
+        return scores / (len(networks) * self.label_scale_)

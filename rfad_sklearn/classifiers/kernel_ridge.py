@@ -1,0 +1,335 @@
+"""Kernel ridge classifier with the kernel of an infinitely wide network."""
+
+import pickle
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import _fit_context, clone
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils.validation import check_memory
+
+from .._optimization.ridge_objective import centred_one_hot
+from .._ridge.linalg import fit_platt_scale
+from .._ridge.models import exact_dtype, fit_exact, fit_features
+from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
+from .._utils.validation import check_labels, check_rows, keep_state_on_error, resolve_image_shape, warn_caller
+from ..architectures import resolve_spec
+from ..preprocessing import fit_preprocessing
+from ._base import CoresetClassifier, refuse_soft_targets
+from ._compatibility import agree, agree_with_distiller, decide_method
+from ._explain import ExplainingMixin
+
+__all__ = ["NNGPKernelRidge"]
+
+# Ridge without a coreset.
+_DEFAULT_REG = 5e-3
+# Rows that a scale is fitted on.
+_MAX_SCALE_ROWS = 4096
+
+
+def _fit_distiller(distiller, X, y):
+    return distiller.fit(X, y)
+
+
+class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
+    """Kernel ridge classifier with the kernel of an infinitely wide random network (NNGP), or of its training (NTK).
+
+    ``scores = K(x, S) (K(S, S) + reg tr(K)/|S| I)^-1 targets``; the predicted class has the largest score, and its probability is
+    ``softmax(platt_scale * scores)``. Fitted on rows, or on a coreset, or through a distiller.
+
+    Parameters
+    ----------
+    kernel : {"nngp", "ntk"}, default="nngp"
+        "ntk" needs an exact kernel.
+    method : {"auto", "exact", "random_features"}, default="auto"
+        How the kernel is computed. "random_features" estimates it by finite networks. "auto" is decided in ``fit``: exact for "ntk",
+        for an MLP and at most 5,000 rows (or items), and for a ConvNet and few items: up to 16 images of 28x28 pixels (75 with two
+        blocks), or 450 of 8x8 (1,200); else random features.
+    reg : float, default=None
+        Ridge, relative to the mean diagonal of the kernel matrix. None: the coreset's own, or 5e-3 without one.
+    distiller : distiller, default=None
+        ``fit`` distils the rows with a clone of it, then solves the ridge on the coreset.
+    architecture : {"auto"}, ConvNet or MLP, default="auto"
+        "auto": the coreset's own; without one a ConvNet for images and an MLP for flat rows.
+    image_shape : tuple (H, W) or (H, W, channels), default=None
+        Shape of the images when X holds them as flat rows. None: the coreset's own, or that of X.
+    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
+        "auto": the coreset's own; without one as in :class:`RFADDistiller`.
+    n_networks : int, default=8
+        Random networks, with random features.
+    width : int, default=None
+        Channels or units of each network, in place of the architecture's.
+    depth : int, default=None
+        Number of blocks, in place of the architecture's.
+    memory : None, str or joblib.Memory, default=None
+        Caches the fitted distiller, so that a grid search over ``reg`` distils once.
+    verbose : int, default=0
+        Print what is being done.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the random networks, and of the distiller when that has none. The networks are drawn on the CPU, so that predictions are
+        the same anywhere.
+    device : str or torch.device, default="auto"
+        Where to compute; "auto" is CUDA if there is one, else the CPU.
+    dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        Arithmetic of the random networks and of the exact kernel of a ConvNet; "auto" and "bfloat16" are float32. The exact kernel of
+        an MLP and the ridge are always in float64.
+
+    Attributes
+    ----------
+    classes_ : array of shape (n_classes,)
+    method_ : str
+        "exact" or "random_features".
+    reg_ : float
+    platt_scale_ : float
+    coreset_ : Coreset
+        The coreset it was fitted on, if any.
+    distiller_ : distiller
+        The fitted clone, with ``distiller=``.
+    architecture_ : ConvNet or MLP
+    image_shape_ : tuple (H, W, channels) or None
+    n_features_in_ : int
+    feature_names_in_ : array of shape (n_features,)
+        When fitted on a data frame, or on the coreset of one.
+
+    See Also
+    --------
+    RFADDistiller : Makes coresets.
+    FiniteNetworkClassifier : Trains a network on a coreset.
+    ExplanationDisplay : Picture of what the items of a coreset say about a row.
+
+    References
+    ----------
+    Lee et al. 2018, "Deep Neural Networks as Gaussian Processes"; Loo et al. 2022, section 3.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from rfad_sklearn import NNGPKernelRidge, RFADDistiller
+    >>> X, y = load_iris(return_X_y=True)
+    >>> bool(NNGPKernelRidge().fit(X, y).score(X, y) > 0.9)
+    True
+    >>> coreset = RFADDistiller(ipc=2, max_iter=50, random_state=0).fit(X, y).coreset_
+    >>> NNGPKernelRidge().fit_coreset(coreset).predict_proba(X[:2]).shape
+    (2, 3)
+    """
+
+    _parameter_constraints: dict = {
+        **CoresetClassifier._parameter_constraints,
+        "kernel": [StrOptions({"nngp", "ntk"})],
+        "method": [StrOptions({"auto", "exact", "random_features"})],
+        "reg": [None, Interval(Real, 0, None, closed="neither")],
+        "distiller": [None, HasMethods(["fit", "as_sampler"])],
+        "n_networks": [Interval(Integral, 1, None, closed="left")],
+        "memory": [None, str, HasMethods(["cache"])],
+        "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"}), torch.dtype],
+    }
+
+    def __init__(
+        self,
+        *,
+        kernel="nngp",
+        method="auto",
+        reg=None,
+        distiller=None,
+        architecture="auto",
+        image_shape=None,
+        preprocessing="auto",
+        n_networks=8,
+        width=None,
+        depth=None,
+        memory=None,
+        verbose=0,
+        random_state=None,
+        device="auto",
+        dtype="auto",
+    ):
+        self.kernel = kernel
+        self.method = method
+        self.reg = reg
+        self.distiller = distiller
+        self.architecture = architecture
+        self.image_shape = image_shape
+        self.preprocessing = preprocessing
+        self.n_networks = n_networks
+        self.width = width
+        self.depth = depth
+        self.memory = memory
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.dtype = dtype
+
+    @keep_state_on_error
+    @_fit_context(prefer_skip_nested_validation=False)
+    @own_torch_modes()
+    def fit(self, X, y):
+        """Fit on rows, or distil them first when there is a ``distiller``.
+
+        Parameters
+        ----------
+        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+        y : array of shape (n,)
+            Labels.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For 2-d y: learned (soft) targets come in with :meth:`fit_coreset`.
+        MemoryError
+            When neither the primal nor the dual problem fits; the message says what to lower.
+        """
+        rows, seen, y = check_rows(self, X, reset=True, y=refuse_soft_targets(y))
+        classes, codes = check_labels(y)
+        if self.distiller is None:
+            return self._fit_rows(rows, seen, classes, codes)
+        agree_with_distiller(self, seen, rows.shape[1], len(classes))
+        self._say(f"distilling {len(rows)} rows with {type(self.distiller).__name__}")
+        coreset = self._distil(X, y)
+        # Once more: the distiller may have left the depth of its network to the rows.
+        spec = agree(self, coreset.architecture, coreset.image_shape, rows.shape[1], self.distiller_.preprocessing)
+        # The coreset's own scale was fitted on held-out rows; these rows replace it only where it is stale.
+        stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
+        return self._fit_coreset(coreset, spec, classes, *((rows, codes) if stale else (None, None)))
+
+    def _distil(self, X, y):
+        """Fit a clone of the distiller, or take it from the cache."""
+        distiller = clone(self.distiller)
+        if self.random_state is not None and distiller.get_params(deep=False).get("random_state", 0) is None:
+            distiller.set_params(random_state=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
+        try:
+            result = check_memory(self.memory).cache(_fit_distiller).call_and_shelve(distiller, X, y)
+        except pickle.PicklingError as error:
+            if self.memory is None:
+                raise
+            raise ValueError(
+                f"memory={self.memory!r} keeps distillers in files, but {distiller} cannot be pickled ({error}); take functions (a callback, "
+                "or those of a preprocessing) that are defined in a module, or memory=None."
+            ) from error
+        self.distiller_ = result.get()
+        if getattr(self.distiller_, "stop_reason_", None) in ("interrupted", "diverged"):
+            # Half a run must not be served as a whole one later.
+            result.clear()
+        return self.distiller_.coreset_
+
+    @keep_state_on_error
+    @_fit_context(prefer_skip_nested_validation=False)
+    @own_torch_modes()
+    def fit_coreset(self, coreset, X=None, y=None):
+        """Fit on a coreset, with its (perhaps learned) targets.
+
+        Parameters
+        ----------
+        coreset : Coreset
+        X, y : arrays, default=None
+            Real rows and labels to refit the scale of the probabilities on. Wanted when ``kernel`` or ``reg`` is not the coreset's own.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            When an explicit architecture, image shape or preprocessing contradicts the coreset's.
+
+        Warns
+        -----
+        UserWarning
+            When the scale is stale, because ``kernel`` or ``reg`` differs, and no rows are given.
+        """
+        spec, rows, codes = self._start_from_coreset(coreset, X, y)
+        vars(self).pop("distiller_", None)
+        return self._fit_coreset(coreset, spec, coreset.classes.copy(), rows, codes)
+
+    def _fit_rows(self, rows, seen, classes, codes):
+        image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
+        shape = image_shape or (rows.shape[1],)
+        spec = resolve_spec(self.architecture, shape, self.width, self.depth)
+        vars(self).pop("distiller_", None)
+        vars(self).pop("coreset_", None)
+        preprocessing = fit_preprocessing(self.preprocessing, rows, image_shape, invertible=False)
+        self._prepare(spec, image_shape, preprocessing, len(rows))
+        self.classes_ = classes
+        self.reg_ = _DEFAULT_REG if self.reg is None else float(self.reg)
+        codes = torch.from_numpy(codes.astype(np.int64))
+        self._model, chosen, left_out = self._solve(rows, centred_one_hot(codes, len(classes)).double(), self.kernel)
+        self.platt_scale_ = 1.0
+        # Nothing else tells of a row that is alone in its class: left out, it cannot be known.
+        known = torch.bincount(codes)[codes[chosen]] >= 2
+        known_codes = codes[chosen][known]
+        if len(known_codes.unique()) >= 2:
+            self.platt_scale_ = fit_platt_scale(left_out[known], known_codes)
+        return self
+
+    def _fit_coreset(self, coreset, spec, classes, rows, codes):
+        self._prepare(spec, coreset.image_shape, coreset.preprocessing, coreset.n_items)
+        self.classes_ = classes
+        self.reg_ = coreset.reg if self.reg is None else float(self.reg)
+        self.coreset_ = coreset
+        self._model, *_ = self._solve(coreset.X, torch.tensor(coreset.targets, dtype=torch.float64), self.kernel)
+        self.platt_scale_ = coreset.platt_scale
+        if rows is not None:
+            rng = np.random.default_rng(self._seeds)
+            chosen = np.sort(rng.choice(len(rows), min(len(rows), _MAX_SCALE_ROWS), replace=False))
+            scores = torch.from_numpy(self._scores(np.asarray(rows[chosen])))
+            self.platt_scale_ = fit_platt_scale(scores, torch.from_numpy(codes[chosen].astype(np.int64)))
+        elif self.kernel != coreset.kernel or self.reg_ != coreset.reg:
+            warn_caller(
+                f"The coreset's platt_scale belongs to kernel={coreset.kernel!r} and reg={coreset.reg!r}, not to kernel={self.kernel!r} and "
+                f"reg={self.reg_!r}: predict_proba is not calibrated. Give real rows, fit_coreset(coreset, X, y), to refit it."
+            )
+        return self
+
+    def _prepare(self, spec, image_shape, preprocessing, n):
+        """Decide how to compute, and draw the seeds; sets what prediction needs besides the model."""
+        self.method_ = decide_method(self, spec, image_shape or (self.n_features_in_,), n)
+        self.architecture_, self.image_shape_, self._preprocessing = spec, image_shape, preprocessing
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        self._seeds = np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks).tolist()
+
+    @property
+    def _arithmetic(self):
+        device = resolve_device(self.device)
+        return device, torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
+
+    def _inputs(self, rows):
+        dtype = self._arithmetic[1]
+        if self.method_ == "exact":
+            dtype = exact_dtype(self.architecture_, dtype)
+        inputs = torch.tensor(self._preprocessing.apply(np.asarray(rows)), dtype=dtype)
+        return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
+
+    def _solve(self, rows, targets, kernel):
+        """Solve the ridge with a kernel; gives the model, and the numbers and the leave-one-out scores of rows to fit a scale on."""
+        device, dtype = self._arithmetic
+        n = len(rows)
+        self._say(f"solving the ridge on {n} rows, method={self.method_!r}")
+        if self.method_ == "exact":
+            model, scores = fit_exact(self.architecture_, kernel, self._inputs(rows).to(device), targets.to(device), self.reg_)
+            return model, np.arange(n), scores.cpu()
+        shape = tuple(self._inputs(rows[:1]).shape[1:])
+        return fit_features(
+            self.architecture_,
+            shape,
+            self._seeds,
+            lambda where: self._inputs(rows[where]),
+            n,
+            targets,
+            self.reg_,
+            np.random.default_rng(self._seeds),
+            device=device,
+            dtype=dtype,
+        )
+
+    def _scores(self, rows):
+        return self._scores_by(self._model, rows)
+
+    def _scores_by(self, model, rows):
+        device, dtype = self._arithmetic
+        return model.scores(lambda start, stop: self._inputs(rows[start:stop]), len(rows), device=device, dtype=dtype)

@@ -1,0 +1,443 @@
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_iris, make_blobs
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+
+from rfad_sklearn import MLP, ConvNet, CoresetSelector, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn._kernels.exact import exact_kernel
+from rfad_sklearn._ridge.linalg import solve_targets
+from tests.conftest import FAST
+
+
+@pytest.fixture(scope="module")
+def iris():
+    X, y = load_iris(return_X_y=True)
+    return train_test_split(X, y, stratify=y, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def table_coreset(iris):
+    X, _, y, _ = iris
+    return RFADDistiller(ipc=2, max_iter=60, random_state=0).fit(X, y).coreset_
+
+
+def test_exact_scores_are_the_formula(iris):
+    X, X_test, y, _ = iris
+    clf = NNGPKernelRidge(reg=0.02, preprocessing=None).fit(X, y)
+    assert clf.method_ == "exact"
+    first, second = torch.tensor(X), torch.tensor(X_test)
+    spec = MLP()
+    targets = torch.tensor(np.eye(3)[y] - 1 / 3)
+    scores = exact_kernel(spec, second, first) @ solve_targets(exact_kernel(spec, first), targets, 0.02)
+    np.testing.assert_allclose(clf.decision_function(X_test), scores, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", ["nngp", "ntk"])
+def test_it_classifies_real_tables(kernel):
+    X, y = load_breast_cancer(return_X_y=True)
+    X, X_test, y, y_test = train_test_split(X, y, stratify=y, random_state=0)
+    assert NNGPKernelRidge(kernel=kernel).fit(X, y).score(X_test, y_test) > 0.93
+
+
+def test_it_classifies_real_images(all_digits):
+    X, X_test, y, y_test = all_digits
+    clf = NNGPKernelRidge(n_networks=8, width=64, random_state=0).fit(X, y)
+    assert clf.method_ == "random_features"
+    assert clf.score(X_test, y_test) > 0.97
+
+
+def test_random_features_approach_the_exact_kernel(iris):
+    X, X_test, y, _ = iris
+    exact = NNGPKernelRidge(method="exact").fit(X, y).decision_function(X_test)
+
+    def error(n_networks):
+        clf = NNGPKernelRidge(method="random_features", n_networks=n_networks, width=256, random_state=0)
+        return abs(clf.fit(X, y).decision_function(X_test) - exact).mean()
+
+    assert error(64) < 0.6 * error(4)
+    assert error(64) < 0.1
+
+
+def test_coreset_brings_everything(coreset, digits):
+    _, X_test, _, y_test = digits
+    clf = NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(coreset)
+    assert clf.coreset_ is coreset
+    assert clf.architecture_ == coreset.architecture
+    assert clf.reg_ == coreset.reg
+    assert clf.platt_scale_ == coreset.platt_scale
+    assert clf.image_shape_ == (8, 8, 1)
+    assert clf.n_features_in_ == 64
+    assert clf.score(X_test, y_test) > 0.6
+    np.testing.assert_array_equal(clf.predict(X_test), clf.predict(X_test.reshape(len(X_test), -1)))
+
+
+def test_learned_targets_are_what_is_regressed_on(coreset, digits):
+    from dataclasses import replace
+
+    _, X_test, _, _ = digits
+    permuted = replace(coreset, targets=coreset.targets[:, [1, 2, 0]])
+    first, second = (NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(c).predict(X_test) for c in (coreset, permuted))
+    np.testing.assert_array_equal((first + 1) % 3, (second + 2) % 3)
+
+
+def test_binary_decision_function_is_one_dimensional():
+    X, y = load_breast_cancer(return_X_y=True)
+    labels = np.array(["malignant", "benign"])[y]
+    clf = NNGPKernelRidge().fit(X, labels)
+    scores = clf.decision_function(X)
+    assert scores.shape == (len(X),)
+    np.testing.assert_array_equal(clf.classes_[(scores > 0).astype(int)], clf.predict(X))
+    probabilities = clf.predict_proba(X)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    np.testing.assert_array_equal(probabilities.argmax(1), scores > 0)
+
+
+def test_probabilities_of_a_ridge_on_rows_are_calibrated_by_leave_one_out():
+    X, y = make_blobs(400, centers=3, cluster_std=4.0, random_state=0)
+    X, X_test, y, y_test = train_test_split(X, y, random_state=0)
+    clf = NNGPKernelRidge(reg=1e-4).fit(X, y)
+    loss = log_loss(y_test, clf.predict_proba(X_test))
+    for factor in (0.3, 3.0):
+        other = clone(clf).fit(X, y)
+        other.platt_scale_ = factor * clf.platt_scale_
+        assert loss < log_loss(y_test, other.predict_proba(X_test))
+
+
+def test_scale_is_one_where_a_class_has_a_single_row():
+    X, y = np.arange(6.0).reshape(3, 2), [0, 0, 1]
+    assert NNGPKernelRidge().fit(X, y).platt_scale_ == 1.0
+
+
+def test_a_single_row_of_a_class_leaves_the_scale_to_the_others(iris):
+    X, _, y, _ = iris
+    one = np.flatnonzero(y == 2)[:1]
+    chosen = np.concatenate([np.flatnonzero(y != 2), one])
+    scale = NNGPKernelRidge(reg=1e-4).fit(X[y != 2], y[y != 2]).platt_scale_
+    assert NNGPKernelRidge(reg=1e-4).fit(X[chosen], y[chosen]).platt_scale_ == pytest.approx(scale, rel=0.5)
+    assert scale > 3
+
+
+def test_stale_scale_is_said_or_refitted(table_coreset, iris):
+    X, X_test, y, y_test = iris
+    with pytest.warns(UserWarning, match=r"platt_scale belongs to kernel='nngp' and reg=0.005.*Give real rows"):
+        stale = NNGPKernelRidge(reg=0.5).fit_coreset(table_coreset)
+    refitted = NNGPKernelRidge(reg=0.5).fit_coreset(table_coreset, X, y)
+    assert refitted.platt_scale_ != stale.platt_scale_
+    assert log_loss(y_test, refitted.predict_proba(X_test)) < log_loss(y_test, stale.predict_proba(X_test))
+    with pytest.warns(UserWarning, match="not to kernel='ntk'"):
+        NNGPKernelRidge(kernel="ntk").fit_coreset(table_coreset)
+
+
+def test_method_is_decided_in_fit_and_stored(iris, coreset, digits, monkeypatch):
+    X, _, y, _ = iris
+    assert NNGPKernelRidge().fit(X, y).method_ == "exact"
+    assert NNGPKernelRidge().fit_coreset(coreset).method_ == "exact"
+    images, _, labels, _ = digits
+    images = images.repeat(4, axis=1).repeat(4, axis=2)
+    assert NNGPKernelRidge(n_networks=1, width=4).fit(images[:90], labels[:90]).method_ == "random_features"
+    assert NNGPKernelRidge().fit(images[:9], labels[:9]).method_ == "exact"
+    monkeypatch.setattr("rfad_sklearn.classifiers._compatibility._MAX_EXACT", 100)
+    assert NNGPKernelRidge(n_networks=2, width=16).fit(X, y).method_ == "random_features"
+
+
+@pytest.mark.parametrize("kernel", ["nngp", "ntk"])
+def test_exact_kernels_of_images(all_digits, kernel):
+    X, X_test, y, y_test = all_digits
+    clf = NNGPKernelRidge(kernel=kernel, method="exact", preprocessing=None).fit(X[:300] / 16, y[:300])
+    assert clf.score(X_test / 16, y_test) > 0.95
+    first, second = (torch.tensor(images[..., None] / 16) for images in (X[:300], X_test[:20]))
+    targets = torch.tensor(np.eye(10)[y[:300]] - 0.1)
+    dual = solve_targets(exact_kernel(ConvNet(), first, kernel=kernel), targets, 5e-3)
+    np.testing.assert_allclose(
+        clf.decision_function(X_test[:20] / 16), exact_kernel(ConvNet(), second, first, kernel=kernel) @ dual, atol=1e-3
+    )
+    double = NNGPKernelRidge(kernel=kernel, method="exact", preprocessing=None, dtype="float64").fit(X[:300] / 16, y[:300])
+    np.testing.assert_allclose(
+        double.decision_function(X_test[:20] / 16), exact_kernel(ConvNet(), second, first, kernel=kernel) @ dual, atol=1e-7
+    )
+
+
+def test_random_features_of_images_approach_the_exact_kernel(coreset, digits):
+    _, X_test, _, _ = digits
+    exact = NNGPKernelRidge(method="exact").fit_coreset(coreset).decision_function(X_test)
+
+    def error(n_networks, width):
+        clf = NNGPKernelRidge(method="random_features", n_networks=n_networks, width=width, random_state=0)
+        return abs(clf.fit_coreset(coreset).decision_function(X_test) - exact).mean()
+
+    assert error(32, 64) < 0.5 * error(2, 64)
+    assert error(32, 64) < 0.03
+
+
+def test_ntk_has_no_random_features(iris):
+    X, _, y, _ = iris
+    with pytest.raises(ValueError, match="kernel='ntk' has no random features"):
+        NNGPKernelRidge(kernel="ntk", method="random_features").fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"architecture": ConvNet(depth=3)}, r"architecture=ConvNet\(depth=3.*contradicts the coreset's ConvNet\(depth=2"),
+        ({"architecture": MLP()}, "takes flat rows, got images of shape"),
+        ({"depth": 3}, "contradicts the coreset's"),
+        ({"image_shape": (4, 16)}, r"image_shape=\(4, 16\) contradicts the coreset's \(8, 8, 1\)"),
+        ({"image_shape": (4, 4)}, "needs 16 columns"),
+        ({"preprocessing": "zca"}, "preprocessing='zca' contradicts the coreset"),
+        ({"preprocessing": None}, "preprocessing=None contradicts the coreset"),
+    ],
+)
+def test_what_contradicts_the_coreset_is_refused(coreset, parameters, message):
+    clf = NNGPKernelRidge(**parameters)
+    with pytest.raises(ValueError, match=message):
+        clf.fit_coreset(coreset)
+    assert not [name for name in vars(clf) if name.endswith("_")]
+
+
+def test_what_agrees_with_the_coreset_is_accepted(coreset, digits):
+    X, _, y, _ = digits
+    NNGPKernelRidge(architecture=ConvNet(depth=2), width=8, image_shape=(8, 8), n_networks=1).fit_coreset(coreset)
+    plain = RFADDistiller(**FAST, preprocessing=None).fit(X, y).coreset_
+    NNGPKernelRidge(preprocessing=None, n_networks=1).fit_coreset(plain)
+
+
+def test_only_coresets_are_coresets(iris):
+    with pytest.raises(TypeError, match=r"must be a Coreset, got ndarray; use fit\(X, y\) for rows"):
+        NNGPKernelRidge().fit_coreset(iris[0])
+
+
+def test_rows_for_the_scale_may_have_labels_as_objects(digits):
+    X, _, y, _ = digits
+    labels = np.array(["zero", "one", "two"], dtype=object)[y]
+    coreset = RFADDistiller(ipc=2, **FAST).fit(X, labels).coreset_
+    clf = NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(coreset, X, labels)
+    assert clf.platt_scale_ > 0
+    assert clf.score(X, labels) > 0.6
+
+
+def test_rows_for_the_scale_are_checked(table_coreset, iris):
+    X = iris[0]
+    with pytest.raises(ValueError, match="X and y must be given together"):
+        NNGPKernelRidge().fit_coreset(table_coreset, X)
+    with pytest.raises(ValueError, match=r"labels that the coreset does not know: \[7\]"):
+        NNGPKernelRidge().fit_coreset(table_coreset, X, np.full(len(X), 7))
+
+
+def test_numbers_as_text_are_other_labels(rng):
+    """numpy compares them as text where there are many."""
+    y = np.repeat(np.arange(20), 3)
+    X = rng.normal(size=(60, 4))
+    coreset = CoresetSelector(random_state=0).fit(X, y).coreset_
+    with pytest.raises(ValueError, match=r"labels that the coreset does not know: \['0', '1', '10'"):
+        NNGPKernelRidge().fit_coreset(coreset, X, y.astype(str))
+
+
+def test_soft_targets_come_in_by_fit_coreset(iris):
+    X, _, y, _ = iris
+    with pytest.raises(ValueError, match=r"array of shape \(112, 3\); soft \(learned\) targets come in with fit_coreset"):
+        NNGPKernelRidge().fit(X, np.eye(3)[y])
+
+
+def test_distiller_inside(digits):
+    X, X_test, y, y_test = digits
+    labels = np.array(["zero", "one", "two"], dtype=object)[y]
+    distiller = RFADDistiller(ipc=2, **FAST)
+    clf = NNGPKernelRidge(distiller=distiller, n_networks=2, random_state=0).fit(X, labels)
+    assert not hasattr(distiller, "coreset_")
+    assert clf.coreset_ is clf.distiller_.coreset_
+    assert clf.classes_.tolist() == ["one", "two", "zero"]
+    assert clf.score(X_test, np.array(["zero", "one", "two"], dtype=object)[y_test]) > 0.6
+
+
+def test_scale_of_a_distiller_inside_is_refitted_only_when_stale(digits):
+    X, _, y, _ = digits
+    parameters = {"distiller": RFADDistiller(ipc=2, **FAST), "n_networks": 2, "random_state": 0}
+    own = NNGPKernelRidge(**parameters).fit(X, y)
+    assert own.platt_scale_ == own.coreset_.platt_scale
+    other = NNGPKernelRidge(**parameters, reg=0.5).fit(X, y)
+    assert other.platt_scale_ != other.coreset_.platt_scale
+
+
+@pytest.mark.parametrize(
+    ("parameters", "distiller", "message"),
+    [
+        ({"preprocessing": "zca"}, {}, r"distiller's own; give it to the distiller: RFADDistiller\(preprocessing='zca'\)"),
+        ({"depth": 1}, {}, r"depth=1 contradicts the distiller .* give it to the distiller: RFADDistiller\(depth=1\)"),
+        # Perhaps; the rows decide.
+        ({"depth": 2}, {}, r"depth=2 contradicts the distiller .* give it to the distiller: RFADDistiller\(depth=2\)"),
+        ({"depth": 2}, {"depth": 3}, r"depth=2 contradicts the distiller's ConvNet\(depth=3.*: RFADDistiller\(depth=2\)"),
+        ({"architecture": ConvNet(width=8)}, {}, r"contradicts the distiller .* RFADDistiller\(architecture=ConvNet\("),
+        (
+            {"architecture": ConvNet(depth=3), "depth": 2},
+            {"depth": 3},
+            r"^architecture=ConvNet\(depth=2.* the distiller's ConvNet\(depth=3",
+        ),
+        ({"device": "abacus"}, {}, "device='abacus' is not available"),
+        (
+            {"image_shape": (4, 16)},
+            {},
+            r"contradicts the distiller's \(8, 8, 1\); give it to the distiller: RFADDistiller\(image_shape=\(4, 16\)\)",
+        ),
+    ],
+)
+def test_contradictions_are_said_before_the_long_run(digits, parameters, distiller, message, monkeypatch):
+    X, _, y, _ = digits
+    monkeypatch.setattr(RFADDistiller, "fit", lambda self, X, y: pytest.fail("distilled first"))
+    with pytest.raises(ValueError, match=message):
+        NNGPKernelRidge(distiller=RFADDistiller(**FAST, **distiller), **parameters).fit(X, y)
+
+
+def test_a_class_is_no_distiller(iris):
+    with pytest.raises(TypeError, match=r"got the class RFADDistiller; use distiller=RFADDistiller\(\)"):
+        NNGPKernelRidge(distiller=RFADDistiller).fit(iris[0], iris[2])
+
+
+def test_what_cannot_be_cached_is_said(iris, tmp_path):
+    distiller = RFADDistiller(**FAST, callback=lambda state: False)
+    with pytest.raises(ValueError, match=r"cannot be pickled .* take functions .* that are defined in a module, or memory=None"):
+        NNGPKernelRidge(distiller=distiller, memory=str(tmp_path)).fit(iris[0], iris[2])
+
+
+def test_a_parameter_that_is_changed_after_the_fit_changes_nothing(table_coreset, iris):
+    X = iris[0]
+    for clf in (NNGPKernelRidge(kernel="ntk"), NNGPKernelRidge(kernel="nngp")):
+        with warnings.catch_warnings():
+            # Of a scale that is stale for one of the two.
+            warnings.simplefilter("ignore", UserWarning)
+            clf.fit_coreset(table_coreset)
+        before = clf.explain(X[:3]), clf.nearest_rows(X)[0]
+        clf.set_params(kernel="nngp" if clf.kernel == "ntk" else "ntk")
+        for mine, theirs in zip((clf.explain(X[:3]), clf.nearest_rows(X)[0]), before, strict=True):
+            assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("depth", [None, 3])
+def test_a_distiller_inside_gives_its_network(digits, depth):
+    """Whatever depth it has chosen or was told, the classifier is the one of its coreset."""
+    X, X_test, y, _ = digits
+    distiller = RFADDistiller(ipc=2, depth=depth, **FAST)
+    clf = NNGPKernelRidge(distiller=distiller, depth=depth, width=24, n_networks=2, random_state=0).fit(X, y)
+    assert clf.architecture_ == replace(clf.coreset_.architecture, width=24)
+    assert clf.architecture_.depth == (depth or 2)
+    by_coreset = NNGPKernelRidge(width=24, n_networks=2, random_state=0).fit_coreset(clf.coreset_)
+    np.testing.assert_array_equal(clf.decision_function(X_test), by_coreset.decision_function(X_test))
+
+
+def test_the_distillers_own_word_for_preprocessing_is_no_contradiction(digits):
+    X, _, y, _ = digits
+    distiller = RFADDistiller(**FAST, preprocessing="standardize")
+    NNGPKernelRidge(distiller=distiller, preprocessing="standardize", n_networks=1).fit(X, y)
+
+
+def test_interrupted_runs_are_not_cached(digits, tmp_path, monkeypatch):
+    from rfad_sklearn._optimization.loop import _Run
+
+    X, _, y, _ = digits
+    step = _Run.step
+
+    def interrupting(self, progress):
+        if self.result.n_iter == 2:
+            raise KeyboardInterrupt
+        return step(self, progress)
+
+    clf = NNGPKernelRidge(distiller=RFADDistiller(**FAST), memory=str(tmp_path), n_networks=1)
+    monkeypatch.setattr(_Run, "step", interrupting)
+    with pytest.warns(UserWarning, match="interrupted"):
+        clf.fit(X, y)
+    assert clf.distiller_.n_iter_ == 2
+    monkeypatch.undo()
+    assert clf.fit(X, y).distiller_.n_iter_ == 6
+
+
+def test_memory_distils_once(digits, tmp_path):
+    X, _, y, _ = digits
+    calls = tmp_path / "calls"
+
+    class Counting(RFADDistiller):
+        def fit(self, X, y):
+            calls.mkdir(exist_ok=True)
+            (calls / str(len(list(calls.iterdir())))).touch()
+            return super().fit(X, y)
+
+    for reg in (1e-3, 1e-2):
+        for memory in (str(tmp_path / "cache"), None):
+            distiller = RFADDistiller(ipc=1, **FAST)
+            NNGPKernelRidge(distiller=distiller, memory=memory, reg=reg, n_networks=1).fit(X, y)
+    cached = list((tmp_path / "cache").rglob("output.pkl"))
+    assert len(cached) == 1
+
+
+def test_the_classifier_seeds_a_distiller_without_a_seed(digits):
+    X, _, y, _ = digits
+    distiller = RFADDistiller(**{**FAST, "random_state": None})
+    first, second = (NNGPKernelRidge(distiller=distiller, n_networks=1, random_state=3).fit(X, y).coreset_ for _ in range(2))
+    assert first == second
+    assert distiller.random_state is None
+
+
+def test_refit_forgets_the_coreset(coreset, iris):
+    X, _, y, _ = iris
+    clf = NNGPKernelRidge(n_networks=1).fit_coreset(coreset)
+    clf.fit(X, y)
+    assert not hasattr(clf, "coreset_")
+    assert clf.n_features_in_ == 4
+
+
+@pytest.mark.parametrize("method", ["exact", "random_features"])
+def test_predictions_do_not_depend_on_the_batch(coreset, digits, method):
+    _, X_test, _, _ = digits
+    clf = NNGPKernelRidge(method=method, n_networks=2, random_state=0).fit_coreset(coreset)
+    whole = clf.decision_function(X_test)
+    np.testing.assert_allclose(np.concatenate([clf.decision_function(X_test[k : k + 1]) for k in range(9)]), whole[:9], atol=1e-6)
+
+
+def test_same_seed_same_predictions_and_another_seed_others(coreset, digits):
+    _, X_test, _, _ = digits
+    scores = [
+        NNGPKernelRidge(method="random_features", n_networks=2, random_state=seed).fit_coreset(coreset).decision_function(X_test)
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert not np.array_equal(scores[0], scores[2])
+
+
+def test_fitted_classifier_holds_no_tensors(coreset):
+    clf = NNGPKernelRidge(n_networks=2).fit_coreset(coreset)
+
+    def values(thing):
+        yield thing
+        for part in getattr(thing, "__dict__", {}).values():
+            yield from values(part)
+
+    assert not any(isinstance(value, torch.Tensor | torch.device) for value in values(clf._model))
+
+
+def test_data_frame_names_are_kept_and_checked():
+    pd = pytest.importorskip("pandas")
+    frame, y = load_iris(return_X_y=True, as_frame=True)
+    coreset = RFADDistiller(**FAST).fit(frame, y).coreset_
+    clf = NNGPKernelRidge().fit_coreset(coreset)
+    assert clf.feature_names_in_.tolist() == frame.columns.tolist()
+    clf.predict(frame)
+    with pytest.raises(ValueError, match="feature names should match"):
+        clf.predict(frame.rename(columns={frame.columns[0]: "other"}))
+    assert isinstance(frame, pd.DataFrame)
+
+
+def test_verbose_says_what_is_done(iris, capsys):
+    X, _, y, _ = iris
+    NNGPKernelRidge(verbose=1).fit(X, y)
+    assert "solving the ridge on 112 rows" in capsys.readouterr().out
+
+
+def test_not_fitted(iris):
+    with pytest.raises(NotFittedError):
+        NNGPKernelRidge().predict(iris[0])

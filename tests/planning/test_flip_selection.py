@@ -1,0 +1,278 @@
+"""Rows mirrored left to right: who is asked, what changes, and how a run goes on."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rfad_sklearn import ConvNet, Coreset, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn._networks.augment import mirror_half
+from rfad_sklearn._networks.random_features import cached_features
+from rfad_sklearn._optimization.checkpoint import load_checkpoint, save_checkpoint
+from rfad_sklearn._optimization.teacher import Teacher
+from rfad_sklearn._planning import pilot_sample, rfad
+from rfad_sklearn._planning.flip_selection import classes_to_mirror, keep_their_class
+from rfad_sklearn.distillers._fit_context import prepare
+from tests.conftest import FAST
+from tests.planning.test_depth_selection import some
+
+# Without a pool, as the default has it where there is time; more than fifty digits.
+FRESH = {**FAST, "pool_size": 1, "refresh_every": 1, "depth": 2, "ipc": 6}
+
+
+@pytest.fixture
+def long_run(monkeypatch):
+    """What makes a run of four steps a long one: a minute has time for six."""
+    monkeypatch.setattr("rfad_sklearn._planning.plan.seconds_of_fresh_step", lambda *args: 10.0)
+    monkeypatch.setattr("rfad_sklearn._planning.plan._AMPLE_STEPS", 4)
+    monkeypatch.setattr("rfad_sklearn._planning.plan._ENOUGH_STEPS", 4)
+    return {**FRESH, "max_time": 60, "teacher": None}
+
+
+@pytest.fixture(scope="module")
+def digits_but_nines(all_digits):
+    """Without nines, of which by chance more or less than three in ten are lost in a mirror."""
+    X, _, y, _ = all_digits
+    return X[y != 9], y[y != 9]
+
+
+@pytest.fixture(scope="module")
+def mirrored_digits(digits_but_nines):
+    """Every other one in a mirror."""
+    X, y = digits_but_nines
+    chosen = np.random.default_rng(0).random(len(X)) < 0.5
+    return np.where(chosen[:, None, None], X[:, :, ::-1], X), y
+
+
+def test_half_of_the_images_are_mirrored_that_may_be():
+    x = torch.arange(1200.0).view(200, 1, 3, 2)
+    may = torch.arange(200) % 2 == 0
+    seen = mirror_half(x, may, torch.Generator().manual_seed(0))
+    as_they_are, mirrored = (((seen == each).flatten(1).all(1)) for each in (x, x[:, :, [2, 1, 0]]))
+    assert torch.equal(as_they_are, ~mirrored)
+    assert 30 < mirrored[may].sum() < 70
+    assert not mirrored[~may].any()
+
+
+def lost(codes, n_lost):
+    """Which rows are wrong in the mirror: the first so many of each class, by a dict of class to number."""
+    wrong = np.zeros(len(codes), dtype=bool)
+    for code, n in n_lost.items():
+        wrong[np.flatnonzero(codes == code)[:n]] = True
+    return wrong
+
+
+def test_classes_that_lose_three_of_ten_are_left_out():
+    codes = np.arange(1000) % 10
+    nothing = np.zeros(1000, dtype=bool)
+    assert keep_their_class(nothing, nothing, codes, 10).all()
+    # Ten of a hundred are lost in all: one of the ten rows that are added to each class. So 33 of 110 are 32 of a hundred and this one.
+    for n, kept in ((32, True), (33, False)):
+        mirrored = lost(codes, {3: n, 7: 100 - n})
+        assert keep_their_class(nothing, mirrored, codes, 10).tolist() == [kept if code == 3 else code != 7 for code in range(10)]
+
+
+def test_what_is_won_makes_up_for_what_is_lost():
+    codes = np.arange(1000) % 10
+    half = np.arange(1000) % 20 < 10
+    assert keep_their_class(half, ~half, codes, 10).all()
+    # What the other classes win is no credit: of fifty and ten rows eighteen may be lost.
+    for n, kept in ((18, True), (19, False)):
+        assert keep_their_class(half, lost(codes, {3: 50 + n}), codes, 10).tolist() == [kept or code != 3 for code in range(10)]
+
+
+def test_classes_of_few_rows_follow_the_others():
+    """A hundred classes of ten rows each, of which chance takes four here and there, or one that was not asked."""
+    codes = np.arange(1000) % 100
+    nothing = np.zeros(1000, dtype=bool)
+    some_lose = keep_their_class(nothing, lost(codes, dict.fromkeys(range(0, 100, 10), 4)), codes, 101)
+    assert some_lose.all()
+    all_lose = keep_their_class(nothing, lost(codes, dict.fromkeys(range(100), 5)), codes, 101)
+    assert not all_lose.any()
+    # Two letters that are each other's mirror images.
+    assert keep_their_class(nothing, lost(codes, {5: 7, 6: 7}), codes, 101)[4:8].tolist() == [True, False, False, True]
+
+
+def test_one_class_of_two():
+    codes = np.arange(1000) % 2
+    nothing = np.zeros(1000, dtype=bool)
+    assert keep_their_class(nothing, lost(codes, {1: 400}), codes, 2).tolist() == [True, False]
+
+
+def test_rows_that_are_only_guessed_cannot_tell():
+    codes = (np.arange(1000) % 10 == 0).astype(int)
+    for n_right, keep in ((900, False), (928, False), (929, True), (1000, True)):
+        wrong = some(1000, 1000 - n_right).numpy()
+        assert keep_their_class(wrong, wrong, codes, 2).tolist() == [keep, keep]
+
+
+def test_rows_say_which_classes_may_be_mirrored(digits_but_nines, mirrored_digits):
+    """Zeros and eights, but not ones with their serifs; all, where both sides are there."""
+    for seed in range(3):
+        assert classes_to_mirror(prepare(RFADDistiller(), *digits_but_nines, seed)) == (0, 8)
+        assert classes_to_mirror(prepare(RFADDistiller(), *mirrored_digits, seed)) == tuple(range(9))
+
+
+def test_the_order_of_the_rows_says_nothing(digits_but_nines, mirrored_digits):
+    """Data sets come class by class."""
+    for (X, y), kept in ((digits_but_nines, (0, 8)), (mirrored_digits, tuple(range(9)))):
+        order = np.argsort(y, kind="stable")
+        assert classes_to_mirror(prepare(RFADDistiller(), X[order], y[order], 0)) == kept
+
+
+def test_rows_without_a_class_to_keep(mirrored_digits):
+    X, y = mirrored_digits
+    assert not classes_to_mirror(prepare(RFADDistiller(), X, np.random.default_rng(0).permutation(y), 0))
+
+
+def test_only_training_rows_are_asked_and_enough_of_them(mirrored_digits, monkeypatch):
+    problem = prepare(RFADDistiller(), *mirrored_digits, 0)
+    rows = problem.rows.astype(float)
+    rows[problem.validation] = np.nan
+    # A single one of them would make a kernel NaN, which cannot be solved.
+    assert len(classes_to_mirror(replace(problem, rows=rows))) == 9
+    # Images of more numbers than there may be, whatever the network makes of them.
+    with monkeypatch.context() as patch:
+        patch.setattr(pilot_sample, "_ENTRIES", 64 * 150)
+        assert not classes_to_mirror(replace(problem, spec=ConvNet(depth=3)))
+    monkeypatch.setattr(pilot_sample, "_LEAST_ROWS", 10**6)
+    assert not classes_to_mirror(problem)
+
+
+@pytest.mark.parametrize(("mirror", "kept"), [(True, range(9)), (False, ()), ("auto", (0, 8))])
+def test_the_rows_of_a_step(digits_but_nines, mirror, kept, long_run):
+    distiller = RFADDistiller(**{**long_run, "mirror": mirror, "dtype": "float64"})
+    problem = prepare(distiller, *digits_but_nines, 0)
+    objective = distiller._make_objective(problem, torch.Generator().manual_seed(0))
+    group, data = objective.group, problem.training_data()
+    x = data.read(group.rows)
+    features = [cached_features(objective.spec, group.networks, images).flatten(1) for images in (x, x.flip(2))]
+    found = group.cache.centred + group.cache.mean
+    as_they_are, mirrored = ((found - each).abs().amax(1) < 1e-9 for each in features)
+    assert bool((as_they_are | mirrored).all())
+    may = torch.isin(group.labels, torch.tensor(list(kept), dtype=torch.int64))
+    assert bool(as_they_are[~may].all())
+    # Images that are their own mirror image are both.
+    assert not kept or min((~as_they_are[may]).sum(), (~mirrored[may]).sum()) > may.sum() / 4
+    assert torch.equal(group.labels, data.labels[group.rows])
+
+
+def test_the_rows_are_asked_only_in_long_runs_and_where_nothing_is_said(all_digits, long_run, monkeypatch):
+    X, _, y, _ = all_digits
+    monkeypatch.setattr(rfad, "classes_to_mirror", lambda problem: pytest.fail("rows were asked"))
+    flat = X.reshape(len(X), -1)
+    for rows, settings in (
+        (X, {"pool_size": np.int64(2)}),
+        (X, {"ipc": 1, "pool_size": "auto"}),
+        (X, {"mirror": False}),
+        (X, {"mirror": np.bool_(True)}),
+        (X, {"max_time": None}),
+        (X, {"max_iter": 3}),
+        (X, {"max_time": 39}),
+        (X, {"max_iter": 0}),
+        (flat, {"depth": None}),
+    ):
+        distiller = RFADDistiller(**{**long_run, **settings}).fit(rows, y)
+        assert distiller.mirrored_classes_.tolist() == (list(range(10)) if settings.get("mirror") else [])
+        assert distiller.mirrored_classes_.dtype == distiller.classes_.dtype
+        assert distiller.coreset_.provenance["mirrored_classes"] == distiller.mirrored_classes_.tolist()
+
+
+LABELS = {
+    "strings": np.array(list("abcdefghij")),
+    "objects": np.array(list("abcdefghij"), dtype=object),
+    "floats": np.arange(10.0),
+    "dates": np.datetime64("2020-01-01") + np.arange(10),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_what_the_rows_said_is_written_down(digits_but_nines, long_run, tmp_path, labels):
+    X, y = digits_but_nines
+    distiller = RFADDistiller(**{**long_run, "pool_size": np.int64(1)}).fit(X, labels[y])
+    assert distiller.mirrored_classes_.tolist() == labels[[0, 8]].tolist()
+    distiller.coreset_.save(tmp_path / "coreset.npz")
+    coreset = Coreset.load(tmp_path / "coreset.npz")
+    assert coreset.provenance["mirrored_classes"] == coreset.classes[[0, 8]].tolist()
+
+
+def test_a_run_from_a_checkpoint_mirrors_the_classes_that_it_began_with(digits_but_nines, long_run, tmp_path, monkeypatch, capsys):
+    settings = {**long_run, "pool_size": np.int64(1), "verbose": True, "checkpoint": tmp_path / "run.npz", "warm_start": True}
+    RFADDistiller(**{**settings, "max_iter": 4}).fit(*digits_but_nines)
+    assert "mirror: rows of 2 of 9 classes" in capsys.readouterr().out
+    monkeypatch.setattr(rfad, "classes_to_mirror", lambda problem: (1, 2, 3))
+    resumed = RFADDistiller(**settings).fit(*digits_but_nines)
+    assert resumed.n_iter_ == FAST["max_iter"]
+    assert resumed.mirrored_classes_.tolist() == [0, 8]
+    assert "mirror" not in capsys.readouterr().out
+    # What no run can have written is told of before it goes on.
+    state, fingerprint = load_checkpoint(tmp_path / "run.npz")
+    for value in ([9], 3, "ab"):
+        state["objective"]["pool"]["mirrored"] = value
+        save_checkpoint(tmp_path / "run.npz", state, fingerprint)
+        with pytest.raises(ValueError, match=r"run.npz is not a readable checkpoint"):
+            RFADDistiller(**{**settings, "max_iter": 8}).fit(*digits_but_nines)
+
+
+def test_flat_rows_have_no_mirror_images(digits):
+    X, _, y, _ = digits
+    with pytest.raises(ValueError, match=r"mirror=True takes images .* mirror='auto' or False"):
+        RFADDistiller(**{**FAST, "mirror": True}).fit(X.reshape(len(X), -1), y)
+
+
+def test_mirrored_rows_help_with_mirrored_ones(all_digits):
+    """The point of it: what is learned of one side is known of the other."""
+    X, X_test, y, y_test = all_digits
+    settings = {**FRESH, "ipc": 2, "max_iter": 60, "width": 32}
+    scores = []
+    for mirror in (True, False):
+        coreset = RFADDistiller(**{**settings, "mirror": mirror}).fit(X, y).coreset_
+        clf = NNGPKernelRidge(method="random_features", width=64, random_state=1).fit_coreset(coreset)
+        scores.append(clf.score(X_test[:, :, ::-1], y_test))
+    assert scores[0] > scores[1] + 0.2
+
+
+@pytest.fixture
+def taught_on(all_digits):
+    """What a teacher of digits with some classes mirrored says of held-out digits, all in a mirror; their class numbers; its score."""
+    X, _, y, _ = all_digits
+    problem = prepare(RFADDistiller(**{**FAST, "early_stopping": True}), X, y, 0)
+    rows = problem.rows.reshape(-1, 8, 8).copy()
+    rows[problem.validation] = rows[problem.validation][:, :, ::-1]
+    data = replace(problem, rows=rows.reshape(len(rows), -1)).training_data()
+
+    def teach(mirrored):
+        teacher = Teacher(data, 10, generator=torch.Generator().manual_seed(0), dtype=torch.float32, mirrored=mirrored)
+        teaching = teacher.teach(8)
+        return teaching.probabilities[data.validation].argmax(1), data.labels[data.validation], teaching.score
+
+    return teach
+
+
+def test_a_teacher_learns_from_mirrored_rows_too(taught_on):
+    scores = [taught_on(mirrored)[2] for mirrored in (range(10), ())]
+    assert scores[0] > scores[1] + 0.2
+
+
+def test_a_teacher_learns_from_mirrored_rows_of_their_classes_only(taught_on):
+    known = []
+    for mirrored in ((2, 3, 5), (4, 6, 7)):
+        told, labels, _ = taught_on(mirrored)
+        known.append([(told[labels == code] == code).double().mean().item() for code in (2, 3, 5)])
+    assert min(known[0]) > max(known[1]) + 0.2
+
+
+def test_a_run_goes_on_with_what_its_rows_said(digits_but_nines, long_run):
+    made = []
+    for mirror in ("auto", False):
+        distiller = RFADDistiller(**{**long_run, "mirror": mirror})
+        made.append(distiller._make_objective(prepare(distiller, *digits_but_nines, 0), torch.Generator().manual_seed(0)))
+    first, second = made
+    first.after_step()
+    assert not torch.equal(first.group.cache.centred, second.group.cache.centred)
+    second.restore(first.state())
+    for _ in range(2):
+        assert torch.equal(second.group.cache.centred, first.group.cache.centred)
+        first.after_step()
+        second.after_step()

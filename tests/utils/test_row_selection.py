@@ -1,0 +1,130 @@
+import datetime
+
+import numpy as np
+import pytest
+
+from rfad_sklearn._utils import row_selection
+from rfad_sklearn._utils.row_selection import initial_rows, items_per_class, split_holdout
+
+
+def test_holdout_is_stratified_disjoint_and_complete(rng):
+    codes = np.repeat([0, 1, 2], [100, 50, 10])
+    train, validation = split_holdout(codes, 0.1, np.array([5, 5, 5]), rng)
+    assert np.bincount(codes[validation]).tolist() == [10, 5, 1]
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, validation])), np.arange(160))
+
+
+def test_every_class_keeps_its_items(rng):
+    codes = np.repeat([0, 1], [100, 6])
+    train, validation = split_holdout(codes, 0.5, np.array([5, 5]), rng)
+    assert np.bincount(codes[train])[1] == 5
+    assert np.bincount(codes[validation])[1] == 1
+
+
+def test_a_class_that_cannot_spare_a_row_gives_none(rng):
+    codes = np.repeat([0, 1], [100, 5])
+    train, validation = split_holdout(codes, 0.5, np.array([5, 5]), rng)
+    assert np.bincount(codes[train]).tolist() == [50, 5]
+    assert (codes[validation] == 0).all()
+
+
+@pytest.mark.parametrize(("n_classes", "size", "limit", "n_held"), [(100, 2, 2048, 20), (200, 3, 2048, 60), (1000, 10, 256, 256)])
+def test_many_small_classes_give_no_more_than_their_share(rng, n_classes, size, limit, n_held):
+    codes = np.repeat(np.arange(n_classes), size)
+    train, validation = split_holdout(codes, 0.1, np.ones(n_classes, dtype=int), rng, limit)
+    assert len(validation) == n_held
+    assert len(np.unique(codes[validation])) == n_held
+    assert len(np.unique(codes[train])) == n_classes
+
+
+def test_holdout_is_bounded(rng, monkeypatch):
+    monkeypatch.setattr(row_selection, "_MAX_HELD_OUT", 20)
+    _, validation = split_holdout(np.repeat([0, 1], 500), 0.5, np.array([1, 1]), rng)
+    assert len(validation) == 20
+
+
+def test_holdout_of_large_images_is_smaller(rng):
+    _, validation = split_holdout(np.repeat([0, 1], 500), 0.5, np.array([1, 1]), rng, limit=30)
+    assert len(validation) == 30
+
+
+def test_numbers_per_class_from_a_dict_of_numpy_labels():
+    classes = np.array([1, 5, 9])
+    assert items_per_class({np.int64(9): 3, 1: 1, 5: np.int64(2)}, classes, [9, 9, 9]).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("unit", ["D", "ns"])
+@pytest.mark.parametrize("key", [np.datetime64, datetime.date.fromisoformat, datetime.datetime.fromisoformat])
+def test_numbers_per_class_from_a_dict_of_dates(unit, key):
+    """Data frames keep dates in nanoseconds, which have no Python value."""
+    days = ["2020-01-01", "2020-02-01"]
+    classes = np.array(days, dtype=f"datetime64[{unit}]")
+    assert items_per_class({key(days[1]): 2, key(days[0]): 1}, classes, [9, 9]).tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"unknown classes \['never'\], missing classes \['2020-02-01"):
+        items_per_class({key(days[0]): 1, "never": 1}, classes, [9, 9])
+    with pytest.raises(ValueError, match=r"ipc=10 asks for more items than class '2020-01-01"):
+        items_per_class(10, classes, [9, 9])
+
+
+@pytest.mark.parametrize("strategy", row_selection.STRATEGIES)
+def test_initial_rows_are_distinct_and_of_their_class(rng, strategy):
+    codes = np.repeat([0, 1], [30, 20])
+    X = rng.normal(size=(50, 2))
+    X[:10] = 0  # many equal rows: their centres coincide
+    rows = initial_rows(codes, np.arange(50), np.array([6, 3]), strategy, lambda i: X[i], rng)
+    assert codes[rows].tolist() == [0] * 6 + [1] * 3
+    assert len(set(rows)) == 9
+
+
+def test_kmeans_rows_are_near_the_centres_of_clusters(rng):
+    centres = np.array([[0, 0], [10, 0], [0, 10]])
+    X = np.concatenate([centre + rng.normal(size=(40, 2)) for centre in centres])
+    rows = initial_rows(np.zeros(120, dtype=int), np.arange(120), np.array([3]), "kmeans", lambda i: X[i], rng)
+    distances = np.linalg.norm(X[rows][:, None] - centres, axis=2)
+    assert sorted(distances.argmin(1)) == [0, 1, 2]
+    assert distances.min(1).max() < 0.7
+
+
+def test_kmeans_of_fewer_different_rows_than_items_is_not_worth_a_warning(rng):
+    X = np.repeat(np.arange(3.0), 20)[:, None]
+    rows = initial_rows(np.zeros(60, dtype=int), np.arange(60), np.array([6]), "kmeans", lambda i: X[i], rng)
+    assert len(np.unique(rows)) == 6
+    assert len(np.unique(X[rows])) == 3
+
+
+def test_kmeans_looks_at_a_bounded_number_of_rows(rng, monkeypatch):
+    monkeypatch.setattr(row_selection, "_MAX_COMPARED", 10)
+    asked = []
+
+    def read(rows):
+        asked.append(len(rows))
+        return np.asarray(rows, dtype=float)[:, None]
+
+    initial_rows(np.zeros(100, dtype=int), np.arange(100), np.array([3]), "kmeans", read, rng)
+    assert asked == [10]
+
+
+def test_herded_rows_keep_the_mean(rng):
+    X = rng.normal(size=(200, 5)) ** 3
+    herded = initial_rows(np.zeros(200, dtype=int), np.arange(200), np.array([20]), "herding", lambda i: X[i], rng)
+    errors = [np.linalg.norm(X[rng.choice(200, 20, replace=False)].mean(0) - X.mean(0)) for _ in range(50)]
+    assert np.linalg.norm(X[herded].mean(0) - X.mean(0)) < min(errors)
+
+
+def test_herding_is_greedy(rng):
+    X = rng.normal(size=(30, 2))
+    herded = initial_rows(np.zeros(30, dtype=int), np.arange(30), np.array([4]), "herding", lambda i: X[i], rng)
+    for k in range(4):
+        others = np.setdiff1d(np.arange(30), herded[:k])
+        means = (X[herded[:k]].sum(0) + X[others]) / (k + 1)
+        assert herded[k] == others[np.linalg.norm(means - X.mean(0), axis=1).argmin()]
+
+
+def test_k_centres_cover_better_than_random_rows(rng):
+    X = rng.normal(size=(200, 2))
+
+    def radius(rows):
+        return np.linalg.norm(X[:, None] - X[rows], axis=2).min(1).max()
+
+    chosen = initial_rows(np.zeros(200, dtype=int), np.arange(200), np.array([12]), "kcenter", lambda i: X[i], rng)
+    assert radius(chosen) < min(radius(rng.choice(200, 12, replace=False)) for _ in range(50))
