@@ -14,7 +14,11 @@ import torch
 def find(name, path=None):
     """A data file: the given one, else ``data/<name>`` here, else in a ``data`` folder of a neighbour of this checkout."""
     root = Path(__file__).resolve().parents[1]
-    candidates = [Path(path)] if path else [Path("data") / name, root / "data" / name, *root.parent.glob(f"*/data/{name}")]
+    candidates = (
+        [Path(path)]
+        if path
+        else [Path("data") / name, root / "data" / name, *root.parent.glob(f"*/data/{name}")]
+    )
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -37,15 +41,21 @@ def load_fashion_mnist(path=None):
 def load_cifar10(path=None):
     """CIFAR-10 re-encoded as JPEG, like :func:`load_fashion_mnist`.
 
-    Its file holds ``train_jpeg`` and ``test_jpeg``, the bytes of all JPEG files one after another; ``train_offsets`` and
-    ``test_offsets``, where each image starts, and at last the end; ``y_train`` and ``y_test``.
+    Its file holds ``train_jpeg`` and ``test_jpeg``, the bytes of all JPEG files one after another;
+    ``train_offsets`` and ``test_offsets``, where each image starts, and at last the end;
+    ``y_train`` and ``y_test``.
     """
     found = find("cifar10_jpeg.npz", path)
     if not found:
         raise SystemExit("cifar10_jpeg.npz was not found; give its path, or put it into data/.")
     with np.load(found) as data:
-        parts = {part: decoded(data[f"{part}_jpeg"], data[f"{part}_offsets"]) for part in ("train", "test")}
-        return {f"X_{part}": images for part, images in parts.items()} | {f"y_{part}": data[f"y_{part}"] for part in parts}
+        parts = {
+            part: decoded(data[f"{part}_jpeg"], data[f"{part}_offsets"])
+            for part in ("train", "test")
+        }
+        return {f"X_{part}": images for part, images in parts.items()} | {
+            f"y_{part}": data[f"y_{part}"] for part in parts
+        }
 
 
 def decoded(stream, offsets):
@@ -56,7 +66,18 @@ def decoded(stream, offsets):
     return np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
 
 
-FASHION_NAMES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]
+FASHION_NAMES = [
+    "T-shirt",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Boot",
+]
 
 
 def machine():

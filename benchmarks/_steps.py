@@ -49,7 +49,9 @@ def convolution_flops(spec, shape, *, first=True, antithetic=True):
     """Operations of the convolutions for one image in one network, two per multiplication and addition; a filter for every two channels."""
     height, width, channels = shape
     total = 0
-    for block, (maps, filters) in enumerate(zip(spec.widths, spec.n_filters if antithetic else spec.widths, strict=True)):
+    for block, (maps, filters) in enumerate(
+        zip(spec.widths, spec.n_filters if antithetic else spec.widths, strict=True)
+    ):
         if first or block:
             total += 2 * 9 * channels * filters * height * width
         height, width, channels = height // 2, width // 2, maps
@@ -130,7 +132,9 @@ class Plain:
     def _network(self):
         channels, layers = self.shape[-1], []
         for _ in range(3):
-            weight = torch.randn((self.width, channels, 3, 3), device=self.device) * math.sqrt(2 / (9 * channels))
+            weight = torch.randn((self.width, channels, 3, 3), device=self.device) * math.sqrt(
+                2 / (9 * channels)
+            )
             layers.append((weight, 0.1 * torch.randn(self.width, device=self.device)))
             channels = self.width
         return layers
@@ -144,7 +148,9 @@ class Plain:
 
     def warm_up(self):
         """Choosing and loading kernels is not part of a step."""
-        self._features(self._network(), self.data.read(torch.arange(128)).requires_grad_()).sum().backward()
+        self._features(
+            self._network(), self.data.read(torch.arange(128)).requires_grad_()
+        ).sum().backward()
 
     def step(self, steps):
         """One step, its parts noted in ``steps``."""
@@ -152,7 +158,12 @@ class Plain:
         with stopwatch(self.device) as watch, torch.no_grad():
             x = self.data.read(self.data.train)
             # All rows at once would need 20 GB.
-            rows = torch.cat([torch.cat([self._features(net, part) for net in networks], 1) for part in x.split(128)])
+            rows = torch.cat(
+                [
+                    torch.cat([self._features(net, part) for net in networks], 1)
+                    for part in x.split(128)
+                ]
+            )
         steps.add("training features", watch.seconds)
         with stopwatch(self.device) as watch:
             items = torch.cat([self._features(net, self.values["X"]) for net in networks], 1)
@@ -176,10 +187,10 @@ class Engine:
         config = PoolConfig(
             batch_size=n_rows,
             reg=5e-3,
-            loss="platt",
+            loss="cross_entropy",
             n_networks=n_networks,
             pool_size=1 if refresh_every == 1 else 4,
-            refresh_every=10**9,
+            refresh_interval=10**9,
             n_eval_networks=1,
         )
         self.objective = RandomFeatureObjective(
@@ -202,12 +213,20 @@ class Engine:
         steps.add("training features", self.refresh_seconds)
         self.objective._choose_group()
         with stopwatch(self.device) as watch:
-            items = self.objective._features(self.values, self.objective.spec, self.objective.group.networks)
+            items = self.objective._features(
+                self.values, self.objective.spec, self.objective.group.networks
+            )
         steps.add("coreset forward", watch.seconds)
         with stopwatch(self.device) as watch:
             loss = self.objective.loss_of(items, self.values)
         steps.add("kernel and solve", watch.seconds)
-        descend(steps, self.device, loss, self.optimizers, lambda: self.average.lerp_(self.values["X"].detach(), 0.01))
+        descend(
+            steps,
+            self.device,
+            loss,
+            self.optimizers,
+            lambda: self.average.lerp_(self.values["X"].detach(), 0.01),
+        )
 
 
 def convolution_speed(shape, n_items, *, n_networks, width, device="cpu"):
@@ -215,14 +234,22 @@ def convolution_speed(shape, n_items, *, n_networks, width, device="cpu"):
     from torch.profiler import ProfilerActivity, profile
 
     spec, dtype = ConvNet(width=width), resolve_dtype("auto", torch.device(device), reduced=True)
-    networks = [draw_network(spec, shape, seed, device=device, dtype=dtype) for seed in range(n_networks)]
+    networks = [
+        draw_network(spec, shape, seed, device=device, dtype=dtype) for seed in range(n_networks)
+    ]
     x = torch.randn((n_items, *shape), device=device)
     speeds = []
     for _ in range(6):
         with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as record:
             network_features(spec, networks, x)
-        spent = sum(event.self_cpu_time_total for event in record.key_averages() if "mkldnn_convolution" in event.key)
+        spent = sum(
+            event.self_cpu_time_total
+            for event in record.key_averages()
+            if "mkldnn_convolution" in event.key
+        )
         if not spent:
             return math.nan
-        speeds.append(n_items * n_networks * convolution_flops(spec, shape, first=False) / (spent * 1e-6))
+        speeds.append(
+            n_items * n_networks * convolution_flops(spec, shape, first=False) / (spent * 1e-6)
+        )
     return float(torch.tensor(speeds[1:]).median())

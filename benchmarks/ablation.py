@@ -1,11 +1,12 @@
 """What each choice of the defaults is worth: the default and variants of it, one change at a time, in the same wall time.
 
-Judged by rows that are split off the training rows; test rows are not touched. What a variant gives is appended at once to
-``benchmarks/results/ablation.jsonl``, and variants that are there are not run again; ``--render`` writes ``docs/ablation.md`` from that file.
+Judged by rows that are split off the training rows; test rows are not touched. What a variant gives
+is appended at once to ``benchmarks/results/ablation.jsonl``, and variants that are there are not
+run again; ``--render`` writes ``docs/ablation.md`` from that file.
 
-    python benchmarks/ablation.py --data fashion_mnist --ipc 1 --minutes 1.5
-    python benchmarks/ablation.py --data fashion_mnist --ipc 10 --minutes 3 --only default "learning_rate=0.01"
-    python benchmarks/ablation.py --render
+    python benchmarks/ablation.py --data fashion_mnist --ipc 1 --minutes 1.5 python
+    benchmarks/ablation.py --data fashion_mnist --ipc 10 --minutes 3 --only default
+    "learning_rate=0.01" python benchmarks/ablation.py --render
 """
 
 import argparse
@@ -72,7 +73,9 @@ VARIANTS = {name_of(change): change for change in CHANGES}
 
 def features_accuracy(coreset, X_judge, y_judge):
     """Accuracy by 8 random networks of 128 channels."""
-    features = NNGPKernelRidge(method="random_features", n_networks=8, width=128, random_state=1000)
+    features = NNGPKernelRidge(
+        kernel_method="random_features", n_networks=8, width=128, random_state=1000
+    )
     return float(features.fit_coreset(coreset).score(X_judge, y_judge))
 
 
@@ -101,16 +104,35 @@ def run(args):
         }
         begin = time.monotonic()
         distiller = RFADDistiller(**{**settings, **VARIANTS[cell["variant"]]}).fit(X, y)
-        result = {"seconds": time.monotonic() - begin, "n_iter": distiller.n_iter_, "loss": distiller.loss_curve_[-1]}
+        result = {
+            "seconds": time.monotonic() - begin,
+            "n_iter": distiller.n_iter_,
+            "loss": distiller.loss_curve_[-1],
+        }
         if args.exact:
             pairs = distiller.coreset_.n_items * len(X_judge)
-            result["nngp"], _ = exact_accuracy(distiller.coreset_, "nngp", X, y, X_judge, y_judge, pairs)
+            result["nngp"], _ = exact_accuracy(
+                distiller.coreset_, "nngp", X, y, X_judge, y_judge, pairs
+            )
         result["features"] = features_accuracy(distiller.coreset_, X_judge, y_judge)
         if "depth" in VARIANTS[cell["variant"]]:
             three = replace(distiller.coreset_.architecture, depth=ConvNet().depth)
-            result["transfer"] = features_accuracy(replace(distiller.coreset_, architecture=three), X_judge, y_judge)
-        append("ablation", {**cell, **result, "n_judge": len(X_judge), "machine": machine(), "version": __version__})
-        print(cell["variant"], {name: round(value, 4) for name, value in result.items()}, flush=True)
+            result["transfer"] = features_accuracy(
+                replace(distiller.coreset_, architecture=three), X_judge, y_judge
+            )
+        append(
+            "ablation",
+            {
+                **cell,
+                **result,
+                "n_judge": len(X_judge),
+                "machine": machine(),
+                "version": __version__,
+            },
+        )
+        print(
+            cell["variant"], {name: round(value, 4) for name, value in result.items()}, flush=True
+        )
 
 
 def percent(records, field):
@@ -118,7 +140,9 @@ def percent(records, field):
     values = [100 * record[field] for record in records if field in record]
     if not values:
         return ""
-    return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
+    return f"{np.mean(values):.1f}" + (
+        f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
+    )
 
 
 def render_table(key, records):
@@ -127,7 +151,9 @@ def render_table(key, records):
     variants = {}
     for record in records:
         variants.setdefault(record["variant"], []).append(record)
-    order = sorted(variants, key=lambda variant: -np.mean([record["features"] for record in variants[variant]]))
+    order = sorted(
+        variants, key=lambda variant: -np.mean([record["features"] for record in variants[variant]])
+    )
     lines = [
         f"## {NAMES[data]}, {ipc} per class, {minutes:g} minutes"
         + (f", {preprocessing}" if preprocessing != "auto" else "")
@@ -182,10 +208,15 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument(
-        "--preprocessing", choices=["auto", "standardize", "zca"], default="auto", help="of all variants but those that change it"
+        "--preprocessing",
+        choices=["auto", "standardize", "zca"],
+        default="auto",
+        help="of all variants but those that change it",
     )
     parser.add_argument("--exact", action="store_true", help="judge by the exact NNGP too")
-    parser.add_argument("--render", action="store_true", help="write docs/ablation.md from what was measured")
+    parser.add_argument(
+        "--render", action="store_true", help="write docs/ablation.md from what was measured"
+    )
     args = parser.parse_args()
     if args.data:
         run(args)

@@ -2,7 +2,8 @@
 
     python benchmarks/all_rows.py --networks 4
 
-Without ``--final`` the last 10,000 training rows are held out and judge; with it all 60,000 are fitted and the test rows judge.
+Without ``--final`` the last 10,000 training rows are held out and judge; with it all 60,000 are
+fitted and the test rows judge.
 """
 
 import argparse
@@ -27,10 +28,17 @@ def main():
     X, y = data["X_train"], data["y_train"]
     X_eval, y_eval = (data["X_test"], data["y_test"]) if args.final else (X[n:], y[n:])
     begin = time.monotonic()
-    clf = NNGPKernelRidge(n_networks=args.networks, width=args.width, random_state=0, verbose=1).fit(X[:n], y[:n])
-    print(f"fit on {n} rows, {args.networks} networks of {args.width} channels: {time.monotonic() - begin:.0f} s", flush=True)
+    clf = NNGPKernelRidge(
+        n_networks=args.networks, width=args.width, random_state=0, verbose=1
+    ).fit(X[:n], y[:n])
+    print(
+        f"fit on {n} rows, {args.networks} networks of {args.width} channels: {time.monotonic() - begin:.0f} s",
+        flush=True,
+    )
     begin = time.monotonic()
-    print(f"accuracy on {len(y_eval)} rows {clf.score(X_eval, y_eval):.4f}, {time.monotonic() - begin:.0f} s")
+    print(
+        f"accuracy on {len(y_eval)} rows {clf.score(X_eval, y_eval):.4f}, {time.monotonic() - begin:.0f} s"
+    )
     print(f"peak memory {peak_memory_gb():.2f} GB")
 
 

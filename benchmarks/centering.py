@@ -16,16 +16,22 @@ def main():
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("coreset", help="file of a coreset")
-    parser.add_argument("--data", choices=["fashion_mnist", "cifar10_jpeg", "digits"], default="fashion_mnist")
+    parser.add_argument(
+        "--data", choices=["fashion_mnist", "cifar10_jpeg", "digits"], default="fashion_mnist"
+    )
     parser.add_argument("--path", help="its file; by default looked for in data/")
     parser.add_argument("--scales", type=float, nargs="+", default=[0.25, 1.0, 4.0, 16.0])
     parser.add_argument("--networks", type=int, default=3)
-    parser.add_argument("--final", action="store_true", help="judge by the test rows, not by 5,000 training rows")
+    parser.add_argument(
+        "--final", action="store_true", help="judge by the test rows, not by 5,000 training rows"
+    )
     args = parser.parse_args()
     _, _, X_judge, y_judge = load(args.data, args.path, args.final)
     coreset = Coreset.load(args.coreset)
     print(machine())
-    print(f"{coreset!r}; {len(X_judge)} {'test' if args.final else 'training'} rows; mean and spread of {args.networks} networks")
+    print(
+        f"{coreset!r}; {len(X_judge)} {'test' if args.final else 'training'} rows; mean and spread of {args.networks} networks"
+    )
     print("| label_scale | centering=False | centering=True |\n| --- | --- | --- |")
     for scale in args.scales:
         cells = []

@@ -1,19 +1,21 @@
 """Accuracy against corruption, and what an attacker can tell about the training rows.
 
-For each share of frozen coordinates: accuracy of kernel ridge regression on the coreset; the distance of each item to its nearest
-training row, in standardised units, beside that of rows that nobody trained on; and membership inference, by thresholding the loss of a
-row (area under the ROC curve, and true positives at 1 % false positives), on the model of the coreset and on a model of the rows
-themselves. With ``--shadows`` the attack is also calibrated for each row by a likelihood ratio from shadow models of random halves
-(Carlini et al. 2022, LiRA, with one spread for all rows).
+For each share of frozen coordinates: accuracy of kernel ridge regression on the coreset; the
+distance of each item to its nearest training row, in standardised units, beside that of rows that
+nobody trained on; and membership inference, by thresholding the loss of a row (area under the ROC
+curve, and true positives at 1 % false positives), on the model of the coreset and on a model of the
+rows themselves. With ``--shadows`` the attack is also calibrated for each row by a likelihood ratio
+from shadow models of random halves (Carlini et al. 2022, LiRA, with one spread for all rows).
 
-Every row is a training row of its data set, half of them to distil and half to judge; test rows are not touched. What a share gives is
-appended at once to ``benchmarks/results/corruption.jsonl``, and shares that are there are not run again; ``--render`` writes the tables of
-``docs/privacy.md`` and its picture from that file.
+Every row is a training row of its data set, half of them to distil and half to judge; test rows are
+not touched. What a share gives is appended at once to ``benchmarks/results/corruption.jsonl``, and
+shares that are there are not run again; ``--render`` writes the tables of ``docs/privacy.md`` and
+its picture from that file.
 
-    python benchmarks/corruption.py --data digits --ipc 10 --max-iter 300 --shadows 16
-    python benchmarks/corruption.py --data fashion_mnist --ipc 10 --max-iter 400
-    python benchmarks/corruption.py --data cifar10_jpeg --classes 0 1 --ipc 10 --max-iter 400 --preprocessing zca
-    python benchmarks/corruption.py --render
+    python benchmarks/corruption.py --data digits --ipc 10 --max-iter 300 --shadows 16 python
+    benchmarks/corruption.py --data fashion_mnist --ipc 10 --max-iter 400 python
+    benchmarks/corruption.py --data cifar10_jpeg --classes 0 1 --ipc 10 --max-iter 400
+    --preprocessing zca python benchmarks/corruption.py --render
 """
 
 import argparse
@@ -28,7 +30,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from rfad_sklearn import ChannelStandardizer, NNGPKernelRidge, RFADDistiller
 
-# Rows that a model of rows is fitted on, and rows that accuracy and attacks are judged by on either side.
+# Rows that a model of rows is fitted on, and rows that accuracy and attacks are judged by on either
+# side.
 MODEL_ROWS = JUDGE_ROWS = 4000
 # What the tables of docs/privacy.md stand between.
 MARKS = "<!-- results: corruption.py --render -->", "<!-- end of results -->"
@@ -37,9 +40,12 @@ NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "
 
 def log_odds(model, X, y):
     """Logit of the probability of the true class: large for rows that the model knows; and which rows it predicts right."""
-    probabilities, codes = model.predict_proba(X).astype(float), np.searchsorted(model.classes_, y)
-    own = np.clip(probabilities[np.arange(len(y)), codes], 1e-12, 1 - 1e-12)
-    return np.log(own) - np.log1p(-own), probabilities.argmax(1) == codes
+    probabilities, y_encoded = (
+        model.predict_proba(X).astype(float),
+        np.searchsorted(model.classes_, y),
+    )
+    own = np.clip(probabilities[np.arange(len(y)), y_encoded], 1e-12, 1 - 1e-12)
+    return np.log(own) - np.log1p(-own), probabilities.argmax(1) == y_encoded
 
 
 def attack(members, others):
@@ -47,7 +53,10 @@ def attack(members, others):
     truth = np.repeat([1, 0], [len(members), len(others)])
     statistic = np.concatenate([members, others])
     false, true, _ = roc_curve(truth, statistic)
-    return {"auc": float(roc_auc_score(truth, statistic)), "tpr_at_1": float(np.interp(0.01, false, true))}
+    return {
+        "auc": float(roc_auc_score(truth, statistic)),
+        "tpr_at_1": float(np.interp(0.01, false, true)),
+    }
 
 
 def distances(items, X, others):
@@ -55,7 +64,9 @@ def distances(items, X, others):
     standardise = ChannelStandardizer().fit(X)
     flat = lambda rows: standardise.transform(np.asarray(rows, dtype=float)).reshape(len(rows), -1)  # noqa: E731
     neighbours = NearestNeighbors(n_neighbors=1).fit(flat(X))
-    return [float(np.median(neighbours.kneighbors(flat(rows))[0])) for rows in (items, others[:500])]
+    return [
+        float(np.median(neighbours.kneighbors(flat(rows))[0])) for rows in (items, others[:500])
+    ]
 
 
 def distil(args, corruption, X, y, seed=0):
@@ -81,14 +92,23 @@ def likelihood_ratio(model_of, n_shadows, X, y, target, inside):
     values = {True: [[] for _ in y], False: [[] for _ in y]}
     for shadow in range(n_shadows):
         state = int(rng.integers(2**31))
-        chosen, _ = train_test_split(np.arange(len(y)), stratify=y, train_size=int(inside.sum()), random_state=state)
+        chosen, _ = train_test_split(
+            np.arange(len(y)), stratify=y, train_size=int(inside.sum()), random_state=state
+        )
         known = np.isin(np.arange(len(y)), chosen)
         for k, value in enumerate(log_odds(model_of(X[known], y[known], shadow + 1), X, y)[0]):
             values[bool(known[k])][k].append(value)
     own, _ = log_odds(target, X, y)
     means = {side: np.array([np.mean(v) if v else np.nan for v in values[side]]) for side in values}
-    spread = {side: np.nanstd([v - m for vs, m in zip(values[side], means[side], strict=True) for v in vs]) for side in values}
-    density = lambda side: -((own - means[side]) ** 2) / (2 * spread[side] ** 2) - np.log(spread[side])  # noqa: E731
+    spread = {
+        side: np.nanstd(
+            [v - m for vs, m in zip(values[side], means[side], strict=True) for v in vs]
+        )
+        for side in values
+    }
+    density = lambda side: (
+        -((own - means[side]) ** 2) / (2 * spread[side] ** 2) - np.log(spread[side])
+    )  # noqa: E731
     ratio = density(True) - density(False)
     known = np.isfinite(ratio)
     return attack(ratio[known & inside], ratio[known & ~inside])
@@ -132,10 +152,24 @@ def model_of_rows(args, X, y, X_judge, y_judge):
 def run(args):
     """Measure what is missing."""
     settings = {
-        name: getattr(args, name) for name in ("data", "classes", "ipc", "preprocessing", "minutes", "max_iter", "rows", "shadows")
+        name: getattr(args, name)
+        for name in (
+            "data",
+            "classes",
+            "ipc",
+            "preprocessing",
+            "minutes",
+            "max_iter",
+            "rows",
+            "shadows",
+        )
     }
     settings["minutes"] = None if args.max_iter else args.minutes
-    todo = list(missing("corruption", ({**settings, "corruption": corruption} for corruption in args.corruption)))
+    todo = list(
+        missing(
+            "corruption", ({**settings, "corruption": corruption} for corruption in args.corruption)
+        )
+    )
     if not todo:
         return
     X, y, _, _ = load(args.data, args.path, final=True)
@@ -144,9 +178,18 @@ def run(args):
         X, y = X[keep], y[keep]
     # Half of the training rows judge: an attack needs as many rows that were not trained on.
     X, X_judge, y, y_judge = train_test_split(
-        X, y, stratify=y, test_size=0.5, train_size=min(args.rows or len(X), len(X) // 2), random_state=0
+        X,
+        y,
+        stratify=y,
+        test_size=0.5,
+        train_size=min(args.rows or len(X), len(X) // 2),
+        random_state=0,
     )
-    facts = {"of_rows": model_of_rows(args, X, y, X_judge, y_judge), "n_rows": len(X), "machine": machine()}
+    facts = {
+        "of_rows": model_of_rows(args, X, y, X_judge, y_judge),
+        "n_rows": len(X),
+        "machine": machine(),
+    }
     print(facts, flush=True)
     for cell in todo:
         result = measure(args, cell["corruption"], X, y, X_judge, y_judge)
@@ -165,7 +208,10 @@ def grouped():
     groups = {}
     for record in read("corruption"):
         groups.setdefault(title(record), []).append(record)
-    return {name: sorted(records, key=lambda record: record["corruption"]) for name, records in groups.items()}
+    return {
+        name: sorted(records, key=lambda record: record["corruption"])
+        for name, records in groups.items()
+    }
 
 
 def render_table(name, records):
@@ -203,11 +249,23 @@ def draw(path):
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6))
     for k, (name, records) in enumerate(grouped().items()):
         frozen = [100 * record["corruption"] for record in records]
-        axes[0].plot(frozen, [100 * record["accuracy"] for record in records], "o-", color=f"C{k}", label=name)
+        axes[0].plot(
+            frozen,
+            [100 * record["accuracy"] for record in records],
+            "o-",
+            color=f"C{k}",
+            label=name,
+        )
         for kind, style in (("attack", "o-"), ("likelihood_ratio", "s--")):
             if all(kind in record for record in records):
                 values = [100 * record[kind]["auc"] for record in records]
-                axes[1].plot(frozen, values, style, color=f"C{k}", label=name if kind == "attack" else f"{name}, likelihood ratio")
+                axes[1].plot(
+                    frozen,
+                    values,
+                    style,
+                    color=f"C{k}",
+                    label=name if kind == "attack" else f"{name}, likelihood ratio",
+                )
     axes[1].axhline(50, color="0.5", linewidth=1)
     axes[0].set_ylabel("accuracy, %")
     axes[1].set_ylabel("membership inference: AUC, %")
@@ -239,12 +297,22 @@ def main():
         default="standardize",
         help="the same for all shares: auto whitens only the first",
     )
-    parser.add_argument("--corruption", type=float, nargs="+", default=[0, 0.2, 0.5, 0.8, 0.9, 0.95])
+    parser.add_argument(
+        "--corruption", type=float, nargs="+", default=[0, 0.2, 0.5, 0.8, 0.9, 0.95]
+    )
     parser.add_argument("--minutes", type=float, default=2, help="budget of each distillation")
-    parser.add_argument("--max-iter", type=int, help="steps of each distillation, in place of minutes")
+    parser.add_argument(
+        "--max-iter", type=int, help="steps of each distillation, in place of minutes"
+    )
     parser.add_argument("--rows", type=int, help="at most so many training rows")
-    parser.add_argument("--shadows", type=int, default=0, help="shadow coresets of the likelihood ratio; 0: none")
-    parser.add_argument("--render", action="store_true", help="write docs/privacy.md's tables from what was measured")
+    parser.add_argument(
+        "--shadows", type=int, default=0, help="shadow coresets of the likelihood ratio; 0: none"
+    )
+    parser.add_argument(
+        "--render",
+        action="store_true",
+        help="write docs/privacy.md's tables from what was measured",
+    )
     args = parser.parse_args()
     if args.data:
         run(args)

@@ -1,7 +1,8 @@
 """Milliseconds per pair of images for the exact kernels of the depth-3 ConvNet, float32, beside what the machine allows.
 
-Forward, and forward with backward to the second argument, as a distiller needs it; compiled and not. Then the peak memory of
-10,000 x 500 pairs under a budget (stopped after two panels: memory no longer grows) and the time that they would take.
+Forward, and forward with backward to the second argument, as a distiller needs it; compiled and
+not. Then the peak memory of 10,000 x 500 pairs under a budget (stopped after two panels: memory no
+longer grows) and the time that they would take.
 
     python benchmarks/exact_kernel.py
 """
@@ -25,7 +26,8 @@ from rfad_sklearn._kernels.exact import exact_kernel
 from rfad_sklearn._kernels.pixel_pairs import cross_pairs, n_arc_cosines
 from rfad_sklearn.kernels import nngp_kernel
 
-# Multiplications and additions of one arc-cosine, roots and comparisons counted as one: what relu_pool does per entry.
+# Multiplications and additions of one arc-cosine, roots and comparisons counted as one: what
+# relu_pool does per entry.
 _FLOPS_PER_ARC_COSINE = {"nngp": 26, "ntk": 32}
 
 
@@ -53,7 +55,9 @@ def floors(spec, shape, kernel, peaks):
     """Seconds per pair: all arithmetic at the peak of matrix products, and the first covariances written and read once."""
     stages = cross_pairs(spec, shape).stages
     first = len(stages[0].first) * stages[0].places ** 2
-    flops = 2 * first * (9 * shape[2] + 1) + _FLOPS_PER_ARC_COSINE[kernel] * n_arc_cosines(spec, shape)
+    flops = 2 * first * (9 * shape[2] + 1) + _FLOPS_PER_ARC_COSINE[kernel] * n_arc_cosines(
+        spec, shape
+    )
     # The sums along diagonals, as matrix products: rows, then columns.
     for before, stage in itertools.pairwise(stages):
         (rows, columns), out = before.shape, [side * stage.window**2 for side in stage.shape]
@@ -67,7 +71,9 @@ def time_shape(shape, n, m, repeats, peaks):
     x, y = (torch.randn((size, *shape), generator=generator) for size in (n, m))
     items = y.clone().requires_grad_()
     share = n_arc_cosines(spec, shape) / (shape[0] * shape[1]) ** 2
-    print(f"\n{shape}: {n} x {m} pairs; {n_arc_cosines(spec, shape)} arc-cosines per pair ({share:.0%} of all pairs of pixels)")
+    print(
+        f"\n{shape}: {n} x {m} pairs; {n_arc_cosines(spec, shape)} arc-cosines per pair ({share:.0%} of all pairs of pixels)"
+    )
     for kernel in ("nngp", "ntk"):
         arithmetic, memory = floors(spec, shape, kernel, peaks)
         for compiled in (False, True):
@@ -101,9 +107,13 @@ def resident_gb():
 
 def measure_memory(budget):
     """In a process of its own: memory above the inputs, for two panels of 10,000 x 500 pairs."""
-    X, Y = (np.random.default_rng(0).normal(size=(n, 28, 28)).astype(np.float32) for n in (10_000, 500))
+    X, Y = (
+        np.random.default_rng(0).normal(size=(n, 28, 28)).astype(np.float32) for n in (10_000, 500)
+    )
     # The compiler's own memory is not the kernel's.
-    exact_kernel(ConvNet(), torch.tensor(X[:64, ..., None]), torch.tensor(Y[:32, ..., None]), compiled=True)
+    exact_kernel(
+        ConvNet(), torch.tensor(X[:64, ..., None]), torch.tensor(Y[:32, ..., None]), compiled=True
+    )
     before, resident = resident_gb(), []
     stop = threading.Event()
 
@@ -137,14 +147,21 @@ def main():
     parser.add_argument("--rows", type=int, default=128)
     parser.add_argument("--items", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--memory-only", type=int, metavar="MiB", help="measure the peak memory under this budget, nothing else")
+    parser.add_argument(
+        "--memory-only",
+        type=int,
+        metavar="MiB",
+        help="measure the peak memory under this budget, nothing else",
+    )
     args = parser.parse_args()
     if args.memory_only:
         measure_memory(args.memory_only)
         return
     peaks = machine_peaks()
     print(machine())
-    print(f"measured: float32 matrix product {peaks[0] / 1e9:.0f} GFLOP/s, copy {peaks[1] / 1e9:.1f} GB/s")
+    print(
+        f"measured: float32 matrix product {peaks[0] / 1e9:.0f} GFLOP/s, copy {peaks[1] / 1e9:.1f} GB/s"
+    )
     for shape in ((28, 28, 1), (32, 32, 3)):
         time_shape(shape, args.rows, args.items, args.repeats, peaks)
     for budget in (128, 1024):

@@ -1,14 +1,14 @@
 """Hashes of small runs of everything: two trees that print the same lines compute the same bits.
 
-Run it before and after a change that must not alter any number, on the same machine, and compare the
-output with ``diff``::
+Run it before and after a change that must not alter any number, on the same machine, and compare
+the output with ``diff``::
 
     python benchmarks/fingerprints.py > before.txt
     python benchmarks/fingerprints.py --only kip   # the lines whose names contain "kip"
 
-One line per fitted estimator: its name, a hash of the arrays of its coreset (items, targets, labels,
-scale), and a hash of what it predicts or transforms. One thread, so that the number of cores plays no
-role.
+One line per fitted estimator: its name, a hash of the arrays of its coreset (items, targets,
+labels, scale), and a hash of what it predicts or transforms. One thread, so that the number of
+cores plays no role.
 """
 
 import argparse
@@ -96,16 +96,27 @@ def distillers():
         "rfad images, refresh every 3": (RFADDistiller(ipc=1, refresh_every=3, **SMALL), "images"),
         "kip rows, ntk": (KIPDistiller(ipc=2, **RUN), "rows"),
         "kip images, nngp": (
-            KIPDistiller(ipc=1, kernel="nngp", loss="platt", depth=2, batch_size=32, **{**RUN, "max_iter": 4}),
+            KIPDistiller(
+                ipc=1,
+                kernel="nngp",
+                loss="cross_entropy",
+                depth=2,
+                batch_size=32,
+                **{**RUN, "max_iter": 4},
+            ),
             "images",
         ),
         "gradient matching rows": (GradientMatchingDistiller(ipc=2, width=32, **RUN), "rows"),
         "gradient matching images": (
-            GradientMatchingDistiller(ipc=1, width=16, augment=["crop", "scale"], batch_size=32, **RUN),
+            GradientMatchingDistiller(
+                ipc=1, width=16, augment=["crop", "scale"], batch_size=32, **RUN
+            ),
             "images",
         ),
         "gradient matching images, trained networks": (
-            GradientMatchingDistiller(ipc=1, width=16, network_life=4, network_steps=2, batch_size=32, **RUN),
+            GradientMatchingDistiller(
+                ipc=1, width=16, network_life=4, network_steps=2, batch_size=32, **RUN
+            ),
             "images",
         ),
         "selector kmeans": (CoresetSelector(ipc=2, random_state=0), "images"),
@@ -133,12 +144,12 @@ def classifiers():
     return {
         "nngp rows, exact": (NNGPKernelRidge(random_state=0), "rows", False),
         "nngp rows, random features": (
-            NNGPKernelRidge(method="random_features", random_state=0),
+            NNGPKernelRidge(kernel_method="random_features", random_state=0),
             "rows",
             False,
         ),
         "nngp images, random features": (
-            NNGPKernelRidge(method="random_features", width=16, random_state=0),
+            NNGPKernelRidge(kernel_method="random_features", width=16, random_state=0),
             "images",
             False,
         ),
@@ -150,7 +161,7 @@ def classifiers():
         "ntk coreset of images": (NNGPKernelRidge(kernel="ntk"), "images", True),
         "nngp coreset of images": (NNGPKernelRidge(), "images", True),
         "nngp coreset of images, random features": (
-            NNGPKernelRidge(method="random_features", random_state=0),
+            NNGPKernelRidge(kernel_method="random_features", random_state=0),
             "images",
             True,
         ),
@@ -190,7 +201,7 @@ def digest(*arrays):
 def of_coreset(coreset):
     """Hash of all that is fitted."""
     mask = np.empty(0) if coreset.corruption_mask is None else coreset.corruption_mask
-    scale = np.float64(coreset.platt_scale)
+    scale = np.float64(coreset.logit_scale)
     return digest(coreset.X, coreset.targets, coreset.y, scale, mask)
 
 
@@ -236,7 +247,10 @@ def lines():
         X, _ = sets["images"] if isinstance(spec, ConvNet) else sets["rows"]
         return (digest(function(X[:20], X[5:12], architecture=spec)),)
 
-    out = {name: (lambda name=name, entry=entry: distil(name, *entry)) for name, entry in distillers().items()}
+    out = {
+        name: (lambda name=name, entry=entry: distil(name, *entry))
+        for name, entry in distillers().items()
+    }
     out["rfad images, resumed"] = resume
     out |= {name: (lambda entry=entry: classify(*entry)) for name, entry in classifiers().items()}
     out["kernel nngp of images"] = lambda: kernel(nngp_kernel, ConvNet(depth=2))

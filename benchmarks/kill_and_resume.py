@@ -19,11 +19,9 @@ from _common import machine
 from rfad_sklearn._optimization.checkpoint import load_checkpoint
 
 RUN = """
-import sys
-from rfad_sklearn import RFADDistiller
-from rfad_sklearn.datasets import load_digits_images
-X, y = load_digits_images()
-distiller = RFADDistiller(ipc=2, max_iter=int(sys.argv[3]), eval_every=1, width=16, n_networks=2, batch_size=256, learn_labels=True,
+import sys from rfad_sklearn import RFADDistiller from rfad_sklearn.datasets import
+load_digits_images X, y = load_digits_images() distiller = RFADDistiller(ipc=2,
+max_iter=int(sys.argv[3]), eval_every=1, width=16, n_networks=2, batch_size=256, learn_labels=True,
                           random_state=0, checkpoint=sys.argv[1], warm_start=True)
 distiller.fit(X, y).coreset_.save(sys.argv[2])
 """
@@ -54,7 +52,8 @@ def main():
     # One thread: the same bits on any machine of the same kind, whatever else runs on it.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = lambda checkpoint, out: subprocess.Popen(  # noqa: E731
-        [sys.executable, "-c", RUN, folder / checkpoint, folder / out, str(args.steps)], env=environment
+        [sys.executable, "-c", RUN, folder / checkpoint, folder / out, str(args.steps)],
+        env=environment,
     )
     begin = time.monotonic()
     check(start("whole.ckpt", "whole.npz"))
@@ -76,12 +75,18 @@ def main():
         process.send_signal(signal.SIGKILL)
         process.wait()
         kills += 1
-        reached.append(load_checkpoint(folder / "killed.ckpt")[0]["n_iter"] if (folder / "killed.ckpt").exists() else None)
+        reached.append(
+            load_checkpoint(folder / "killed.ckpt")[0]["n_iter"]
+            if (folder / "killed.ckpt").exists()
+            else None
+        )
     (folder / "killed.npz").unlink(missing_ok=True)
     check(start("killed.ckpt", "killed.npz"))
     print(f"{kills} kills; steps in the checkpoint after each (None: not yet written): {reached}")
     with np.load(folder / "whole.npz") as whole, np.load(folder / "killed.npz") as killed:
-        same = all(np.array_equal(whole[name], killed[name]) for name in ("X", "targets", "platt_scale"))
+        same = all(
+            np.array_equal(whole[name], killed[name]) for name in ("X", "targets", "logit_scale")
+        )
     print(f"same bits as the run that was left alone: {same}")
 
 

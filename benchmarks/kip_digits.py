@@ -1,7 +1,7 @@
 """RFAD against KIP on scikit-learn's digits: the same wall time, the same evaluation; labels fixed, solved and learned.
 
-Accuracy of exact NNGP and exact NTK kernel ridge regression on a validation split of the training rows; with ``--final`` on the
-test rows.
+Accuracy of exact NNGP and exact NTK kernel ridge regression on a validation split of the training
+rows; with ``--final`` on the test rows.
 
     python benchmarks/kip_digits.py --seconds 60 --seeds 3
 """
@@ -18,7 +18,7 @@ from rfad_sklearn.datasets import load_digits_images
 METHODS = {
     "RFAD": (RFADDistiller, {}),
     "KIP, NTK, mse": (KIPDistiller, {}),
-    "KIP, NNGP, platt": (KIPDistiller, {"kernel": "nngp", "loss": "platt"}),
+    "KIP, NNGP, platt": (KIPDistiller, {"kernel": "nngp", "loss": "cross_entropy"}),
 }
 
 
@@ -44,14 +44,28 @@ def main():
             for label, learn in (("fixed", False), ("solved", "solve"), ("learned", True)):
                 steps, scores = [], {"nngp": [], "ntk": []}
                 for seed in range(args.seeds):
-                    distiller = make(ipc=ipc, max_time=args.seconds, learn_labels=learn, random_state=seed, **settings).fit(X, y)
+                    distiller = make(
+                        ipc=ipc,
+                        max_time=args.seconds,
+                        learn_labels=learn,
+                        random_state=seed,
+                        **settings,
+                    ).fit(X, y)
                     steps.append(distiller.n_iter_)
                     for kernel, values in scores.items():
-                        # The accuracy does not depend on the scale, so rows to refit it on are not needed: any few will do.
-                        clf = NNGPKernelRidge(kernel=kernel, method="exact").fit_coreset(distiller.coreset_, X[:64], y[:64])
+                        # The accuracy does not depend on the scale, so rows to refit it on are not
+                        # needed: any few will do.
+                        clf = NNGPKernelRidge(kernel=kernel, kernel_method="exact").fit_coreset(
+                            distiller.coreset_, X[:64], y[:64]
+                        )
                         values.append(100 * clf.score(X_judge, y_judge))
-                cells = [f"{np.mean(values):.1f} ± {np.std(values):.1f}" for values in scores.values()]
-                print(f"| {ipc} | {name} | {label} | {np.mean(steps):.0f} | {cells[0]} | {cells[1]} |", flush=True)
+                cells = [
+                    f"{np.mean(values):.1f} ± {np.std(values):.1f}" for values in scores.values()
+                ]
+                print(
+                    f"| {ipc} | {name} | {label} | {np.mean(steps):.0f} | {cells[0]} | {cells[1]} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 """The paper's table on this library's defaults: distil, evaluate by the exact kernels and by random features, beside real rows.
 
-One cell is a data set, a number of items per class, a kind of labels, a seed and a budget. What a cell gives is appended at once to
-``benchmarks/results/<data set>.jsonl``; cells that are there are not run again, so an interrupted table goes on where it was.
-``--render`` writes ``docs/results.md`` and the README's table from these files. Without ``--final`` nothing touches the test rows: 5,000
+One cell is a data set, a number of items per class, a kind of labels, a seed and a budget. What a
+cell gives is appended at once to ``benchmarks/results/<data set>.jsonl``; cells that are there are
+not run again, so an interrupted table goes on where it was. ``--render`` writes ``docs/results.md``
+and the README's table from these files. Without ``--final`` nothing touches the test rows: 5,000
 training rows (a tenth of small data sets) are split off and judge.
 
-    python benchmarks/paper_table.py --data fashion_mnist --ipc 1 10 --labels fixed learned --minutes 5
-    python benchmarks/paper_table.py --data digits --ipc 1 10 --minutes 0.5 --seeds 0 1 2
-    python benchmarks/paper_table.py --data fashion_mnist --what all
-    python benchmarks/paper_table.py --render
+    python benchmarks/paper_table.py --data fashion_mnist --ipc 1 10 --labels fixed learned
+    --minutes 5 python benchmarks/paper_table.py --data digits --ipc 1 10 --minutes 0.5 --seeds 0 1
+    2 python benchmarks/paper_table.py --data fashion_mnist --what all python
+    benchmarks/paper_table.py --render
 
 *all* is kernel ridge regression on all training rows, by random features.
 
-With ``--coresets`` what was distilled is kept, and taken from there when the same command comes again: ``--distil-only`` on a machine with
-a GPU, then the same without it on any other, which judges.
+With ``--coresets`` what was distilled is kept, and taken from there when the same command comes
+again: ``--distil-only`` on a machine with a GPU, then the same without it on any other, which
+judges.
 """
 
 import argparse
@@ -44,11 +46,11 @@ PAPER = {
     ("cifar10_jpeg", 50): {"fixed": (71.7, 76.1), "learned": (80.6, 76.6)},
 }
 NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "digits": "digits"}
-# What "auto" stood for, newest first, and what was not yet there when a mark was the default; a change of the defaults marks the lines before
-# it. Each lacks what those above it lack too.
+# What "auto" stood for, newest first, and what was not yet there when a mark was the default; a
+# change of the defaults marks the lines before it. Each lacks what those above it lack too.
 DEFAULTS = {
     "auto": "",
-    "unmirrored": "no rows were mirrored in long runs: not asked, or all classes together, or by a bound so tight that CIFAR-10 said no; "
+    "unmirrored": "no rows were flipped in long runs: not asked, or all classes together, or by a bound so tight that CIFAR-10 said no; "
     "a teacher was kept until the coreset was as good",
     "narrower networks": "fresh networks were not twice as wide in long runs",
     "earlier weights": "random networks had independent weights: more work for the same kernel",
@@ -61,8 +63,8 @@ DEFAULTS = {
 }
 # What the README's table stands between.
 MARKS = "<!-- results: paper_table.py --render -->", "<!-- end of results -->"
-# Pairs that the exact kernels may be taken of, a quarter to a whole millisecond each: coresets of more items are judged by the last number
-# of rows, always the same ones (--whole: by all).
+# Pairs that the exact kernels may be taken of, a quarter to a whole millisecond each: coresets of
+# more items are judged by the last number of rows, always the same ones (--whole: by all).
 PAIRS = {"nngp": 1_000_000, "ntk": 300_000, "real": 100_000}
 FEW_ROWS = 1000
 # Parts of the time at which the learning curve is told.
@@ -78,21 +80,39 @@ def load(name, path, final):
         data = {"fashion_mnist": load_fashion_mnist, "cifar10_jpeg": load_cifar10}[name](path)
         X, y, X_judge, y_judge = (data[key] for key in ("X_train", "y_train", "X_test", "y_test"))
     if not final:
-        X, X_judge, y, y_judge = train_test_split(X, y, stratify=y, test_size=min(5000, len(X) // 10), random_state=0)
+        X, X_judge, y, y_judge = train_test_split(
+            X, y, stratify=y, test_size=min(5000, len(X) // 10), random_state=0
+        )
     return X, y, X_judge, y_judge
 
 
 def coreset_of(cell, X, y):
     """The coreset of a cell, distilled or of real rows, and what is known of how it was made."""
     begin, facts = time.monotonic(), {"machine": machine(), "version": __version__}
-    settings = {"ipc": cell["ipc"], "random_state": cell["seed"], "preprocessing": cell["preprocessing"]}
+    settings = {
+        "ipc": cell["ipc"],
+        "random_state": cell["seed"],
+        "preprocessing": cell["preprocessing"],
+    }
     if cell["what"] != "distilled":
         coreset = CoresetSelector(strategy=cell["what"], **settings).fit(X, y).coreset_
     else:
-        distiller = RFADDistiller(**settings, max_time=60 * cell["minutes"], learn_labels=LABELS[cell["labels"]]).fit(X, y)
-        curve = [(round(entry["seconds"], 1), entry.get("validation_score")) for entry in distiller.history_]
-        facts |= {"n_iter": distiller.n_iter_, "validation": distiller.best_validation_score_, "curve": curve}
-        facts |= {"teacher": distiller.teacher_score_, "mirrored": distiller.mirrored_classes_.tolist()}
+        distiller = RFADDistiller(
+            **settings, max_time=60 * cell["minutes"], learn_labels=LABELS[cell["labels"]]
+        ).fit(X, y)
+        curve = [
+            (round(entry["seconds"], 1), entry.get("validation_score"))
+            for entry in distiller.history_
+        ]
+        facts |= {
+            "n_iter": distiller.n_iter_,
+            "validation": distiller.best_validation_score_,
+            "curve": curve,
+        }
+        facts |= {
+            "teacher": distiller.teacher_score_,
+            "flipped": distiller.flipped_classes_.tolist(),
+        }
         coreset = distiller.coreset_
     return coreset, {**facts, "seconds": time.monotonic() - begin}
 
@@ -122,8 +142,11 @@ def exact_accuracy(coreset, kernel, X, y, X_judge, y_judge, n_pairs):
     """Accuracy by the exact kernel on all judging rows, or on a few where that would be more pairs than these, and which rows they are."""
     n = len(X_judge) if coreset.n_items * len(X_judge) <= n_pairs else FEW_ROWS
     chosen = few_rows(len(X_judge), n)
-    # The accuracy does not depend on the scale: a few training rows satisfy the refit that another kernel asks for.
-    clf = NNGPKernelRidge(kernel=kernel, method="exact").fit_coreset(coreset, X[:512], y[:512])
+    # The accuracy does not depend on the scale: a few training rows satisfy the refit that another
+    # kernel asks for.
+    clf = NNGPKernelRidge(kernel=kernel, kernel_method="exact").fit_coreset(
+        coreset, X[:512], y[:512]
+    )
     return float((clf.predict(X_judge[chosen]) == y_judge[chosen]).mean()), chosen
 
 
@@ -137,9 +160,14 @@ def evaluate(coreset, X, y, X_judge, y_judge, *, real, ntk, whole):
         result["ntk"], rows = exact_accuracy(coreset, "ntk", X, y, X_judge, y_judge, PAIRS["ntk"])
         result["n_ntk"] = len(rows)
     if not real:
-        features = NNGPKernelRidge(method="random_features", n_networks=8, width=256, random_state=1000).fit_coreset(coreset)
+        features = NNGPKernelRidge(
+            kernel_method="random_features", n_networks=8, width=256, random_state=1000
+        ).fit_coreset(coreset)
         correct = features.predict(X_judge) == y_judge
-        result |= {"features": float(correct.mean()), "features_minus_nngp": float(correct[chosen].mean() - result["nngp"])}
+        result |= {
+            "features": float(correct.mean()),
+            "features_minus_nngp": float(correct[chosen].mean() - result["nngp"]),
+        }
     return result
 
 
@@ -147,13 +175,18 @@ def evaluate_all(cell, X, y, X_judge, y_judge):
     """Accuracy of kernel ridge regression on all training rows, by random features."""
     begin = time.monotonic()
     clf = NNGPKernelRidge(
-        method="random_features",
+        kernel_method="random_features",
         n_networks=ALL_NETWORKS,
         width=256,
         preprocessing=cell["preprocessing"],
         random_state=1000 + cell["seed"],
     ).fit(X, y)
-    facts = {"n_judge": len(X_judge), "networks": ALL_NETWORKS, "machine": machine(), "version": __version__}
+    facts = {
+        "n_judge": len(X_judge),
+        "networks": ALL_NETWORKS,
+        "machine": machine(),
+        "version": __version__,
+    }
     return {"features": clf.score(X_judge, y_judge), "seconds": time.monotonic() - begin, **facts}
 
 
@@ -161,7 +194,12 @@ def cells(args):
     """All cells that the command asks for, cheap ones first."""
     for ipc in sorted(args.ipc):
         for seed in args.seeds:
-            base = {"ipc": ipc, "seed": seed, "final": args.final, "preprocessing": args.preprocessing}
+            base = {
+                "ipc": ipc,
+                "seed": seed,
+                "final": args.final,
+                "preprocessing": args.preprocessing,
+            }
             # A few real images are better off unwhitened.
             own = args.preprocessing if args.preprocessing != "auto" else "standardize"
             for what in REAL if "real" in args.what else ():
@@ -188,12 +226,23 @@ def run(args):
             if args.distil_only:
                 print(f"distilled: {cell}", flush=True)
                 continue
-            result = evaluate(coreset, X, y, X_judge, y_judge, real=cell["what"] in REAL, ntk=not args.skip_ntk, whole=args.whole)
+            result = evaluate(
+                coreset,
+                X,
+                y,
+                X_judge,
+                y_judge,
+                real=cell["what"] in REAL,
+                ntk=not args.skip_ntk,
+                whole=args.whole,
+            )
             result |= facts
         append(args.data, {**cell, **result})
         print(
             f"{args.data}, {cell['ipc'] or 'all'} per class, {cell['what']}, {cell['labels']} labels, seed {cell['seed']}: "
-            + ", ".join(f"{name} {value:.4f}" for name, value in result.items() if isinstance(value, float)),
+            + ", ".join(
+                f"{name} {value:.4f}" for name, value in result.items() if isinstance(value, float)
+            ),
             flush=True,
         )
 
@@ -202,10 +251,22 @@ def told_curve(records, minutes):
     """The held-out accuracy so far at parts of the time, mean over the seeds."""
     curves = [record["curve"] for record in records if record.get("curve")]
     best = [
-        [max((score for seconds, score in curve if seconds <= 60 * minutes * part), default=np.nan) for part in PARTS]
+        [
+            max(
+                (score for seconds, score in curve if seconds <= 60 * minutes * part),
+                default=np.nan,
+            )
+            for part in PARTS
+        ]
         for curve in curves
     ]
-    return ", ".join("-" if np.isnan(value) else f"{100 * value:.1f}" for value in np.mean(best, axis=0)) if best else ""
+    return (
+        ", ".join(
+            "-" if np.isnan(value) else f"{100 * value:.1f}" for value in np.mean(best, axis=0)
+        )
+        if best
+        else ""
+    )
 
 
 def percent(records, field):
@@ -232,15 +293,22 @@ def estimate(records):
 
     By random features on all rows, and what the exact kernel adds to that on its part.
     """
-    if "features_minus_nngp" not in records[0] or all(record["n_nngp"] == record["n_judge"] for record in records):
+    if "features_minus_nngp" not in records[0] or all(
+        record["n_nngp"] == record["n_judge"] for record in records
+    ):
         return ""
-    estimates = [{**record, "estimate": record["features"] - record["features_minus_nngp"]} for record in records]
+    estimates = [
+        {**record, "estimate": record["features"] - record["features_minus_nngp"]}
+        for record in records
+    ]
     return f"≈ {percent(estimates, 'estimate')}"
 
 
 def gap(records):
     """Accuracy by random features less that by the exact NNGP on the same rows, in points; the mean over the seeds."""
-    gaps = [100 * record["features_minus_nngp"] for record in records if "features_minus_nngp" in record]
+    gaps = [
+        100 * record["features_minus_nngp"] for record in records if "features_minus_nngp" in record
+    ]
     return f"{np.mean(gaps):+.1f}" if gaps else ""
 
 
@@ -248,7 +316,10 @@ def grouped(name):
     """Records of the same cell but for the seed, in the order of the table."""
     groups = {}
     for record in read(name):
-        key = tuple(record[field] for field in ("final", "ipc", "what", "labels", "minutes", "preprocessing"))
+        key = tuple(
+            record[field]
+            for field in ("final", "ipc", "what", "labels", "minutes", "preprocessing")
+        )
         groups.setdefault(key, []).append(record)
     order = lambda key: (not key[0], key[1] or np.inf, key[2] == "distilled", key[2:4], key[4])  # noqa: E731
     return {key: groups[key] for key in sorted(groups, key=order)}
@@ -271,7 +342,9 @@ def render_table(name):
             labels,
             budget(minutes, records) if minutes else "",
             len(records),
-            f"{np.mean([record['n_iter'] for record in records]):.0f}" if "n_iter" in records[0] else "",
+            f"{np.mean([record['n_iter'] for record in records]):.0f}"
+            if "n_iter" in records[0]
+            else "",
             ", ".join(filter(None, (percent(records, "nngp"), estimate(records)))),
             *(percent(records, field) for field in ("ntk", "features")),
             gap(records),
@@ -292,19 +365,32 @@ def readme_table():
         if path.stem not in {name for name, _ in PAPER}:
             continue
         groups = grouped(path.stem)
-        cells = {(key[1], key[4], key[5], key[3]) for key in groups if key[0] and key[2] == "distilled"}
-        # Where the default was run with such labels, that of now or one before, nothing else is shown.
+        cells = {
+            (key[1], key[4], key[5], key[3]) for key in groups if key[0] and key[2] == "distilled"
+        }
+        # Where the default was run with such labels, that of now or one before, nothing else is
+        # shown.
         for default in DEFAULTS:
             shown = {(cell[0], cell[3]) for cell in cells if cell[2] == default}
-            cells = {cell for cell in cells if cell[2] == default or (cell[0], cell[3]) not in shown}
+            cells = {
+                cell for cell in cells if cell[2] == default or (cell[0], cell[3]) not in shown
+            }
         for ipc, minutes, preprocessing in sorted({cell[:3] for cell in cells}):
             own = {
                 labels: groups[True, ipc, "distilled", labels, minutes, preprocessing]
                 for labels in ("fixed", "learned")
                 if (ipc, minutes, preprocessing, labels) in cells
             }
-            real = [records for key, records in groups.items() if key[:2] == (True, ipc) and key[2] in REAL]
-            best = max(real, key=lambda records: np.mean([record["nngp"] for record in records]), default=[])
+            real = [
+                records
+                for key, records in groups.items()
+                if key[:2] == (True, ipc) and key[2] in REAL
+            ]
+            best = max(
+                real,
+                key=lambda records: np.mean([record["nngp"] for record in records]),
+                default=[],
+            )
             values = [percent(best, "nngp") if best else ""]
             for labels in ("fixed", "learned"):
                 paper = PAPER.get((path.stem, ipc), {}).get(labels, ("", ""))
@@ -313,10 +399,19 @@ def readme_table():
                 known = labels in own and (estimate(own[labels]) or percent(own[labels], "nngp"))
                 values.append(f"**{known}** ({paper[0]}, {paper[1]})" if known else absent)
             name = NAMES[path.stem] + ("" if preprocessing == "auto" else f", {preprocessing}")
-            lines.append(f"| {name} | {ipc} | {budget(minutes, next(iter(own.values())))} | " + " | ".join(values) + " |")
-        everything = [records for key, records in groups.items() if key[0] and key[2] == "all" and key[5] == "auto"]
+            lines.append(
+                f"| {name} | {ipc} | {budget(minutes, next(iter(own.values())))} | "
+                + " | ".join(values)
+                + " |"
+            )
+        everything = [
+            records
+            for key, records in groups.items()
+            if key[0] and key[2] == "all" and key[5] == "auto"
+        ]
         lines += [
-            f"| {NAMES[path.stem]} | all |  | {percent(records, 'features')} by random features |  |  |" for records in everything
+            f"| {NAMES[path.stem]} | all |  | {percent(records, 'features')} by random features |  |  |"
+            for records in everything
         ]
     return "\n".join(lines)
 
@@ -344,7 +439,9 @@ def render():
         "bias by its networks' noise ([choices.md](choices.md)).",
         "With the pool ten minutes and more at ten items per class end on a plateau.\n",
     ]
-    parts += [render_table(path.stem) for path in sorted(RESULTS.glob("*.jsonl")) if path.stem in NAMES]
+    parts += [
+        render_table(path.stem) for path in sorted(RESULTS.glob("*.jsonl")) if path.stem in NAMES
+    ]
     (RESULTS.parents[1] / "docs" / "results.md").write_text("\n".join(parts))
     replace_marked(RESULTS.parents[1] / "README.md", MARKS, readme_table())
 
@@ -356,17 +453,37 @@ def main():
     parser.add_argument("--path", help="its file; by default looked for in data/")
     parser.add_argument("--ipc", type=int, nargs="+", default=[1])
     parser.add_argument("--labels", nargs="+", choices=LABELS, default=["fixed"])
-    parser.add_argument("--what", nargs="+", choices=["real", "distilled", "all"], default=["real", "distilled"])
+    parser.add_argument(
+        "--what", nargs="+", choices=["real", "distilled", "all"], default=["real", "distilled"]
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, default=5.0, help="budget of each distillation")
     parser.add_argument("--preprocessing", choices=["auto", "standardize", "zca"], default="auto")
-    parser.add_argument("--coresets", help="folder that keeps the coresets, made where there is none")
-    parser.add_argument("--distil-only", action="store_true", help="keep the coresets, and leave judging them for later")
-    parser.add_argument("--beside", type=int, help="how many other runs share the machine: noted with the result")
-    parser.add_argument("--skip-ntk", action="store_true", help="no accuracy by the exact NTK, the dearest of all")
-    parser.add_argument("--whole", action="store_true", help="the exact NNGP on all rows that judge: half an hour for 500 items")
+    parser.add_argument(
+        "--coresets", help="folder that keeps the coresets, made where there is none"
+    )
+    parser.add_argument(
+        "--distil-only",
+        action="store_true",
+        help="keep the coresets, and leave judging them for later",
+    )
+    parser.add_argument(
+        "--beside", type=int, help="how many other runs share the machine: noted with the result"
+    )
+    parser.add_argument(
+        "--skip-ntk", action="store_true", help="no accuracy by the exact NTK, the dearest of all"
+    )
+    parser.add_argument(
+        "--whole",
+        action="store_true",
+        help="the exact NNGP on all rows that judge: half an hour for 500 items",
+    )
     parser.add_argument("--final", action="store_true", help="touch the test rows")
-    parser.add_argument("--render", action="store_true", help="write docs/results.md and the README's table from what was measured")
+    parser.add_argument(
+        "--render",
+        action="store_true",
+        help="write docs/results.md and the README's table from what was measured",
+    )
     args = parser.parse_args()
     if args.distil_only and not args.coresets:
         parser.error("--distil-only needs --coresets, a folder to keep them in")

@@ -1,13 +1,14 @@
 """RFAD, KIP, DC, DSA and real rows on the same rows and the same wall time, judged by kernel ridge regression and by finite networks.
 
-A cell is a method, a number of items per class, a budget and a seed; what it gives is appended at once to
-``benchmarks/results/rivals_<data set>.jsonl``, and cells that are there are not run again. ``--render`` writes ``docs/rivals.md`` and its
-picture from these files. Without ``--final`` nothing touches the test rows: 5,000 training rows (a tenth of small data sets) judge.
+A cell is a method, a number of items per class, a budget and a seed; what it gives is appended at
+once to ``benchmarks/results/rivals_<data set>.jsonl``, and cells that are there are not run again.
+``--render`` writes ``docs/rivals.md`` and its picture from these files. Without ``--final`` nothing
+touches the test rows: 5,000 training rows (a tenth of small data sets) judge.
 
-    python benchmarks/rivals.py --data digits --ipc 1 10 --minutes 0.5 2
-    python benchmarks/rivals.py --data fashion_mnist --ipc 1 --minutes 1 5 --methods rfad dc dsa random
-    python benchmarks/rivals.py --data fashion_mnist --ipc 1 --steps 1000 --methods dc
-    python benchmarks/rivals.py --render
+    python benchmarks/rivals.py --data digits --ipc 1 10 --minutes 0.5 2 python benchmarks/rivals.py
+    --data fashion_mnist --ipc 1 --minutes 1 5 --methods rfad dc dsa random python
+    benchmarks/rivals.py --data fashion_mnist --ipc 1 --steps 1000 --methods dc python
+    benchmarks/rivals.py --render
 """
 
 import argparse
@@ -36,11 +37,16 @@ DISTILLERS = {
     "rfad": lambda data, **kw: RFADDistiller(**kw),
     "rfad, learned labels": lambda data, **kw: RFADDistiller(learn_labels=True, **kw),
     "rfad, standardized": lambda data, **kw: RFADDistiller(preprocessing="standardize", **kw),
-    "rfad, learned labels, standardized": lambda data, **kw: RFADDistiller(learn_labels=True, preprocessing="standardize", **kw),
-    # With the kernel that judges all of them, and the preprocessing of the literature, as for the methods below.
+    "rfad, learned labels, standardized": lambda data, **kw: RFADDistiller(
+        learn_labels=True, preprocessing="standardize", **kw
+    ),
+    # With the kernel that judges all of them, and the preprocessing of the literature, as for the
+    # methods below.
     "kip": lambda data, **kw: KIPDistiller(kernel="nngp", preprocessing="standardize", **kw),
     "dc": lambda data, **kw: GradientMatchingDistiller(**kw),
-    "dsa": lambda data, **kw: GradientMatchingDistiller(augment=DIGIT_CHANGES if data == "digits" else True, **kw),
+    "dsa": lambda data, **kw: GradientMatchingDistiller(
+        augment=DIGIT_CHANGES if data == "digits" else True, **kw
+    ),
 }
 SELECTORS = ("random", "kmeans", "herding", "kcenter")
 # How finite networks are trained, by the name of the figure.
@@ -54,19 +60,25 @@ def coreset_of(cell, data, X, y):
     settings = {"ipc": cell["ipc"], "random_state": cell["seed"]}
     if cell["method"] in SELECTORS:
         return CoresetSelector(strategy=cell["method"], **settings).fit(X, y).coreset_, 0
-    budget = {"max_iter": cell["steps"]} if cell.get("steps") else {"max_time": 60 * cell["minutes"]}
+    budget = (
+        {"max_iter": cell["steps"]} if cell.get("steps") else {"max_time": 60 * cell["minutes"]}
+    )
     distiller = DISTILLERS[cell["method"]](data, **budget, **settings).fit(X, y)
     return distiller.coreset_, distiller.n_iter_
 
 
 def judge(coreset, held_out, X_judge, y_judge, args, seed):
     """Accuracy by the NNGP (8 random networks) and by trained networks."""
-    ridge = NNGPKernelRidge(method="random_features", random_state=seed).fit_coreset(coreset, *held_out)
+    ridge = NNGPKernelRidge(kernel_method="random_features", random_state=seed).fit_coreset(
+        coreset, *held_out
+    )
     result = {"ridge": ridge.score(X_judge, y_judge)}
     for name in args.judges:
         scores = []
         for k in range(args.networks):
-            clf = FiniteNetworkClassifier(norm=JUDGES[name], width=args.width, random_state=1000 * seed + k)
+            clf = FiniteNetworkClassifier(
+                norm=JUDGES[name], width=args.width, random_state=1000 * seed + k
+            )
             scores.append(clf.fit_coreset(coreset, *held_out).score(X_judge, y_judge))
         result |= {name: float(np.mean(scores)), f"{name} spread": float(np.std(scores))}
     return result
@@ -88,7 +100,9 @@ def cells(args):
 def run(args):
     """Measure what is missing."""
     X, y, X_judge, y_judge = load(args.data, args.path, args.final)
-    X, X_own, y, y_own = train_test_split(X, y, stratify=y, test_size=min(HELD_OUT, len(X) // 10), random_state=1)
+    X, X_own, y, y_own = train_test_split(
+        X, y, stratify=y, test_size=min(HELD_OUT, len(X) // 10), random_state=1
+    )
     print(machine(), flush=True)
     for cell in missing(f"rivals_{args.data}", cells(args)):
         begin = time.monotonic()
@@ -96,7 +110,10 @@ def run(args):
         result = {"seconds": time.monotonic() - begin, "n_iter": n_iter}
         if args.coresets:
             Path(args.coresets).mkdir(parents=True, exist_ok=True)
-            coreset.save(Path(args.coresets) / f"{args.data}_{'_'.join(str(value) for value in cell.values())}.npz")
+            coreset.save(
+                Path(args.coresets)
+                / f"{args.data}_{'_'.join(str(value) for value in cell.values())}.npz"
+            )
         result |= judge(coreset, (X_own, y_own), X_judge, y_judge, args, cell["seed"])
         facts = {
             "n_judge": len(X_judge),
@@ -123,7 +140,14 @@ def render_table(data):
     groups = {}
     for record in read(f"rivals_{data}"):
         groups.setdefault(
-            (not record["final"], record["ipc"], record["method"], record["minutes"], record.get("steps") or 0), []
+            (
+                not record["final"],
+                record["ipc"],
+                record["method"],
+                record["minutes"],
+                record.get("steps") or 0,
+            ),
+            [],
         ).append(record)
     machines = sorted({record["machine"] for record in read(f"rivals_{data}")})
     lines = [
@@ -173,15 +197,28 @@ def draw(data, path):
     final = any(record["final"] for record in records)
     records = [record for record in records if record["final"] == final]
     sizes = sorted({record["ipc"] for record in records})
-    figure, axes = pyplot.subplots(2, len(sizes), figsize=(4.5 * len(sizes), 6), squeeze=False, sharex=True)
+    figure, axes = pyplot.subplots(
+        2, len(sizes), figsize=(4.5 * len(sizes), 6), squeeze=False, sharex=True
+    )
     for column, ipc in enumerate(sizes):
         for ax, field in zip(axes[:, column], ("ridge", "network"), strict=True):
             for method in (*SELECTORS, *DISTILLERS):
                 means = means_by_budget(records, method, ipc, field)
                 if method in SELECTORS and means:
-                    ax.axhline(max(means.values()), linestyle=":", color=str(0.2 * SELECTORS.index(method)), label=method)
+                    ax.axhline(
+                        max(means.values()),
+                        linestyle=":",
+                        color=str(0.2 * SELECTORS.index(method)),
+                        label=method,
+                    )
                 elif means:
-                    ax.semilogx(means.keys(), means.values(), "o-", color=f"C{list(DISTILLERS).index(method)}", label=method)
+                    ax.semilogx(
+                        means.keys(),
+                        means.values(),
+                        "o-",
+                        color=f"C{list(DISTILLERS).index(method)}",
+                        label=method,
+                    )
             ax.set_ylabel(f"accuracy by {'kernel ridge' if field == 'ridge' else 'a network'}, %")
             ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
             ax.xaxis.set_major_formatter("{x:g}")
@@ -209,7 +246,10 @@ def render():
     for path in sorted(RESULTS.glob("rivals_*.jsonl")):
         data = path.stem.removeprefix("rivals_")
         draw(data, docs / f"{path.stem}.png")
-        parts += [render_table(data), f"![Accuracy against minutes, {NAMES[data]}]({path.stem}.png)\n"]
+        parts += [
+            render_table(data),
+            f"![Accuracy against minutes, {NAMES[data]}]({path.stem}.png)\n",
+        ]
     (docs / "rivals.md").write_text("\n".join(parts))
 
 
@@ -219,16 +259,36 @@ def main():
     parser.add_argument("--data", choices=list(NAMES))
     parser.add_argument("--path", help="its file; by default looked for in data/")
     parser.add_argument("--ipc", type=int, nargs="+", default=[1])
-    parser.add_argument("--methods", nargs="+", default=[*SELECTORS, *DISTILLERS], choices=[*SELECTORS, *DISTILLERS])
-    parser.add_argument("--minutes", type=float, nargs="+", default=[1.0], help="budgets of the distillers")
-    parser.add_argument("--steps", type=int, help="budget of the distillers in steps, in place of minutes")
+    parser.add_argument(
+        "--methods", nargs="+", default=[*SELECTORS, *DISTILLERS], choices=[*SELECTORS, *DISTILLERS]
+    )
+    parser.add_argument(
+        "--minutes", type=float, nargs="+", default=[1.0], help="budgets of the distillers"
+    )
+    parser.add_argument(
+        "--steps", type=int, help="budget of the distillers in steps, in place of minutes"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--networks", type=int, default=2, help="finite networks that are trained on each coreset")
-    parser.add_argument("--judges", nargs="*", choices=list(JUDGES), default=list(JUDGES), help="kinds of finite networks")
-    parser.add_argument("--width", type=int, help="of the finite networks; by default that of the coreset's architecture")
+    parser.add_argument(
+        "--networks", type=int, default=2, help="finite networks that are trained on each coreset"
+    )
+    parser.add_argument(
+        "--judges",
+        nargs="*",
+        choices=list(JUDGES),
+        default=list(JUDGES),
+        help="kinds of finite networks",
+    )
+    parser.add_argument(
+        "--width",
+        type=int,
+        help="of the finite networks; by default that of the coreset's architecture",
+    )
     parser.add_argument("--coresets", help="folder for the coresets")
     parser.add_argument("--final", action="store_true", help="touch the test rows")
-    parser.add_argument("--render", action="store_true", help="write docs/rivals.md from what was measured")
+    parser.add_argument(
+        "--render", action="store_true", help="write docs/rivals.md from what was measured"
+    )
     args = parser.parse_args()
     if args.data:
         run(args)

@@ -1,7 +1,8 @@
 """How the default's step time and peak memory grow with the number of items and with the number of training rows.
 
-Each point is a whole ``fit`` in a process of its own, of rows of noise as bytes in the shape of Fashion-MNIST: the seconds per step
-between two evaluations, and the peak memory above that after the data are made.
+Each point is a whole ``fit`` in a process of its own, of rows of noise as bytes in the shape of
+Fashion-MNIST: the seconds per step between two evaluations, and the peak memory above that after
+the data are made.
 
     python benchmarks/scaling.py
 """
@@ -25,17 +26,33 @@ def point(n_items, n_rows, seconds, device):
     every = max(512 // n_items, 2)
     before = memory_gb(device)
     distiller = RFADDistiller(
-        ipc=n_items // 10, max_time=seconds, eval_every=every, random_state=0, callback=states.append, device=device
+        ipc=n_items // 10,
+        max_time=seconds,
+        eval_every=every,
+        random_state=0,
+        callback=states.append,
+        device=device,
     ).fit(X, y)
     times = [1 / state.steps_per_second for state in states[1:-1]]
-    return {"step": float(np.mean(times)), "steps": distiller.n_iter_, "memory": memory_gb(device) - before}
+    return {
+        "step": float(np.mean(times)),
+        "steps": distiller.n_iter_,
+        "memory": memory_gb(device) - before,
+    }
 
 
 def full_pool(n_items, n_rows, device):
     """Memory once all 32 groups are there: a new one at every step, 40 steps."""
     X, y = rows_of_bytes(n_rows)
     before = memory_gb(device)
-    RFADDistiller(ipc=n_items // 10, refresh_every=1, max_iter=40, eval_every=40, random_state=0, device=device).fit(X, y)
+    RFADDistiller(
+        ipc=n_items // 10,
+        refresh_every=1,
+        max_iter=40,
+        eval_every=40,
+        random_state=0,
+        device=device,
+    ).fit(X, y)
     return {"memory": memory_gb(device) - before}
 
 
@@ -48,7 +65,9 @@ def memory_gb(device):
 
 def rows_of_bytes(n_rows):
     """Noise in the shape of Fashion-MNIST."""
-    return np.random.default_rng(0).integers(0, 256, (n_rows, 28, 28), dtype=np.uint8), np.arange(n_rows) % 10
+    return np.random.default_rng(0).integers(0, 256, (n_rows, 28, 28), dtype=np.uint8), np.arange(
+        n_rows
+    ) % 10
 
 
 def in_a_process(*task):
@@ -86,11 +105,21 @@ def main():
             f"| {n_items} | {n_rows} | {1e3 * result['step']:.0f} | {result['steps']} | {result['memory']:.2f} |",
             flush=True,
         )
-    slope, constant = np.polyfit(args.items, times[: len(args.items)], 1, w=1 / np.array(times[: len(args.items)]))
-    print(f"step = {1e3 * constant:.0f} ms + {1e3 * slope:.2f} ms per item (least squares of the relative error)")
-    for n_items, n_rows in ((args.items[0], args.rows[-1]), (args.items[-1], args.rows[0]), (args.items[-1], args.rows[-1])):
+    slope, constant = np.polyfit(
+        args.items, times[: len(args.items)], 1, w=1 / np.array(times[: len(args.items)])
+    )
+    print(
+        f"step = {1e3 * constant:.0f} ms + {1e3 * slope:.2f} ms per item (least squares of the relative error)"
+    )
+    for n_items, n_rows in (
+        (args.items[0], args.rows[-1]),
+        (args.items[-1], args.rows[0]),
+        (args.items[-1], args.rows[-1]),
+    ):
         memory = in_a_process(n_items, n_rows, args.device)["memory"]
-        print(f"pool full, {n_items} items, {n_rows} rows: {memory:.2f} GB above the data", flush=True)
+        print(
+            f"pool full, {n_items} items, {n_rows} rows: {memory:.2f} GB above the data", flush=True
+        )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """Small and awkward data: distilled, random and k-means rows of the same number, and all rows, with defaults throughout.
 
-Each set is split into 70 % to fit and 30 % to judge, stratified, anew for each seed; both sides use ``NNGPKernelRidge()``, tables by way
-of nothing else than its own preprocessing. What a cell gives is appended at once to ``benchmarks/results/small_data.jsonl``, and cells that
-are there are not run again; ``--render`` writes ``docs/small_data.md`` from that file.
+Each set is split into 70 % to fit and 30 % to judge, stratified, anew for each seed; both sides use
+``NNGPKernelRidge()``, tables by way of nothing else than its own preprocessing. What a cell gives
+is appended at once to ``benchmarks/results/small_data.jsonl``, and cells that are there are not run
+again; ``--render`` writes ``docs/small_data.md`` from that file.
 
     python benchmarks/small_data.py --seeds 0 1 2
     python benchmarks/small_data.py --render
@@ -14,7 +15,13 @@ import time
 import numpy as np
 from _common import machine
 from _results import RESULTS, append, missing, read
-from sklearn.datasets import load_breast_cancer, load_iris, load_wine, make_classification, make_moons
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_iris,
+    load_wine,
+    make_classification,
+    make_moons,
+)
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import train_test_split
 
@@ -23,7 +30,9 @@ from rfad_sklearn.datasets import load_digits_images
 
 
 def _synthetic(n, classes, **settings):
-    return make_classification(n_samples=n, n_classes=classes, n_clusters_per_class=1, random_state=0, **settings)
+    return make_classification(
+        n_samples=n, n_classes=classes, n_clusters_per_class=1, random_state=0, **settings
+    )
 
 
 DATA = {
@@ -32,16 +41,25 @@ DATA = {
     "breast cancer": lambda: load_breast_cancer(return_X_y=True),
     "digits": load_digits_images,
     "two moons": lambda: make_moons(600, noise=0.2, random_state=0),
-    "2 classes, 95 to 5": lambda: _synthetic(1000, 2, n_features=20, n_informative=8, weights=[0.95], flip_y=0, class_sep=0.8),
-    "20 classes of 15 rows": lambda: _synthetic(300, 20, n_features=30, n_informative=15, class_sep=1.5, flip_y=0),
-    "100 classes": lambda: _synthetic(6000, 100, n_features=40, n_informative=20, class_sep=2.0, flip_y=0),
+    "2 classes, 95 to 5": lambda: _synthetic(
+        1000, 2, n_features=20, n_informative=8, weights=[0.95], flip_y=0, class_sep=0.8
+    ),
+    "20 classes of 15 rows": lambda: _synthetic(
+        300, 20, n_features=30, n_informative=15, class_sep=1.5, flip_y=0
+    ),
+    "100 classes": lambda: _synthetic(
+        6000, 100, n_features=40, n_informative=20, class_sep=2.0, flip_y=0
+    ),
 }
 METHODS = ("random", "kmeans", "distilled", "learned labels", "all rows")
 
 
 def fitted(cell, X, y):
     """The classifier of a cell."""
-    clf, settings = NNGPKernelRidge(random_state=cell["seed"]), {"ipc": cell["ipc"], "random_state": cell["seed"]}
+    clf, settings = (
+        NNGPKernelRidge(random_state=cell["seed"]),
+        {"ipc": cell["ipc"], "random_state": cell["seed"]},
+    )
     if cell["method"] == "all rows":
         return clf.fit(X, y)
     if cell["method"] in ("distilled", "learned labels"):
@@ -63,7 +81,9 @@ def run(args):
     )
     for cell in missing("small_data", cells):
         X, y = DATA[cell["data"]]()
-        X, X_judge, y, y_judge = train_test_split(X, y, stratify=y, test_size=0.3, random_state=cell["seed"])
+        X, X_judge, y, y_judge = train_test_split(
+            X, y, stratify=y, test_size=0.3, random_state=cell["seed"]
+        )
         begin = time.monotonic()
         predicted = fitted(cell, X, y).predict(X_judge)
         result = {
@@ -71,7 +91,12 @@ def run(args):
             "balanced": float(balanced_accuracy_score(y_judge, predicted)),
             "seconds": time.monotonic() - begin,
         }
-        facts = {"n_rows": len(X), "n_judge": len(X_judge), "machine": machine(), "version": __version__}
+        facts = {
+            "n_rows": len(X),
+            "n_judge": len(X_judge),
+            "machine": machine(),
+            "version": __version__,
+        }
         append("small_data", {**cell, **result, **facts})
         print(cell, {name: round(value, 4) for name, value in result.items()}, flush=True)
 
@@ -90,7 +115,11 @@ def render():
     for data in DATA:
         for ipc in sorted({record["ipc"] for record in records if record["data"] == data} - {0}):
             own = {
-                method: [r for r in records if (r["data"], r["method"]) == (data, method) and r["ipc"] in (0, ipc)]
+                method: [
+                    r
+                    for r in records
+                    if (r["data"], r["method"]) == (data, method) and r["ipc"] in (0, ipc)
+                ]
                 for method in METHODS
             }
             values = []
@@ -99,7 +128,9 @@ def render():
                 spread = f" ± {np.std(scores, ddof=1):.1f}" if len(scores) > 1 else ""
                 values.append(f"{np.mean(scores):.1f}{spread}" if scores else "not run")
             distilled = own["distilled"]
-            seconds = f"{np.mean([record['seconds'] for record in distilled]):.0f}" if distilled else ""
+            seconds = (
+                f"{np.mean([record['seconds'] for record in distilled]):.0f}" if distilled else ""
+            )
             lines.append(
                 f"| {data} | {own['random'][0]['n_rows']:,} | {ipc} | {len(own['random'])} | "
                 + " | ".join(values)
@@ -114,7 +145,9 @@ def main():
     parser.add_argument("--data", nargs="+", choices=list(DATA), default=list(DATA))
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--render", action="store_true", help="write docs/small_data.md from what was measured")
+    parser.add_argument(
+        "--render", action="store_true", help="write docs/small_data.md from what was measured"
+    )
     args = parser.parse_args()
     if args.render:
         render()

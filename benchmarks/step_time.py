@@ -1,12 +1,12 @@
 """Seconds per step and their parts: the paper's configuration written plainly, the same on this engine, and this library's default.
 
-The paper's configuration is 8 fresh networks of 256 channels and 5120 fresh rows at every step. All networks have three blocks. Each
-measurement runs in a process of its own, for its peak memory. Rows are noise in the shape of the data set: the time of a step does not
-depend on their values.
+The paper's configuration is 8 fresh networks of 256 channels and 5120 fresh rows at every step. All
+networks have three blocks. Each measurement runs in a process of its own, for its peak memory. Rows
+are noise in the shape of the data set: the time of a step does not depend on their values.
 
-    python benchmarks/step_time.py                          # all of it; most of an hour on two cores
-    python benchmarks/step_time.py --ipc 10 --shapes fashion
-    python benchmarks/step_time.py --device cuda            # the same tables on a GPU
+    python benchmarks/step_time.py                          # all of it; most of an hour on two
+    cores python benchmarks/step_time.py --ipc 10 --shapes fashion python benchmarks/step_time.py
+    --device cuda            # the same tables on a GPU
 """
 
 import argparse
@@ -18,7 +18,17 @@ from dataclasses import replace
 import numpy as np
 import torch
 from _common import machine, peak_memory_gb
-from _steps import PARTS, SHAPES, Engine, Plain, Steps, convolution_flops, convolution_speed, matmul_peak, stopwatch
+from _steps import (
+    PARTS,
+    SHAPES,
+    Engine,
+    Plain,
+    Steps,
+    convolution_flops,
+    convolution_speed,
+    matmul_peak,
+    stopwatch,
+)
 
 from rfad_sklearn import ConvNet
 from rfad_sklearn._planning.plan import PoolDefaults
@@ -46,14 +56,21 @@ def measure(name, shape, n_items, repeats, device):
             runner.step(steps)
     else:
         own = setting(name, n_items)
-        every, size = own.refresh_every, {"n_networks": N_NETWORKS, "width": own.width, "n_rows": ROWS[name]}
+        every, size = (
+            own.refresh_every,
+            {"n_networks": N_NETWORKS, "width": own.width, "n_rows": ROWS[name]},
+        )
         runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
         if every > 1:
             for k in range(3):
                 runner.step(Steps(), refresh=k == 0)
         for k in range(repeats if own == PAPER else 10 * repeats):
             runner.step(steps, refresh=every == 1 or k % 10 == 0)
-    memory = torch.cuda.max_memory_allocated(device) / 1e9 if device != "cpu" else peak_memory_gb() - before
+    memory = (
+        torch.cuda.max_memory_allocated(device) / 1e9
+        if device != "cpu"
+        else peak_memory_gb() - before
+    )
     return {"parts": steps.medians(), "totals": steps.totals(), "memory": memory}
 
 
@@ -67,17 +84,20 @@ def flops(name, shape, n_items):
 def whole_step(shape, n_items, device):
     """Seconds per step of the default without clocks inside: what a run sees."""
     own = setting("default", n_items)
-    every, size = own.refresh_every, {"n_networks": N_NETWORKS, "width": own.width, "n_rows": ROWS["default"]}
+    every, size = (
+        own.refresh_every,
+        {"n_networks": N_NETWORKS, "width": own.width, "n_rows": ROWS["default"]},
+    )
     runner = Engine(shape, n_items, **size, refresh_every=every, device=device)
     objective, values = runner.objective, runner.values
-    objective.config = replace(objective.config, refresh_every=every)
+    objective.config = replace(objective.config, refresh_interval=every)
 
     def steps(n):
         for _ in range(n):
             objective.loss(values).backward()
             runner.optimizers.step()
             runner.optimizers.zero_grad()
-            objective.after_step()
+            objective.after_step(None)
 
     steps(every)
     # As many refreshes as in a run; a few steps where each has one.
@@ -89,7 +109,12 @@ def whole_step(shape, n_items, device):
 
 def in_a_process(task):
     """The result of one task, by this script in a process of its own."""
-    result = subprocess.run([sys.executable, __file__, "--task", json.dumps(task)], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, __file__, "--task", json.dumps(task)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if result.returncode:
         raise SystemExit(result.stderr)
     return json.loads(result.stdout.splitlines()[-1])
@@ -102,7 +127,9 @@ def run_task(task):
         result = whole_step(shape, task["n_items"], task["device"])
     elif task["name"] == "convolutions":
         own = setting("default", task["n_items"])
-        result = convolution_speed(shape, task["n_items"], n_networks=N_NETWORKS, width=own.width, device=task["device"])
+        result = convolution_speed(
+            shape, task["n_items"], n_networks=N_NETWORKS, width=own.width, device=task["device"]
+        )
     else:
         result = measure(task["name"], shape, task["n_items"], task["repeats"], task["device"])
     print(json.dumps(result))
@@ -129,7 +156,10 @@ def main():
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10, 50])
     parser.add_argument(
-        "--repeats", type=int, default=3, help="steps of the paper's configurations; ten times as many of the default"
+        "--repeats",
+        type=int,
+        default=3,
+        help="steps of the paper's configurations; ten times as many of the default",
     )
     parser.add_argument("--skip-plain", action="store_true")
     parser.add_argument("--device", default="cpu")
@@ -139,15 +169,33 @@ def main():
         return run_task(json.loads(args.task))
     device = torch.device(args.device)
     fast = resolve_dtype("auto", device, reduced=True)
-    peaks = {dtype: matmul_peak(dtype, device, size=2048 if device.type == "cpu" else 8192) for dtype in (torch.float32, fast)}
+    peaks = {
+        dtype: matmul_peak(dtype, device, size=2048 if device.type == "cpu" else 8192)
+        for dtype in (torch.float32, fast)
+    }
     print(machine())
-    print("peak of a matrix product: " + ", ".join(f"{str(k)[6:]} {v / 1e9:.0f} GFLOP/s" for k, v in peaks.items()), flush=True)
+    print(
+        "peak of a matrix product: "
+        + ", ".join(f"{str(k)[6:]} {v / 1e9:.0f} GFLOP/s" for k, v in peaks.items()),
+        flush=True,
+    )
     for shape in args.shapes:
-        print(f"\n{shape} {SHAPES[shape]}: ms per step, median +- half the range, then the median of each part\n")
-        print("| items | step | ms | " + " | ".join(PARTS) + " | GFLOP | share of the peak | GB above the start |")
+        print(
+            f"\n{shape} {SHAPES[shape]}: ms per step, median +- half the range, then the median of each part\n"
+        )
+        print(
+            "| items | step | ms | "
+            + " | ".join(PARTS)
+            + " | GFLOP | share of the peak | GB above the start |"
+        )
         print("| --- " * (len(PARTS) + 6) + "|")
         for ipc in args.ipc:
-            task = {"shape": shape, "n_items": N_CLASSES * ipc, "repeats": args.repeats, "device": args.device}
+            task = {
+                "shape": shape,
+                "n_items": N_CLASSES * ipc,
+                "repeats": args.repeats,
+                "device": args.device,
+            }
             times = {}
             for name in ROWS:
                 if name == "plain" and args.skip_plain:
@@ -157,8 +205,14 @@ def main():
                 times[name] = report(name, SHAPES[shape], task["n_items"], result, peak)
             whole = in_a_process({**task, "name": "whole"})
             speed = in_a_process({**task, "name": "convolutions"})
-            print(f"\nipc={ipc}: the default's step without clocks inside {1e3 * whole:.1f} ms; ", end="")
-            print(f"its convolutions {speed / 1e9:.0f} GFLOP/s, {100 * speed / peaks[fast]:.0f} % of the peak", end="")
+            print(
+                f"\nipc={ipc}: the default's step without clocks inside {1e3 * whole:.1f} ms; ",
+                end="",
+            )
+            print(
+                f"its convolutions {speed / 1e9:.0f} GFLOP/s, {100 * speed / peaks[fast]:.0f} % of the peak",
+                end="",
+            )
             if "plain" in times:
                 print(
                     f"; plain / engine {times['plain'] / times['paper on this engine']:.1f} x, "

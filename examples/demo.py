@@ -34,7 +34,9 @@ def main():
     X, y = load_digits_images()
     X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
     everything = accuracy(X_train, y_train, X_test, y_test)
-    print(f"digits: {len(X_train)} training images of 8x8 pixels, {len(X_test)} test images, 10 classes")
+    print(
+        f"digits: {len(X_train)} training images of 8x8 pixels, {len(X_test)} test images, 10 classes"
+    )
     print(f"{'test accuracy of NNGPKernelRidge on':<42}{'ipc=1':>8}{'ipc=10':>8}")
     table = {name: [] for name in ("random rows", "k-means rows", "distilled rows")}
     for ipc in (1, 10):
@@ -42,7 +44,9 @@ def main():
             table[name].append(accuracy(*real_rows(ipc, init, X_train, y_train), X_test, y_test))
         distiller = RFADDistiller(ipc=ipc, max_iter=MAX_ITER, random_state=0).fit(X_train, y_train)
         path = distiller.coreset_.save(out / f"digits_ipc{ipc}.npz")
-        table["distilled rows"].append(NNGPKernelRidge(random_state=0).fit_coreset(distiller.coreset_).score(X_test, y_test))
+        table["distilled rows"].append(
+            NNGPKernelRidge(random_state=0).fit_coreset(distiller.coreset_).score(X_test, y_test)
+        )
         display = CoresetDisplay.from_coreset(distiller.coreset_)
         display.figure_.savefig(path.with_suffix(".png"), dpi=120)
     for name, scores in table.items():

@@ -2,12 +2,12 @@
 Hide what the rows looked like
 ==============================
 
-A share of each item's pixels stays noise for good. This hides the look of the training rows; it is no guarantee of privacy.
+A share of each item's pixels stays noise for good. This hides the look of the training rows; it is
+no guarantee of privacy.
 """
 
-# %%
-# Coresets of two digits per class, with none, half and four fifths of the pixels frozen at noise. An
-# 8x8 image has few pixels to spare; large images lose less.
+# %% Coresets of two digits per class, with none, half and four fifths of the pixels frozen at
+# noise. An 8x8 image has few pixels to spare; large images lose less.
 
 from sklearn.model_selection import train_test_split
 
@@ -19,7 +19,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_sta
 
 coresets = {}
 for corruption in (0.0, 0.5, 0.8):
-    distiller = RFADDistiller(ipc=2, corruption=corruption, init="noise", max_iter=250, random_state=0).fit(X_train, y_train)
+    distiller = RFADDistiller(
+        ipc=2, corruption=corruption, init="noise", max_iter=250, random_state=0
+    ).fit(X_train, y_train)
     coresets[corruption] = distiller.coreset_
     accuracy = NNGPKernelRidge(random_state=0).fit_coreset(distiller.coreset_).score(X_test, y_test)
     print(f"{corruption:.0%} frozen: test accuracy {accuracy:.3f}")
@@ -39,8 +41,7 @@ CoresetDisplay.from_coreset(coresets[0.5])
 
 CoresetDisplay.from_coreset(coresets[0.8])
 
-# %%
-# The mask is part of the coreset, and of its file. That an item looks like noise does not mean that nothing can be learned from it about
-# the rows: see the page on privacy.
+# %% The mask is part of the coreset, and of its file. That an item looks like noise does not mean
+# that nothing can be learned from it about the rows: see the page on privacy.
 
 print(coresets[0.8].corruption_mask.mean(axis=1).round(2))

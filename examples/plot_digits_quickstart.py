@@ -5,8 +5,8 @@ Distil the digits
 Ten synthetic images, one per class, stand for 1,347 real ones.
 """
 
-# %%
-# The digits of scikit-learn are 8x8 images. A coreset of one image per class is made by one ``fit``.
+# %% The digits of scikit-learn are 8x8 images. A coreset of one image per class is made by one
+# ``fit``.
 
 from sklearn.model_selection import train_test_split
 

@@ -2,8 +2,8 @@
 Exact kernels of infinitely wide networks
 =========================================
 
-``nngp_kernel`` and ``ntk_kernel`` are kernels like those of ``sklearn.metrics.pairwise``, of images or of rows; ``NNGPKernelRidge``
-classifies with them, and ``KIPDistiller`` distils with them.
+``nngp_kernel`` and ``ntk_kernel`` are kernels like those of ``sklearn.metrics.pairwise``, of images
+or of rows; ``NNGPKernelRidge`` classifies with them, and ``KIPDistiller`` distils with them.
 """
 
 from sklearn.model_selection import train_test_split
@@ -14,26 +14,38 @@ from rfad_sklearn.datasets import load_digits_images
 from rfad_sklearn.kernels import nngp_kernel, ntk_kernel
 
 X, y = load_digits_images()
-X, X_test, y, y_test = train_test_split(X / 16, y, train_size=200, test_size=300, stratify=y, random_state=0)
+X, X_test, y, y_test = train_test_split(
+    X / 16, y, train_size=200, test_size=300, stratify=y, random_state=0
+)
 
-# %%
-# A kernel matrix is a positive definite array for any kernel machine. Digits of the same kind are more alike than others.
+# %% A kernel matrix is a positive definite array for any kernel machine. Digits of the same kind
+# are more alike than others.
 K = nngp_kernel(X, architecture=ConvNet(depth=2))
 same = y[:, None] == y
-print(f"mean kernel of two digits of the same kind {K[same].mean():.3f}, of different kinds {K[~same].mean():.3f}")
+print(
+    f"mean kernel of two digits of the same kind {K[same].mean():.3f}, of different kinds {K[~same].mean():.3f}"
+)
 
 svm = SVC(kernel="precomputed", C=100).fit(K, y)
-print(f"SVM with the NNGP kernel: {svm.score(nngp_kernel(X_test, X, architecture=ConvNet(depth=2)), y_test):.3f}")
+print(
+    f"SVM with the NNGP kernel: {svm.score(nngp_kernel(X_test, X, architecture=ConvNet(depth=2)), y_test):.3f}"
+)
 
 # %%
 # The classifier takes care of preprocessing, ridge and probabilities.
 for kernel in ("nngp", "ntk"):
-    clf = NNGPKernelRidge(kernel=kernel, method="exact").fit(X, y)
-    print(f"kernel ridge with the {kernel.upper()} of all {len(X)} rows: {clf.score(X_test, y_test):.3f}")
+    clf = NNGPKernelRidge(kernel=kernel, kernel_method="exact").fit(X, y)
+    print(
+        f"kernel ridge with the {kernel.upper()} of all {len(X)} rows: {clf.score(X_test, y_test):.3f}"
+    )
 
 # %%
 # KIP optimises two digits per class for the exact NTK: the same interface as ``RFADDistiller``.
-distiller = KIPDistiller(ipc=2, depth=2, max_iter=30, batch_size=100, loss="platt", random_state=0).fit(X, y)
+distiller = KIPDistiller(
+    ipc=2, depth=2, max_iter=30, batch_size=100, loss="cross_entropy", random_state=0
+).fit(X, y)
 clf = NNGPKernelRidge(kernel="ntk").fit_coreset(distiller.coreset_)
 print(f"kernel ridge with the NTK of 20 distilled items: {clf.score(X_test, y_test):.3f}")
-print(f"NTK between the first of them: {ntk_kernel(distiller.coreset_.images[:2], depth=2).round(2).tolist()}")
+print(
+    f"NTK between the first of them: {ntk_kernel(distiller.coreset_.images[:2], depth=2).round(2).tolist()}"
+)

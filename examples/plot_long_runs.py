@@ -5,9 +5,8 @@ Long runs: watch them, cut them off, go on
 A distillation that takes hours should survive a power cut.
 """
 
-# %%
-# With ``checkpoint`` the whole state is written to a file at every evaluation. Here a callback stops the run half way; a kill at any moment
-# would do as well.
+# %% With ``checkpoint`` the whole state is written to a file at every evaluation. Here a callback
+# stops the run half way; a kill at any moment would do as well.
 
 from pathlib import Path
 from tempfile import mkdtemp
@@ -40,13 +39,15 @@ try:
 except PowerCut:
     print("cut off")
 
-# %%
-# ``warm_start=True`` goes on from the file. The coreset has the same bits as one that was never cut off.
+# %% ``warm_start=True`` goes on from the file. The coreset has the same bits as one that was never
+# cut off.
 
 resumed = RFADDistiller(**settings, checkpoint=checkpoint, warm_start=True).fit(X_train, y_train)
 whole = RFADDistiller(**settings).fit(X_train, y_train)
 print("same bits:", np.array_equal(resumed.coreset_.X, whole.coreset_.X))
-print(f"test accuracy: {NNGPKernelRidge(random_state=0).fit_coreset(resumed.coreset_).score(X_test, y_test):.3f}")
+print(
+    f"test accuracy: {NNGPKernelRidge(random_state=0).fit_coreset(resumed.coreset_).score(X_test, y_test):.3f}"
+)
 
 # %%
 # The history is a list of plain dicts, one per evaluation. ``export_history`` writes it as JSON.

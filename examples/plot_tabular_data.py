@@ -2,7 +2,8 @@
 A table of numbers
 ==================
 
-Flat rows are distilled with the kernel of a fully connected network. Synthetic rows are in the units of the table.
+Flat rows are distilled with the kernel of a fully connected network. Synthetic rows are in the
+units of the table.
 """
 
 # %%

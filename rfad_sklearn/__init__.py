@@ -6,7 +6,13 @@ from ._version import __version__
 from .architectures import MLP, ConvNet
 from .classifiers import FiniteNetworkClassifier, NNGPKernelRidge
 from .coreset import Coreset
-from .distillers import CoresetSampler, CoresetSelector, GradientMatchingDistiller, KIPDistiller, RFADDistiller
+from .distillers import (
+    CoresetSampler,
+    CoresetSelector,
+    GradientMatchingDistiller,
+    KIPDistiller,
+    RFADDistiller,
+)
 from .plotting import CoresetDisplay, ExplanationDisplay, HistoryDisplay
 from .preprocessing import ChannelStandardizer, InstanceNormalizer, RegularizedZCA
 

@@ -1,7 +1,7 @@
 """Descriptions of the networks: frozen values that know shapes but no arrays.
 
-One spec yields the random finite network (``random_features``) and the exact infinite-width kernel (``_exact_kernels``), so
-that the two cannot drift apart.
+One spec yields the random finite network (``random_features``) and the exact infinite-width kernel
+(``_exact_kernels``), so that the two cannot drift apart.
 """
 
 import math
@@ -10,7 +10,8 @@ from numbers import Integral, Real
 
 __all__ = ["MLP", "ConvNet"]
 
-# Pixels of the smallest map from which norm="auto" normalises: over 2x2 pixels (digits of 8x8) gradient matching fails.
+# Pixels of the smallest map from which norm="auto" normalises: over 2x2 pixels (digits of 8x8)
+# gradient matching fails.
 _MIN_NORM_PIXELS = 16
 
 
@@ -28,7 +29,11 @@ def _check_fields(spec):
             raise ValueError(f"{name}: {field} must be at least 1, got {getattr(spec, field)!r}.")
     # Numbers of numpy would not go into a file.
     object.__setattr__(spec, "depth", int(spec.depth))
-    object.__setattr__(spec, "width", tuple(map(int, widths)) if isinstance(spec.width, list | tuple) else int(spec.width))
+    object.__setattr__(
+        spec,
+        "width",
+        tuple(map(int, widths)) if isinstance(spec.width, list | tuple) else int(spec.width),
+    )
     if isinstance(spec.width, tuple) and len(spec.width) != spec.depth:
         raise ValueError(
             f"{name}: width={spec.width!r} names {len(spec.width)} layers, but depth={spec.depth}; name one width for each."
@@ -60,8 +65,8 @@ class _Layered:
 class MLP(_Layered):
     """Fully connected ReLU network for flat rows.
 
-    ``depth`` blocks of [dense -> ReLU] and a dense read-out. Weights have mean 0 and variance sigma_w^2 / fan_in, biases
-    sigma_b^2.
+    ``depth`` blocks of [dense -> ReLU] and a dense read-out. Weights have mean 0 and variance
+    sigma_w^2 / fan_in, biases sigma_b^2.
 
     Parameters
     ----------
@@ -99,7 +104,10 @@ class MLP(_Layered):
 
     def n_weights(self, shape):
         """Number of weights and biases that are drawn for one random network."""
-        return sum(n * (fan_in + 1) for n, fan_in in zip(self.n_filters, (shape[0], *self.widths), strict=False))
+        return sum(
+            n * (fan_in + 1)
+            for n, fan_in in zip(self.n_filters, (shape[0], *self.widths), strict=False)
+        )
 
     def largest_layer(self, shape):
         """Number of units of the largest hidden layer."""
@@ -108,22 +116,26 @@ class MLP(_Layered):
     def check_shape(self, shape):
         """Raise ``ValueError`` when inputs of ``shape`` cannot be fed to the network."""
         if not self.fits(shape):
-            raise ValueError(f"architecture={self!r} takes flat rows, got images of shape {tuple(shape)}; use a ConvNet.")
+            raise ValueError(
+                f"architecture={self!r} takes flat rows, got images of shape {tuple(shape)}; use a ConvNet."
+            )
 
 
 @dataclass(frozen=True)
 class ConvNet(_Layered):
     """Convolutional ReLU network of the dataset-distillation literature.
 
-    ``depth`` blocks of [3x3 convolution, zero padding 1 -> ReLU -> 2x2 average pooling], a read-out and a dense layer. Weights
-    have mean 0 and variance sigma_w^2 / fan_in, biases sigma_b^2. Pooling floors: a 7x7 map becomes 3x3.
+    ``depth`` blocks of [3x3 convolution, zero padding 1 -> ReLU -> 2x2 average pooling], a read-out
+    and a dense layer. Weights have mean 0 and variance sigma_w^2 / fan_in, biases sigma_b^2.
+    Pooling floors: a 7x7 map becomes 3x3.
 
     Parameters
     ----------
     depth : int, default=3
         Number of blocks. With pooling, image sides must be at least ``2**depth``.
     width : int or tuple of int, default=256
-        Channels per block, of all or of each, first to last. The infinite-width kernel does not depend on it.
+        Channels per block, of all or of each, first to last. The infinite-width kernel does not
+        depend on it.
     sigma_w : float, default=sqrt(2)
         Standard deviation of the weights, before division by the square root of the fan-in.
     sigma_b : float, default=0.1
@@ -168,17 +180,25 @@ class ConvNet(_Layered):
 
     def n_features(self, shape):
         """Number of last hidden activations of one network for images of shape ``(H, W, channels)``."""
-        positions = 1 if self.readout == "mean" else self._final_side(shape[0]) * self._final_side(shape[1])
+        positions = (
+            1 if self.readout == "mean" else self._final_side(shape[0]) * self._final_side(shape[1])
+        )
         return self.widths[-1] * positions
 
     def n_weights(self, shape):
         """Number of weights and biases that are drawn for one random network."""
-        return sum(n * (9 * fan_in + 1) for n, fan_in in zip(self.n_filters, (shape[2], *self.widths), strict=False))
+        return sum(
+            n * (9 * fan_in + 1)
+            for n, fan_in in zip(self.n_filters, (shape[2], *self.widths), strict=False)
+        )
 
     def largest_layer(self, shape):
         """Number of entries of the largest maps, before pooling."""
         halvings = range(self.depth) if self.pooling == "avg" else (0,) * self.depth
-        return max(width * (shape[0] >> k) * (shape[1] >> k) for width, k in zip(self.widths, halvings, strict=True))
+        return max(
+            width * (shape[0] >> k) * (shape[1] >> k)
+            for width, k in zip(self.widths, halvings, strict=True)
+        )
 
     def check_shape(self, shape):
         """Raise ``ValueError`` when images of ``shape`` cannot be fed to the network."""
@@ -189,7 +209,11 @@ class ConvNet(_Layered):
             )
         if not self.fits(shape):
             deepest = int(math.log2(min(shape[:2])))
-            way_out = f"depth <= {deepest} or ConvNet(pooling='none')" if deepest else "ConvNet(pooling='none')"
+            way_out = (
+                f"depth <= {deepest} or ConvNet(pooling='none')"
+                if deepest
+                else "ConvNet(pooling='none')"
+            )
             raise ValueError(
                 f"depth={self.depth} needs images of at least {2**self.depth}x{2**self.depth} pixels, got "
                 f"{shape[0]}x{shape[1]}; use {way_out}."
@@ -237,7 +261,9 @@ def resolve_spec(architecture, shape, width, depth):
         When the network cannot take inputs of that shape.
     """
     spec = auto_spec(shape) if architecture == "auto" else architecture
-    changes = {name: value for name, value in (("width", width), ("depth", depth)) if value is not None}
+    changes = {
+        name: value for name, value in (("width", width), ("depth", depth)) if value is not None
+    }
     spec = replace(spec, **changes)
     spec.check_shape(shape)
     return spec

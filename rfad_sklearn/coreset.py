@@ -16,7 +16,18 @@ FORMAT_VERSION = 1
 
 _PREPROCESSING_ARRAYS = tuple(f.name for f in fields(Preprocessing))
 _REQUIRED = (
-    ("format_version", "X", "targets", "classes", "y", "image_shape", "platt_scale", "reg", "kernel", "architecture")
+    (
+        "format_version",
+        "X",
+        "targets",
+        "classes",
+        "y",
+        "image_shape",
+        "logit_scale",
+        "reg",
+        "kernel",
+        "architecture",
+    )
     + ("feature_names", "provenance")
     + tuple(f"preprocessing_{name}" for name in _PREPROCESSING_ARRAYS)
 )
@@ -50,19 +61,21 @@ class Coreset(ReadOnlyArrays):
     Parameters
     ----------
     X : array of shape (n_items, n_features)
-        The items, **in the units of the data they were distilled from**: plot them, or give them to any other model, as they are.
-        Of images larger than digits other models may learn more from items that were not whitened (``preprocessing="standardize",
-        solver="adam"`` of :class:`RFADDistiller`).
+        The items, **in the units of the data they were distilled from**: plot them, or give them to
+        any other model, as they are. Of images larger than digits other models may learn more from
+        items that were not whitened (``preprocessing="standardize", solver="adam"`` of
+        :class:`RFADDistiller`).
     targets : array of shape (n_items, n_classes)
-        What kernel ridge regression regresses on: centred one-hot rows (``onehot - 1 / n_classes``), or learned ones.
+        What kernel ridge regression regresses on: centred one-hot rows (``onehot - 1 /
+        n_classes``), or learned ones.
     classes : array of shape (n_classes,)
         Class labels, sorted; the columns of ``targets``.
     y : array of shape (n_items,)
         Label of the class each item was started for.
     image_shape : tuple (H, W, channels) or None
         Shape of one item when the rows are images.
-    platt_scale : float, default=1.0
-        ``softmax(platt_scale * scores)`` are the class probabilities.
+    logit_scale : float, default=1.0
+        ``softmax(logit_scale * scores)`` are the class probabilities.
     reg : float, default=5e-3
         Ridge, relative to the mean diagonal of the kernel matrix.
     kernel : {"nngp", "ntk"}, default="nngp"
@@ -70,12 +83,13 @@ class Coreset(ReadOnlyArrays):
     architecture : ConvNet or MLP
         Network it was distilled for.
     preprocessing : Preprocessing or None
-        What takes ``X`` to the network's input; None where nothing does. ``preprocessing.apply(X)`` and ``preprocessing.invert(Z)`` work on
-        rows.
+        What takes ``X`` to the network's input; None where nothing does. ``preprocessing.apply(X)``
+        and ``preprocessing.invert(Z)`` work on rows.
     feature_names : tuple of str or None
         Column names of the data frame it came from.
     corruption_mask : bool array of shape (n_items, n_features) or None
-        Entries of ``X`` that are noise and were never optimised (``RFADDistiller(corruption=...)``).
+        Entries of ``X`` that are noise and were never optimised
+        (``RFADDistiller(corruption=...)``).
     provenance : dict
         How it was made: library version, method, settings, seed, steps, validation score.
 
@@ -106,7 +120,7 @@ class Coreset(ReadOnlyArrays):
     architecture: object
     preprocessing: object
     image_shape: tuple | None = None
-    platt_scale: float = 1.0
+    logit_scale: float = 1.0
     reg: float = 5e-3
     kernel: str = "nngp"
     feature_names: tuple | None = None
@@ -121,7 +135,7 @@ class Coreset(ReadOnlyArrays):
             put(name, _readonly(label_array(getattr(self, name))))
         if self.corruption_mask is not None:
             put("corruption_mask", _readonly(self.corruption_mask))
-        put("platt_scale", float(self.platt_scale))
+        put("logit_scale", float(self.logit_scale))
         put("reg", float(self.reg))
         if self.image_shape is not None:
             put("image_shape", tuple(int(side) for side in self.image_shape))
@@ -134,11 +148,15 @@ class Coreset(ReadOnlyArrays):
     def _check(self):
         problems = []
         if self.X.ndim != 2 or not len(self.X):
-            problems.append(f"X must be of shape (n_items, n_features) with at least one item, got {self.X.shape}")
+            problems.append(
+                f"X must be of shape (n_items, n_features) with at least one item, got {self.X.shape}"
+            )
         n, d = self.X.shape if self.X.ndim == 2 else (len(self.X), -1)
         n_classes = len(self.classes) if self.classes.ndim == 1 else -1
         if n_classes < 2 or not np.array_equal(np.unique(self.classes), self.classes):
-            problems.append(f"classes must hold two or more distinct labels, sorted, in one dimension, got {self.classes!r}")
+            problems.append(
+                f"classes must hold two or more distinct labels, sorted, in one dimension, got {self.classes!r}"
+            )
         if self.targets.shape != (n, n_classes):
             problems.append(f"targets must be of shape {(n, n_classes)}, got {self.targets.shape}")
         if self.y.shape != (n,):
@@ -153,25 +171,37 @@ class Coreset(ReadOnlyArrays):
                 problems.append(f"{name} holds NaN or infinity")
         mask = self.corruption_mask
         if mask is not None and (mask.dtype != bool or mask.shape != self.X.shape):
-            problems.append(f"corruption_mask must be of type bool and shape {self.X.shape}, got {mask.dtype} and {mask.shape}")
-        if not (np.isfinite(self.platt_scale) and self.platt_scale > 0):
-            problems.append(f"platt_scale must be positive and finite, got {self.platt_scale!r}")
+            problems.append(
+                f"corruption_mask must be of type bool and shape {self.X.shape}, got {mask.dtype} and {mask.shape}"
+            )
+        if not (np.isfinite(self.logit_scale) and self.logit_scale > 0):
+            problems.append(f"logit_scale must be positive and finite, got {self.logit_scale!r}")
         if not (np.isfinite(self.reg) and self.reg >= 0):
             problems.append(f"reg must be finite and at least 0, got {self.reg!r}")
         if self.kernel not in ("nngp", "ntk"):
             problems.append(f"kernel must be 'nngp' or 'ntk', got {self.kernel!r}")
-        if self.image_shape is not None and (len(self.image_shape) != 3 or np.prod(self.image_shape) != d):
-            problems.append(f"image_shape must be (H, W, channels) with product {d}, got {self.image_shape}")
+        if self.image_shape is not None and (
+            len(self.image_shape) != 3 or np.prod(self.image_shape) != d
+        ):
+            problems.append(
+                f"image_shape must be (H, W, channels) with product {d}, got {self.image_shape}"
+            )
         elif isinstance(self.architecture, ConvNet) and self.image_shape is None:
             problems.append("image_shape is needed by a ConvNet")
         elif not isinstance(self.architecture, ConvNet | MLP):
             problems.append(f"architecture must be a ConvNet or an MLP, got {self.architecture!r}")
         elif not self.architecture.fits(self.image_shape or (d,)):
-            problems.append(f"architecture={self.architecture} cannot take inputs of shape {self.image_shape or (d,)}")
+            problems.append(
+                f"architecture={self.architecture} cannot take inputs of shape {self.image_shape or (d,)}"
+            )
         if self.X.ndim == 2 and not hasattr(self.preprocessing, "n_features"):
-            problems.append(f"preprocessing must be a Preprocessing or None, got {self.preprocessing!r}")
+            problems.append(
+                f"preprocessing must be a Preprocessing or None, got {self.preprocessing!r}"
+            )
         elif self.X.ndim == 2 and self.preprocessing.n_features != d:
-            problems.append(f"preprocessing takes {self.preprocessing.n_features} columns, X has {d}")
+            problems.append(
+                f"preprocessing takes {self.preprocessing.n_features} columns, X has {d}"
+            )
         if self.feature_names is not None and len(self.feature_names) != d:
             problems.append(f"feature_names must hold {d} names, got {len(self.feature_names)}")
         if not isinstance(self.provenance, dict):
@@ -195,7 +225,11 @@ class Coreset(ReadOnlyArrays):
         if self.image_shape is None:
             return None
         height, width, channels = self.image_shape
-        return self.X.reshape(-1, height, width) if channels == 1 else self.X.reshape(-1, height, width, channels)
+        return (
+            self.X.reshape(-1, height, width)
+            if channels == 1
+            else self.X.reshape(-1, height, width, channels)
+        )
 
     @property
     def inputs(self):
@@ -206,7 +240,11 @@ class Coreset(ReadOnlyArrays):
         return self.n_items
 
     def __repr__(self):
-        shape = "x".join(map(str, self.image_shape)) + " images" if self.image_shape else f"rows of {self.X.shape[1]} columns"
+        shape = (
+            "x".join(map(str, self.image_shape)) + " images"
+            if self.image_shape
+            else f"rows of {self.X.shape[1]} columns"
+        )
         parts = [f"{self.n_items} {shape}", f"{self.n_classes} classes", f"{self.architecture}"]
         if "n_iter" in self.provenance:
             parts.append(f"{self.provenance['n_iter']} steps")
@@ -240,13 +278,15 @@ class Coreset(ReadOnlyArrays):
         items = torch.tensor(X, dtype=torch.float32)
         if self.image_shape is not None:
             items = items.reshape(-1, *self.image_shape).permute(0, 3, 1, 2).contiguous()
-        return torch.utils.data.TensorDataset(items, torch.tensor(self.targets, dtype=torch.float32))
+        return torch.utils.data.TensorDataset(
+            items, torch.tensor(self.targets, dtype=torch.float32)
+        )
 
     def save(self, path):
         """Write the coreset to a ``.npz`` file of plain arrays, whole or not at all.
 
-        The array names are the attribute names; the parts of ``preprocessing`` are prefixed by ``preprocessing_``. Nothing in it
-        is pickled: ``numpy.load(path)`` reads it.
+        The array names are the attribute names; the parts of ``preprocessing`` are prefixed by
+        ``preprocessing_``. Nothing in it is pickled: ``numpy.load(path)`` reads it.
 
         Parameters
         ----------
@@ -277,7 +317,7 @@ class Coreset(ReadOnlyArrays):
             "classes": self.classes,
             "y": self.y,
             "image_shape": np.array(self.image_shape or (), dtype=np.int64),
-            "platt_scale": np.float64(self.platt_scale),
+            "logit_scale": np.float64(self.logit_scale),
             "reg": np.float64(self.reg),
             "kernel": np.str_(self.kernel),
             "architecture": np.str_(json.dumps(spec_to_dict(self.architecture))),
@@ -286,7 +326,12 @@ class Coreset(ReadOnlyArrays):
         }
         if self.corruption_mask is not None:
             arrays["corruption_mask"] = self.corruption_mask
-        arrays.update({f"preprocessing_{name}": getattr(self.preprocessing, name) for name in _PREPROCESSING_ARRAYS})
+        arrays.update(
+            {
+                f"preprocessing_{name}": getattr(self.preprocessing, name)
+                for name in _PREPROCESSING_ARRAYS
+            }
+        )
         return arrays
 
     @classmethod
@@ -306,7 +351,8 @@ class Coreset(ReadOnlyArrays):
         FileNotFoundError
             When there is no such file.
         ValueError
-            When the file is damaged, incomplete, of another version or not a coreset; the message says which.
+            When the file is damaged, incomplete, of another version or not a coreset; the message
+            says which.
         """
         path = Path(path)
         try:
@@ -322,12 +368,17 @@ class Coreset(ReadOnlyArrays):
                 raise ValueError(f"{path} is not a readable coreset file: {error}.") from error
             raise
         except Exception as error:  # whatever a damaged archive makes numpy, zipfile and json raise
-            raise ValueError(f"{path} is not a readable coreset file: {str(error).rstrip('.')}. Save the coreset again.") from error
+            raise ValueError(
+                f"{path} is not a readable coreset file: {str(error).rstrip('.')}. Save the coreset again."
+            ) from error
 
     @classmethod
     def _from_arrays(cls, arrays):
         preprocessing = {name: arrays[f"preprocessing_{name}"] for name in _PREPROCESSING_ARRAYS}
-        preprocessing["row_norm"], preprocessing["tail"] = bool(preprocessing["row_norm"]), float(preprocessing["tail"])
+        preprocessing["row_norm"], preprocessing["tail"] = (
+            bool(preprocessing["row_norm"]),
+            float(preprocessing["tail"]),
+        )
         return cls(
             X=arrays["X"],
             targets=arrays["targets"],
@@ -336,7 +387,7 @@ class Coreset(ReadOnlyArrays):
             architecture=spec_from_dict(json.loads(str(arrays["architecture"]))),
             preprocessing=Preprocessing(**preprocessing),
             image_shape=tuple(arrays["image_shape"].tolist()) or None,
-            platt_scale=float(arrays["platt_scale"]),
+            logit_scale=float(arrays["logit_scale"]),
             reg=float(arrays["reg"]),
             kernel=str(arrays["kernel"]),
             feature_names=tuple(arrays["feature_names"].tolist()) or None,

@@ -16,19 +16,21 @@ _PARAMETERS = """
     Parameters
     ----------
     X : array of shape (n, d), (n, H, W) or (n, H, W, channels)
-        Flat rows for an ``MLP``, channels-last images for a ``ConvNet``. They are used as they are: no preprocessing.
+        Flat rows for an ``MLP``, channels-last images for a ``ConvNet``. They are used as they are:
+        no preprocessing.
     Y : array of shape (m, ...), default=None
         None: the kernel of X with itself, at half the cost.
     architecture : {"auto"}, ConvNet or MLP, default="auto"
-        Network; its width plays no role. "auto": a :class:`~rfad_sklearn.ConvNet` for images (3-d or 4-d X, or ``image_shape``
-        given; fewer pooling stages under 8x8 pixels), an :class:`~rfad_sklearn.MLP` for flat rows.
+        Network; its width plays no role. "auto": a :class:`~rfad_sklearn.ConvNet` for images (3-d
+        or 4-d X, or ``image_shape`` given; fewer pooling stages under 8x8 pixels), an
+        :class:`~rfad_sklearn.MLP` for flat rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     working_memory : int, default=None
-        MiB for intermediate results, the returned matrix apart; None: that of :func:`sklearn.get_config`. A single pair of images
-        is never split.
+        MiB for intermediate results, the returned matrix apart; None: that of
+        :func:`sklearn.get_config`. A single pair of images is never split.
     progress : callable, default=None
         Called from time to time as ``progress(done, total)``, in pairs of inputs.
     device : str or torch.device, default="auto"
@@ -49,7 +51,17 @@ _PARAMETERS = """
 """
 
 
-def nngp_kernel(X, Y=None, *, architecture="auto", image_shape=None, depth=None, working_memory=None, progress=None, device="auto"):
+def nngp_kernel(
+    X,
+    Y=None,
+    *,
+    architecture="auto",
+    image_shape=None,
+    depth=None,
+    working_memory=None,
+    progress=None,
+    device="auto",
+):
     """Covariance of the outputs of an infinitely wide random network.
     {parameters}
     See Also
@@ -74,7 +86,17 @@ def nngp_kernel(X, Y=None, *, architecture="auto", image_shape=None, depth=None,
     return _kernel("nngp", X, Y, architecture, image_shape, depth, working_memory, progress, device)
 
 
-def ntk_kernel(X, Y=None, *, architecture="auto", image_shape=None, depth=None, working_memory=None, progress=None, device="auto"):
+def ntk_kernel(
+    X,
+    Y=None,
+    *,
+    architecture="auto",
+    image_shape=None,
+    depth=None,
+    working_memory=None,
+    progress=None,
+    device="auto",
+):
     """Neural tangent kernel of an infinitely wide network, all its layers trained.
     {parameters}
     See Also
@@ -110,16 +132,28 @@ def _kernel(kernel, X, Y, architecture, image_shape, depth, working_memory, prog
     first, shape = _inputs("X", X, image_shape)
     second, other = (None, shape) if Y is None else _inputs("Y", Y, image_shape)
     if shape != other:
-        raise ValueError(f"X holds inputs of shape {shape}, Y of shape {other}; both must be the same.")
+        raise ValueError(
+            f"X holds inputs of shape {shape}, Y of shape {other}; both must be the same."
+        )
     spec = resolve_spec(architecture, shape, None, depth)
     if second is not None and second.dtype != first.dtype:
         first, second = first.astype(np.float64), second.astype(np.float64)
     memory = sklearn.get_config()["working_memory"] if working_memory is None else working_memory
     if not memory > 0:
         raise ValueError(f"working_memory must be above 0 MiB, got {working_memory!r}.")
-    with explained_memory(f"the kernel of {len(first)} and {len(first if Y is None else second)} inputs", "their number"):
-        x, y = (None if rows is None else torch.tensor(np.ascontiguousarray(rows), device=device) for rows in (first, second))
-        return exact_kernel(spec, x, y, kernel=kernel, memory=int(memory * 2**20), progress=progress).cpu().numpy()
+    with explained_memory(
+        f"the kernel of {len(first)} and {len(first if Y is None else second)} inputs",
+        "their number",
+    ):
+        x, y = (
+            None if rows is None else torch.tensor(np.ascontiguousarray(rows), device=device)
+            for rows in (first, second)
+        )
+        return (
+            exact_kernel(spec, x, y, kernel=kernel, memory=int(memory * 2**20), progress=progress)
+            .cpu()
+            .numpy()
+        )
 
 
 def _inputs(name, X, image_shape):

@@ -113,7 +113,9 @@ class CoresetDisplay:
         n_columns = max(map(len, members))
         learned = self._has_learned_targets()
         if figure is None:
-            figure = _pyplot().figure(figsize=(0.7 * n_columns + 1.2, (1.0 if learned else 0.75) * len(names) + 0.2))
+            figure = _pyplot().figure(
+                figsize=(0.7 * n_columns + 1.2, (1.0 if learned else 0.75) * len(names) + 0.2)
+            )
         axes = figure.subplots(len(names), n_columns, squeeze=False)
         images, limits = _drawable(coreset.images)
         for row, (items, name) in enumerate(zip(members, names, strict=True)):
@@ -123,7 +125,13 @@ class CoresetDisplay:
                 if column >= len(items):
                     ax.set_visible(False)
                     continue
-                ax.imshow(images[items[column]], cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+                ax.imshow(
+                    images[items[column]],
+                    cmap=cmap,
+                    vmin=limits[0],
+                    vmax=limits[1],
+                    interpolation="nearest",
+                )
                 if learned:
                     ax.set_title(self._target_words(items[column], names), fontsize=6, pad=2)
             axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
@@ -138,7 +146,9 @@ class CoresetDisplay:
     def _target_words(self, item, names):
         targets = self.coreset.targets[item]
         order = np.argsort(-targets)[:2]
-        shown = [k for k in order if targets[k] >= _VISIBLE_TARGET * abs(targets).max()] or [order[0]]
+        shown = [k for k in order if targets[k] >= _VISIBLE_TARGET * abs(targets).max()] or [
+            order[0]
+        ]
         return " ".join(f"{names[k]} {targets[k]:.2f}" for k in shown)
 
     def _plot_table(self, figure, names, cmap):
@@ -152,10 +162,14 @@ class CoresetDisplay:
             values = np.concatenate([values, coreset.targets], axis=1)
             columns += [f"target {name}" for name in names]
         if figure is None:
-            figure = _pyplot().figure(figsize=(min(0.35 * len(columns) + 3, 16), min(0.3 * coreset.n_items + 1.8, 16)))
+            figure = _pyplot().figure(
+                figsize=(min(0.35 * len(columns) + 3, 16), min(0.3 * coreset.n_items + 1.8, 16))
+            )
         ax = figure.subplots()
         limit = max(abs(values).max(), 1e-12)
-        image = ax.imshow(values, cmap=cmap, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+        image = ax.imshow(
+            values, cmap=cmap, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
+        )
         of_label = dict(zip(coreset.classes.tolist(), names, strict=True))
         ax.set_yticks(range(coreset.n_items), [of_label[label] for label in coreset.y.tolist()])
         ax.set_xticks(range(len(columns)), columns, rotation=90)
@@ -167,8 +181,8 @@ class CoresetDisplay:
 class ExplanationDisplay:
     """Picture of what the items of a coreset say about one row: which speak for the predicted class, and which against it.
 
-    For images: the row, then the items with the largest contributions, then those with the most negative ones. For tables: bars.
-    Make one with :meth:`from_estimator`.
+    For images: the row, then the items with the largest contributions, then those with the most
+    negative ones. For tables: bars. Make one with :meth:`from_estimator`.
 
     Parameters
     ----------
@@ -199,7 +213,12 @@ class ExplanationDisplay:
     """
 
     def __init__(self, row, coreset, contributions, predicted):
-        self.row, self.coreset, self.contributions, self.predicted = row, coreset, contributions, predicted
+        self.row, self.coreset, self.contributions, self.predicted = (
+            row,
+            coreset,
+            contributions,
+            predicted,
+        )
 
     @classmethod
     def from_estimator(cls, estimator, x, *, n_items=3, figure=None, class_names=None, cmap="gray"):
@@ -224,7 +243,9 @@ class ExplanationDisplay:
         ExplanationDisplay
         """
         # A row of a data frame stays one, with its names.
-        parts = estimator.explain(x.to_frame().T if hasattr(x, "to_frame") else np.asarray(x)[None])[0]
+        parts = estimator.explain(
+            x.to_frame().T if hasattr(x, "to_frame") else np.asarray(x)[None]
+        )[0]
         predicted = int(parts.sum(0).argmax())
         display = cls(np.asarray(x).ravel(), estimator.coreset_, parts[:, predicted], predicted)
         return display.plot(n_items=n_items, figure=figure, class_names=class_names, cmap=cmap)
@@ -264,11 +285,19 @@ class ExplanationDisplay:
         shape = self.coreset.images.shape[1:]
         row, row_limits = _drawable(self.row.reshape(1, *shape))
         items, limits = _drawable(self.coreset.images)
-        axes[0].imshow(row[0], cmap=cmap, vmin=row_limits[0], vmax=row_limits[1], interpolation="nearest")
+        axes[0].imshow(
+            row[0], cmap=cmap, vmin=row_limits[0], vmax=row_limits[1], interpolation="nearest"
+        )
         axes[0].set_title(title, fontsize=8)
         for ax, item, label in zip(axes[1:], self.items_, labels, strict=True):
-            ax.imshow(items[item], cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest")
-            ax.set_title(f"{label} {self.contributions[item]:+.2f}", fontsize=8, color=_colour_of(self.contributions[item]))
+            ax.imshow(
+                items[item], cmap=cmap, vmin=limits[0], vmax=limits[1], interpolation="nearest"
+            )
+            ax.set_title(
+                f"{label} {self.contributions[item]:+.2f}",
+                fontsize=8,
+                color=_colour_of(self.contributions[item]),
+            )
         for ax in axes:
             ax.set_xticks([])
             ax.set_yticks([])
@@ -281,7 +310,10 @@ class ExplanationDisplay:
         ax = figure.subplots()
         values = self.contributions[self.items_]
         ax.barh(range(len(labels)), values, color=[_colour_of(value) for value in values])
-        ax.set_yticks(range(len(labels)), [f"{label} (item {item})" for label, item in zip(labels, self.items_, strict=True)])
+        ax.set_yticks(
+            range(len(labels)),
+            [f"{label} (item {item})" for label, item in zip(labels, self.items_, strict=True)],
+        )
         ax.invert_yaxis()
         ax.axvline(0, color="black", linewidth=0.8)
         ax.set_xlabel("contribution")
@@ -342,7 +374,9 @@ class HistoryDisplay:
             raise TypeError(f"distiller must be a fitted distiller, got {distiller!r}.")
         check_is_fitted(distiller)
         if not hasattr(distiller, "history_"):
-            raise TypeError(f"{type(distiller).__name__} keeps no history; give a distiller that takes steps.")
+            raise TypeError(
+                f"{type(distiller).__name__} keeps no history; give a distiller that takes steps."
+            )
         return cls(distiller.history_).plot(x=x, figure=figure)
 
     def plot(self, *, x="seconds", figure=None):
@@ -364,12 +398,18 @@ class HistoryDisplay:
             "validation_loss": "cross entropy of held-out rows",
             "validation_score": "accuracy on held-out rows",
         }
-        panels = {name: label for name, label in panels.items() if self.history and self.history[0][name] is not None}
+        panels = {
+            name: label
+            for name, label in panels.items()
+            if self.history and self.history[0][name] is not None
+        }
         if figure is None:
             figure = _pyplot().figure(figsize=(3.8 * max(len(panels), 1), 3))
         axes = np.atleast_1d(figure.subplots(1, max(len(panels), 1)))
         for ax, (name, label) in zip(axes, panels.items(), strict=False):
-            ax.plot([record[x] for record in self.history], [record[name] for record in self.history])
+            ax.plot(
+                [record[x] for record in self.history], [record[name] for record in self.history]
+            )
             ax.set_xlabel("steps" if x == "step" else x)
             ax.set_ylabel(label)
         figure.tight_layout()

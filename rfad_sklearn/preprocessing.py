@@ -1,6 +1,7 @@
 """Transformers that fit the numeric preprocessing value which a coreset carries.
 
-All three take rows ``(n, d)``, grey images ``(n, H, W)`` or colour images ``(n, H, W, channels)`` and give back the same layout.
+All three take rows ``(n, d)``, grey images ``(n, H, W)`` or colour images ``(n, H, W, channels)``
+and give back the same layout.
 """
 
 from numbers import Integral, Real
@@ -14,7 +15,14 @@ from sklearn.utils.extmath import randomized_svd
 from sklearn.utils.validation import check_is_fitted
 
 from ._utils.preprocessing_value import Preprocessing, TransformerPreprocessing, row_standardized
-from ._utils.validation import as_rows, check_rows, float_dtype, in_layout, keep_state_on_error, resolve_image_shape
+from ._utils.validation import (
+    as_rows,
+    check_rows,
+    float_dtype,
+    in_layout,
+    keep_state_on_error,
+    resolve_image_shape,
+)
 
 __all__ = ["ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"]
 
@@ -22,12 +30,19 @@ __all__ = ["ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"]
 _CHUNK = 4096
 # Directions whose gain is within this share of the tail's are left to the tail.
 _TAIL_TOLERANCE = 0.01
-# "auto" for images: the same share, with the fewest and the most leading directions; of so many rows or fewer where rows are long; none of
-# fewer rows than the last number.
-_LEADING_TOLERANCE, _LEADING, _SAMPLE_ROWS, _SAMPLE_NUMBERS, _FEWEST = 0.25, (64, 256), 8192, 2**25, 50
+# "auto" for images: the same share, with the fewest and the most leading directions; of so many
+# rows or fewer where rows are long; none of fewer rows than the last number.
+_LEADING_TOLERANCE, _LEADING, _SAMPLE_ROWS, _SAMPLE_NUMBERS, _FEWEST = (
+    0.25,
+    (64, 256),
+    8192,
+    2**25,
+    50,
+)
 # Rows that tell where the inverse of a user's transformer can be expected to work.
 _BOUNDS_ROWS = 2048
-# Columns up to which its shrinkage is at least 1. Larger images want less: 28x28 hardly, photographs clearly (docs/choices.md).
+# Columns up to which its shrinkage is at least 1. Larger images want less: 28x28 hardly,
+# photographs clearly (docs/choices.md).
 _SMALL_IMAGE = 256
 
 
@@ -52,7 +67,9 @@ def standardizing_value(rows, image_shape):
     # A constant column carries nothing; rounding must not be blown up to unit variance.
     deviation[deviation <= 1e-10 * np.maximum(np.abs(mean), 1e-300)] = 1.0
     if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
-        raise ValueError("X holds numbers whose squares, or whose sum, are too large for float64; divide it by a constant.")
+        raise ValueError(
+            "X holds numbers whose squares, or whose sum, are too large for float64; divide it by a constant."
+        )
     repeats = d // n_groups
     return Preprocessing(np.tile(mean, repeats), np.tile(deviation, repeats))
 
@@ -72,11 +89,15 @@ def whitening_value(rows, image_shape, reg, n_components, *, row_norm=False):
     # Constant data has nothing to whiten.
     shift = reg * values.mean() if values[0] > 0 else 1.0
     if shift == 0 and values[-1] <= 1e-12 * values[0]:
-        raise ValueError(f"reg={reg!r} cannot whiten data of deficient rank; use reg > 0, the default is 0.1.")
+        raise ValueError(
+            f"reg={reg!r} cannot whiten data of deficient rank; use reg > 0, the default is 0.1."
+        )
     if n_components is None:
         n_components = _count_components(values, values.sum(), d, shift, _TAIL_TOLERANCE)
     elif n_components > d:
-        raise ValueError(f"n_components={n_components} is more than the {d} columns of X; lower it or use None.")
+        raise ValueError(
+            f"n_components={n_components} is more than the {d} columns of X; lower it or use None."
+        )
     gains = 1 / np.sqrt(values[:n_components] + shift)
     tail = _tail(values[:n_components], values.sum(), d, shift)
     components = np.ascontiguousarray(vectors[:, :n_components].T.astype(np.float32))
@@ -86,9 +107,10 @@ def whitening_value(rows, image_shape, reg, n_components, *, row_norm=False):
 def leading_whitening_value(rows, image_shape):
     """Standardisation, then a gentle whitening along the leading directions only, as a :class:`Preprocessing` value.
 
-    The second moment is shrunk by ``min(1, sqrt(256 / d)) + d / n`` times its mean eigenvalue, ``n`` rows being looked at: the smaller the
-    images and the fewer the rows, the less is whitened, and nothing of fewer than 50 rows. Any number of columns is affordable, and the
-    value stays small in a file.
+    The second moment is shrunk by ``min(1, sqrt(256 / d)) + d / n`` times its mean eigenvalue,
+    ``n`` rows being looked at: the smaller the images and the fewer the rows, the less is whitened,
+    and nothing of fewer than 50 rows. Any number of columns is affordable, and the value stays
+    small in a file.
     """
     base = standardizing_value(rows, image_shape)
     d = rows.shape[1]
@@ -106,10 +128,18 @@ def leading_whitening_value(rows, image_shape):
     _, singular, components = randomized_svd(z, min(_LEADING[1], n, d), random_state=0)
     values = np.square(singular, dtype=np.float64) / n
     shift = (min(1.0, np.sqrt(_SMALL_IMAGE / d)) + d / n) * mean
-    k = max(_count_components(values, d * mean, d, shift, _LEADING_TOLERANCE), min(_LEADING[0], len(values)))
+    k = max(
+        _count_components(values, d * mean, d, shift, _LEADING_TOLERANCE),
+        min(_LEADING[0], len(values)),
+    )
     components = np.ascontiguousarray(components[:k])
     return Preprocessing(
-        base.offset, base.scale, False, components, 1 / np.sqrt(values[:k] + shift), _tail(values[:k], d * mean, d, shift)
+        base.offset,
+        base.scale,
+        False,
+        components,
+        1 / np.sqrt(values[:k] + shift),
+        _tail(values[:k], d * mean, d, shift),
     )
 
 
@@ -164,10 +194,17 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
             "X; put it in front of the distiller with sklearn.pipeline.Pipeline and use preprocessing=None."
         )
     # A user's transformer may want the whole array, in float.
-    fitted = TransformerPreprocessing(transformer.fit(np.array(rows[:], dtype=float)), rows.shape[1])
+    fitted = TransformerPreprocessing(
+        transformer.fit(np.array(rows[:], dtype=float)), rows.shape[1]
+    )
     width = fitted.apply(np.asarray(rows[:1], dtype=float)).shape[1]
     if invertible:
-        fitted.learn_bounds(np.asarray(rows[np.linspace(0, len(rows) - 1, min(len(rows), _BOUNDS_ROWS)).astype(int)], dtype=float))
+        fitted.learn_bounds(
+            np.asarray(
+                rows[np.linspace(0, len(rows) - 1, min(len(rows), _BOUNDS_ROWS)).astype(int)],
+                dtype=float,
+            )
+        )
     if image_shape is not None and width != rows.shape[1]:
         raise ValueError(
             f"preprocessing={type(transformer).__name__} makes {width} columns of images of shape {image_shape}; use one that keeps the "
@@ -257,8 +294,14 @@ class _InvertiblePreprocessor(_NumericPreprocessor):
         check_is_fitted(self)
         rows, seen = as_rows(X)
         rows = np.asarray(rows)
-        if rows.ndim != 2 or rows.shape[1] != self.n_features_in_ or seen not in (None, self.image_shape_):
-            expected = f"{self.n_features_in_} columns" + (f", or images of shape {self.image_shape_}" if self.image_shape_ else "")
+        if (
+            rows.ndim != 2
+            or rows.shape[1] != self.n_features_in_
+            or seen not in (None, self.image_shape_)
+        ):
+            expected = f"{self.n_features_in_} columns" + (
+                f", or images of shape {self.image_shape_}" if self.image_shape_ else ""
+            )
             raise ValueError(f"X must have {expected}, got shape {np.shape(X)}.")
         return in_layout(self.value_.invert(rows).astype(float_dtype(rows), copy=False), X, seen)
 
@@ -269,7 +312,8 @@ class ChannelStandardizer(_InvertiblePreprocessor):
     Parameters
     ----------
     image_shape : tuple (H, W) or (H, W, channels), default=None
-        Shape of the images when X holds them as flat rows. None: 3-d and 4-d X are images, 2-d X is a table.
+        Shape of the images when X holds them as flat rows. None: 3-d and 4-d X are images, 2-d X is
+        a table.
 
     Attributes
     ----------
@@ -299,17 +343,18 @@ class ChannelStandardizer(_InvertiblePreprocessor):
 class RegularizedZCA(_InvertiblePreprocessor):
     """Standardisation and regularised ZCA whitening, truncated to the directions that matter.
 
-    After standardisation per channel the second moment ``M`` is shrunk, ``M + reg * tr(M) / d * I``, and its inverse square root
-    applied (Shankar et al. 2020, *Neural Kernels Without Tangents*; Nguyen et al. 2021). All but the leading ``n_components``
-    directions share one factor; this truncated map is the transform, its inverse and what a coreset's file holds.
+    After standardisation per channel the second moment ``M`` is shrunk, ``M + reg * tr(M) / d *
+    I``, and its inverse square root applied (Shankar et al. 2020, *Neural Kernels Without
+    Tangents*; Nguyen et al. 2021). All but the leading ``n_components`` directions share one
+    factor; this truncated map is the transform, its inverse and what a coreset's file holds.
 
     Parameters
     ----------
     reg : float, default=0.1
         Shrinkage, relative to the mean eigenvalue.
     n_components : int, default=None
-        Leading directions with a factor of their own. None: the fewest for which the common factor of all the others is right
-        within 1 %.
+        Leading directions with a factor of their own. None: the fewest for which the common factor
+        of all the others is right within 1 %.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
 
@@ -350,8 +395,8 @@ class RegularizedZCA(_InvertiblePreprocessor):
 class InstanceNormalizer(_NumericPreprocessor):
     """Standardisation per channel, then zero mean and unit variance within every single image or row.
 
-    Each row loses its own brightness and contrast, so there is no inverse. With ``zca_reg`` a regularised ZCA follows, as is usual
-    for SVHN.
+    Each row loses its own brightness and contrast, so there is no inverse. With ``zca_reg`` a
+    regularised ZCA follows, as is usual for SVHN.
 
     Parameters
     ----------

@@ -19,7 +19,14 @@ def _close_figures():
 
 
 # Small networks: every test that fits something shares these.
-FAST = {"width": 16, "n_networks": 2, "max_iter": 6, "eval_every": 3, "batch_size": 128, "random_state": 0}
+FAST = {
+    "width": 16,
+    "n_networks": 2,
+    "max_iter": 6,
+    "eval_every": 3,
+    "batch_size": 128,
+    "random_state": 0,
+}
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,21 @@ from rfad_sklearn import (
 SMALL = {"max_iter": 3, "eval_every": 2, "n_networks": 2, "width": 8}
 ESTIMATORS = [
     RFADDistiller(**SMALL),
-    RFADDistiller(**SMALL, init="kmeans", preprocessing="zca", learn_labels=True, loss="mse", early_stopping=False),
+    RFADDistiller(
+        **SMALL,
+        init="kmeans",
+        preprocessing="zca",
+        learn_labels=True,
+        loss="mse",
+        early_stopping=False,
+    ),
     RFADDistiller(**SMALL, learn_labels="solve"),
     KIPDistiller(max_iter=3, eval_every=2),
-    KIPDistiller(max_iter=3, eval_every=2, kernel="nngp", loss="platt", learn_labels="solve"),
+    KIPDistiller(
+        max_iter=3, eval_every=2, kernel="nngp", loss="cross_entropy", learn_labels="solve"
+    ),
     NNGPKernelRidge(),
-    NNGPKernelRidge(method="random_features", n_networks=2, width=64),
+    NNGPKernelRidge(kernel_method="random_features", n_networks=2, width=64),
     # Two networks are too few to classify with.
     NNGPKernelRidge(distiller=RFADDistiller(ipc=1, max_iter=60, eval_every=30, width=64)),
     CoresetSampler(RFADDistiller(**SMALL)),
@@ -53,7 +62,8 @@ def test_every_public_estimator_is_checked():
     public = {
         thing
         for name in rfad_sklearn.__all__
-        if inspect.isclass(thing := getattr(rfad_sklearn, name)) and issubclass(thing, BaseEstimator)
+        if inspect.isclass(thing := getattr(rfad_sklearn, name))
+        and issubclass(thing, BaseEstimator)
     }
     assert public == {type(estimator) for estimator in ESTIMATORS}
 
@@ -72,7 +82,9 @@ LEFT_OUT = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names", "ignore:X has feature names")
+@pytest.mark.filterwarnings(
+    "ignore:X does not have valid feature names", "ignore:X has feature names"
+)
 @pytest.mark.parametrize(
     ("check", "estimator"),
     [(name, estimator) for name, estimators in LEFT_OUT for estimator in estimators],

@@ -48,7 +48,9 @@ def test_round_trip_of_whitening_names_and_objects(tmp_path, digits):
     X, _, y, _ = digits
     frame = pd.DataFrame(X.reshape(len(X), -1), columns=[f"pixel {k}" for k in range(64)])
     labels = pd.Series(y).map({0: "zero", 1: "one", 2: "two"}).astype(object)
-    distiller = RFADDistiller(max_iter=2, image_shape=(8, 8), width=8, preprocessing="zca", random_state=0).fit(frame, labels)
+    distiller = RFADDistiller(
+        max_iter=2, image_shape=(8, 8), width=8, preprocessing="zca", random_state=0
+    ).fit(frame, labels)
     loaded = Coreset.load(distiller.coreset_.save(tmp_path / "c.npz"))
     assert loaded == distiller.coreset_
     assert loaded.feature_names == tuple(frame.columns)
@@ -59,7 +61,7 @@ def test_round_trip_of_whitening_names_and_objects(tmp_path, digits):
 
 def test_file_holds_plain_arrays_under_the_attribute_names(saved, coreset):
     with np.load(saved, allow_pickle=False) as loaded:
-        for name in ("X", "targets", "classes", "y", "image_shape", "platt_scale", "reg"):
+        for name in ("X", "targets", "classes", "y", "image_shape", "logit_scale", "reg"):
             np.testing.assert_array_equal(loaded[name], getattr(coreset, name))
         assert loaded["format_version"] == 1
         assert all(loaded[name].dtype != object for name in loaded.files)
@@ -95,7 +97,9 @@ def test_failed_save_leaves_the_old_file_and_nothing_else(saved, coreset, monkey
 
 def test_save_refuses_a_users_transformer(tmp_path, digits):
     X, _, y, _ = digits
-    distiller = RFADDistiller(max_iter=0, width=8, n_networks=1, preprocessing=StandardScaler()).fit(X, y)
+    distiller = RFADDistiller(
+        max_iter=0, width=8, n_networks=1, preprocessing=StandardScaler()
+    ).fit(X, y)
     with pytest.raises(ValueError, match=r"preprocessing=StandardScaler cannot be saved.*Pipeline"):
         distiller.coreset_.save(tmp_path / "c.npz")
     assert os.listdir(tmp_path) == []
@@ -168,19 +172,28 @@ def test_single_array_file(tmp_path):
         ({"targets": np.full((6, 3), np.inf)}, "targets holds NaN or infinity"),
         ({"X": np.full((6, 64), "a")}, "X must hold real numbers"),
         ({"targets": np.zeros((6, 3), dtype=complex)}, "targets must hold real numbers"),
-        ({"image_shape": np.array([8, 9, 1])}, r"image_shape must be \(H, W, channels\) with product 64"),
-        ({"platt_scale": np.float64(-1)}, "platt_scale must be positive"),
+        (
+            {"image_shape": np.array([8, 9, 1])},
+            r"image_shape must be \(H, W, channels\) with product 64",
+        ),
+        ({"logit_scale": np.float64(-1)}, "logit_scale must be positive"),
         ({"reg": np.float64(np.nan)}, "reg must be finite"),
         ({"kernel": np.str_("rbf")}, "kernel must be 'nngp' or 'ntk'"),
         ({"classes": np.array([0, 0, 1])}, "distinct labels"),
         ({"classes": np.array([2, 1, 0])}, "labels, sorted"),
-        ({"architecture": np.str_(json.dumps({"name": "ConvNet", "depth": 9}))}, r"cannot take inputs of shape \(8, 8, 1\)"),
+        (
+            {"architecture": np.str_(json.dumps({"name": "ConvNet", "depth": 9}))},
+            r"cannot take inputs of shape \(8, 8, 1\)",
+        ),
         ({"preprocessing_offset": np.float64(1)}, "offset must be a vector"),
         ({"y": np.array([0, 0, 1, 1, 2, 9])}, "labels that are not in classes"),
         ({"y": np.zeros(2)}, r"y must be of shape \(6,\)"),
         ({"architecture": np.str_("{}")}, "unknown network None"),
         ({"architecture": np.str_("{")}, "is not a readable coreset file"),
-        ({"architecture": np.str_(json.dumps({"name": "MLP", "colour": 1}))}, "unexpected keyword argument 'colour'"),
+        (
+            {"architecture": np.str_(json.dumps({"name": "MLP", "colour": 1}))},
+            "unexpected keyword argument 'colour'",
+        ),
         ({"preprocessing_scale": np.zeros(64)}, "scale, gains and tail must be positive"),
         (
             {
@@ -193,7 +206,10 @@ def test_single_array_file(tmp_path):
         ),
         ({"feature_names": np.array(["a"])}, "feature_names must hold 64 names"),
         ({"provenance": np.str_("[1]")}, r"provenance must be a dict, got \[1\]"),
-        ({"preprocessing_offset": np.zeros(64, dtype=complex)}, "offset must hold real numbers, got dtype complex128"),
+        (
+            {"preprocessing_offset": np.zeros(64, dtype=complex)},
+            "offset must hold real numbers, got dtype complex128",
+        ),
         ({"format_version": np.str_("1")}, "it has format_version '1', this library reads 1"),
     ],
 )
@@ -246,7 +262,7 @@ def test_it_cannot_be_changed(coreset):
 
 def test_equality_looks_at_everything(coreset):
     assert coreset == replace(coreset)
-    assert coreset != replace(coreset, platt_scale=2.0)
+    assert coreset != replace(coreset, logit_scale=2.0)
     assert coreset != replace(coreset, X=coreset.X + 1e-3)
     assert coreset != "coreset"
     assert pickle.loads(pickle.dumps(coreset)) == coreset
@@ -259,7 +275,10 @@ def test_images_and_length(coreset):
     assert len(coreset) == coreset.n_items == 6
     assert coreset.n_classes == 3
     colour = small(
-        X=np.zeros((4, 12)), image_shape=(2, 2, 3), architecture=ConvNet(depth=1), preprocessing=Preprocessing.identity(12)
+        X=np.zeros((4, 12)),
+        image_shape=(2, 2, 3),
+        architecture=ConvNet(depth=1),
+        preprocessing=Preprocessing.identity(12),
     )
     assert colour.images.shape == (4, 2, 2, 3)
     assert small().images is None

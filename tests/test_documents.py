@@ -32,15 +32,23 @@ def test_readme_snippets_run_one_after_another(here):
 def test_the_first_example_runs(here, capsys):
     """`make docs` runs all of them, and fails where one does."""
     runpy.run_path(str(ROOT / "examples" / "plot_digits_quickstart.py"))
-    distilled, random_rows = (float(number) for number in re.findall(r"images: ([01]\.\d{3})", capsys.readouterr().out))
+    distilled, random_rows = (
+        float(number) for number in re.findall(r"images: ([01]\.\d{3})", capsys.readouterr().out)
+    )
     assert distilled > max(random_rows + 0.1, 0.9)
 
 
 def test_demo_distils_better_rows_than_it_was_given(here):
     script = (ROOT / "examples" / "demo.py").read_text().replace("MAX_ITER = ", "MAX_ITER = 40  # ")
     (here / "demo.py").write_text(script)
-    out = subprocess.run([sys.executable, "demo.py"], check=True, capture_output=True, text=True).stdout
-    scores = {name: [float(s) for s in re.findall(r"([\d.]+)%", line)] for line in out.splitlines() for name in [line.strip()[:6]]}
+    out = subprocess.run(
+        [sys.executable, "demo.py"], check=True, capture_output=True, text=True
+    ).stdout
+    scores = {
+        name: [float(s) for s in re.findall(r"([\d.]+)%", line)]
+        for line in out.splitlines()
+        for name in [line.strip()[:6]]
+    }
     assert scores["distil"][0] > scores["random"][0] + 10
     assert {p.name for p in (here / "demo_output").iterdir()} == {
         f"digits_ipc{ipc}.{suffix}" for ipc in (1, 10) for suffix in ("npz", "png")

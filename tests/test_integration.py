@@ -34,9 +34,13 @@ def wine_distiller(wine):
 
 def test_pipeline_with_the_distiller_as_feature_map(wine):
     X, X_test, y, y_test = wine
-    pipeline = make_pipeline(StandardScaler(), RFADDistiller(ipc=5, **TABLE), LogisticRegression()).fit(X, y)
+    pipeline = make_pipeline(
+        StandardScaler(), RFADDistiller(ipc=5, **TABLE), LogisticRegression()
+    ).fit(X, y)
     assert pipeline.score(X_test, y_test) > 0.9
-    assert pipeline[:-1].get_feature_names_out().tolist() == [f"rfaddistiller{k}" for k in range(15)]
+    assert pipeline[:-1].get_feature_names_out().tolist() == [
+        f"rfaddistiller{k}" for k in range(15)
+    ]
 
 
 def test_grid_search_over_the_distiller_in_two_processes(wine):
@@ -74,7 +78,11 @@ def test_clone_keeps_parameters_and_forgets_the_fit(wine_distiller):
 @pytest.mark.parametrize("way", ["pickle", "joblib"])
 def test_pickled_estimators_predict_the_same(wine, wine_distiller, way, tmp_path):
     X, X_test, y, _ = wine
-    fitted = [wine_distiller, NNGPKernelRidge().fit(X, y), NNGPKernelRidge(random_state=0).fit_coreset(wine_distiller.coreset_)]
+    fitted = [
+        wine_distiller,
+        NNGPKernelRidge().fit(X, y),
+        NNGPKernelRidge(random_state=0).fit_coreset(wine_distiller.coreset_),
+    ]
     for estimator in fitted:
         if way == "pickle":
             copy = pickle.loads(pickle.dumps(estimator))
@@ -82,7 +90,9 @@ def test_pickled_estimators_predict_the_same(wine, wine_distiller, way, tmp_path
             joblib.dump(estimator, tmp_path / "estimator.joblib")
             copy = joblib.load(tmp_path / "estimator.joblib")
         method = "transform" if hasattr(estimator, "transform") else "predict_proba"
-        np.testing.assert_array_equal(getattr(copy, method)(X_test), getattr(estimator, method)(X_test))
+        np.testing.assert_array_equal(
+            getattr(copy, method)(X_test), getattr(estimator, method)(X_test)
+        )
     assert pickle.loads(pickle.dumps(wine_distiller)).coreset_ == wine_distiller.coreset_
 
 
@@ -94,7 +104,9 @@ def test_meta_estimators(wine):
 
 
 @pytest.mark.parametrize(
-    "model", [LogisticRegression(max_iter=1000), SVC(), KNeighborsClassifier(1)], ids=lambda m: type(m).__name__
+    "model",
+    [LogisticRegression(max_iter=1000), SVC(), KNeighborsClassifier(1)],
+    ids=lambda m: type(m).__name__,
 )
 def test_a_loaded_coreset_in_raw_units_trains_other_models(tmp_path, model):
     X, y = load_breast_cancer(return_X_y=True)
@@ -102,13 +114,18 @@ def test_a_loaded_coreset_in_raw_units_trains_other_models(tmp_path, model):
     X, X_test, y, y_test = train_test_split(X, labels, stratify=labels, random_state=0)
     RFADDistiller(ipc=5, **TABLE).fit(X, y).coreset_.save(tmp_path / "coreset.npz")
     coreset = Coreset.load(tmp_path / "coreset.npz")
-    assert make_pipeline(StandardScaler(), model).fit(coreset.X, coreset.y).score(X_test, y_test) > 0.85
+    assert (
+        make_pipeline(StandardScaler(), model).fit(coreset.X, coreset.y).score(X_test, y_test)
+        > 0.85
+    )
 
 
 def test_an_unbalanced_table_with_string_labels():
     X, y = load_breast_cancer(return_X_y=True)
     rng = np.random.default_rng(0)
-    keep = np.concatenate([np.flatnonzero(y == 1), rng.choice(np.flatnonzero(y == 0), 25, replace=False)])
+    keep = np.concatenate(
+        [np.flatnonzero(y == 1), rng.choice(np.flatnonzero(y == 0), 25, replace=False)]
+    )
     labels = np.array(["ill", "well"], dtype=object)[y[keep]]
     distiller = RFADDistiller(ipc={"ill": 2, "well": 4}, **TABLE).fit(X[keep], labels)
     clf = NNGPKernelRidge().fit_coreset(distiller.coreset_)

@@ -11,7 +11,8 @@ import pytest
 import rfad_sklearn
 
 ROOT = Path(rfad_sklearn.__file__).parent
-# From bottom to top. A folder, or a module beside the folders, imports from its own layer only itself.
+# From bottom to top. A folder, or a module beside the folders, imports from its own layer only
+# itself.
 LAYERS = [
     {"_version", "_utils"},
     {"architectures"},
@@ -51,7 +52,11 @@ def imports(path):
 
 def own_imports(path):
     """Modules of this package that one of its modules imports."""
-    names = {target.removeprefix("rfad_sklearn.") for target in imports(path) if target.startswith("rfad_sklearn.")}
+    names = {
+        target.removeprefix("rfad_sklearn.")
+        for target in imports(path)
+        if target.startswith("rfad_sklearn.")
+    }
     return names - {module_name(path)}
 
 
@@ -74,7 +79,13 @@ def test_every_module_has_its_place():
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in MODULES if module_name(path).split(".")[0] in ("_networks", "_kernels", "_ridge")], ids=module_name
+    "path",
+    [
+        path
+        for path in MODULES
+        if module_name(path).split(".")[0] in ("_networks", "_kernels", "_ridge")
+    ],
+    ids=module_name,
 )
 def test_no_sklearn_in_the_maths(path):
     assert not any(target.split(".")[0] == "sklearn" for target in imports(path))

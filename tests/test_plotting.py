@@ -10,7 +10,9 @@ from tests.conftest import FAST
 
 
 def test_what_has_nothing_to_draw_is_told(fitted, coreset):
-    with pytest.raises(TypeError, match="coreset must be a Coreset, got RFADDistiller; give its coreset_"):
+    with pytest.raises(
+        TypeError, match="coreset must be a Coreset, got RFADDistiller; give its coreset_"
+    ):
         CoresetDisplay.from_coreset(fitted)
     with pytest.raises(NotFittedError):
         HistoryDisplay.from_estimator(RFADDistiller())
@@ -32,7 +34,9 @@ def test_grid_of_images_one_row_per_class(coreset):
 
 def test_class_names_and_given_figure(coreset):
     figure = Figure()
-    display = CoresetDisplay.from_coreset(coreset, figure=figure, class_names=["zero", "one", "two"])
+    display = CoresetDisplay.from_coreset(
+        coreset, figure=figure, class_names=["zero", "one", "two"]
+    )
     assert display.figure_ is figure
     assert [axes[0].get_ylabel() for axes in display.axes_] == ["zero", "one", "two"]
     with pytest.raises(ValueError, match="class_names must hold 3 names, got 1"):
@@ -52,7 +56,9 @@ def test_learned_targets_are_visible(coreset):
 def test_unequal_numbers_leave_empty_places(digits):
     X, _, y, _ = digits
     coreset = RFADDistiller(ipc={0: 1, 1: 3, 2: 2}, **FAST).fit(X, y).coreset_
-    visible = [[ax.get_visible() for ax in axes] for axes in CoresetDisplay.from_coreset(coreset).axes_]
+    visible = [
+        [ax.get_visible() for ax in axes] for axes in CoresetDisplay.from_coreset(coreset).axes_
+    ]
     assert visible == [[True, False, False], [True, True, True], [True, True, False]]
 
 
@@ -72,15 +78,21 @@ def test_tables_are_heat_maps():
     from sklearn.datasets import load_iris
 
     frame, y = load_iris(return_X_y=True, as_frame=True)
-    coreset = RFADDistiller(ipc=2, learn_labels=True, early_stopping=False, **FAST).fit(frame, y).coreset_
+    coreset = (
+        RFADDistiller(ipc=2, learn_labels=True, early_stopping=False, **FAST).fit(frame, y).coreset_
+    )
     assert isinstance(coreset.architecture, MLP)
-    display = CoresetDisplay.from_coreset(coreset, class_names=["setosa", "versicolor", "virginica"])
+    display = CoresetDisplay.from_coreset(
+        coreset, class_names=["setosa", "versicolor", "virginica"]
+    )
     (ax,) = display.axes_
     shown = np.asarray(ax.images[0].get_array())
     np.testing.assert_allclose(shown[:, :4], coreset.preprocessing.apply(coreset.X))
     np.testing.assert_allclose(shown[:, 4:], coreset.targets)
     assert [label.get_text() for label in ax.get_xticklabels()][:4] == frame.columns.tolist()
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["setosa"] * 2 + ["versicolor"] * 2 + ["virginica"] * 2
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["setosa"] * 2 + [
+        "versicolor"
+    ] * 2 + ["virginica"] * 2
 
 
 def test_without_matplotlib_it_says_what_to_install(coreset, monkeypatch):
@@ -97,7 +109,9 @@ def test_history_shows_losses_and_accuracy(fitted, x):
     np.testing.assert_array_equal(loss.lines[0].get_xdata(), expected)
     np.testing.assert_array_equal(loss.lines[0].get_ydata(), fitted.loss_curve_)
     np.testing.assert_array_equal(accuracy.lines[0].get_ydata(), fitted.validation_scores_)
-    np.testing.assert_array_equal(held_out.lines[0].get_ydata(), [record["validation_loss"] for record in fitted.history_])
+    np.testing.assert_array_equal(
+        held_out.lines[0].get_ydata(), [record["validation_loss"] for record in fitted.history_]
+    )
 
 
 def test_history_without_held_out_rows_and_from_a_file(digits, tmp_path):

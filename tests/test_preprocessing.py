@@ -6,9 +6,21 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, PowerTransformer, QuantileTransformer, StandardScaler
+from sklearn.preprocessing import (
+    FunctionTransformer,
+    OneHotEncoder,
+    PowerTransformer,
+    QuantileTransformer,
+    StandardScaler,
+)
 
-from rfad_sklearn import ChannelStandardizer, InstanceNormalizer, NNGPKernelRidge, RegularizedZCA, RFADDistiller
+from rfad_sklearn import (
+    ChannelStandardizer,
+    InstanceNormalizer,
+    NNGPKernelRidge,
+    RegularizedZCA,
+    RFADDistiller,
+)
 from rfad_sklearn._utils.device_rows import DevicePreprocessing
 from rfad_sklearn._utils.preprocessing_value import Preprocessing
 from rfad_sklearn.preprocessing import fit_preprocessing, standardizing_value, whitening_value
@@ -60,11 +72,15 @@ def test_automatic_truncation_changes_little_and_saves_much(colour):
 @pytest.mark.parametrize("n_components", [5, None])
 def test_truncated_zca_is_inverted_exactly(colour, n_components):
     zca = RegularizedZCA(n_components=n_components).fit(colour)
-    assert_allclose(zca.inverse_transform(zca.transform(colour)), colour, atol=1e-4 * abs(colour).max())
+    assert_allclose(
+        zca.inverse_transform(zca.transform(colour)), colour, atol=1e-4 * abs(colour).max()
+    )
 
 
 def test_whitening_makes_the_spectrum_flatter(colour):
-    before = np.linalg.eigvalsh(np.cov(ChannelStandardizer().fit_transform(colour).reshape(300, -1).T))
+    before = np.linalg.eigvalsh(
+        np.cov(ChannelStandardizer().fit_transform(colour).reshape(300, -1).T)
+    )
     after = np.linalg.eigvalsh(np.cov(RegularizedZCA().fit_transform(colour).reshape(300, -1).T))
     assert after[-1] / after.mean() < 0.2 * before[-1] / before.mean()
 
@@ -87,7 +103,9 @@ def test_images_are_whitened_gently_by_default(colour):
 
 
 @pytest.mark.parametrize(("standing_out", "whitened"), [(10, 64), (100, 100)])
-def test_large_images_are_whitened_more_along_the_directions_that_stand_out(rng, standing_out, whitened):
+def test_large_images_are_whitened_more_along_the_directions_that_stand_out(
+    rng, standing_out, whitened
+):
     n, d = 2000, 400
     deviations = np.where(np.arange(d) < standing_out, 3.0, 0.1)
     basis = np.linalg.qr(rng.normal(size=(d, d)))[0]
@@ -105,7 +123,8 @@ def test_large_images_are_whitened_more_along_the_directions_that_stand_out(rng,
 def test_few_images_are_hardly_whitened_and_tables_not_at_all(colour):
     rows = colour.reshape(300, -1)
     ratios = [
-        np.ptp(value.gains) / value.tail for value in (fit_preprocessing("auto", rows[:n], (6, 6, 3)) for n in (60, 150, 300))
+        np.ptp(value.gains) / value.tail
+        for value in (fit_preprocessing("auto", rows[:n], (6, 6, 3)) for n in (60, 150, 300))
     ]
     assert ratios[0] < ratios[1] < ratios[2]
     table = fit_preprocessing("auto", rows, None)
@@ -113,7 +132,9 @@ def test_few_images_are_hardly_whitened_and_tables_not_at_all(colour):
     assert table == standardizing_value(rows, None)
 
 
-@pytest.mark.parametrize("rows", [np.zeros((60, 16)), np.arange(160.0).reshape(10, 16), np.ones((60, 1))])
+@pytest.mark.parametrize(
+    "rows", [np.zeros((60, 16)), np.arange(160.0).reshape(10, 16), np.ones((60, 1))]
+)
 def test_images_of_which_nothing_can_be_told_are_standardised(rows):
     side = int(rows.shape[1] ** 0.5)
     value = fit_preprocessing("auto", rows, (side, side, 1))
@@ -147,7 +168,11 @@ def test_projection_is_transform_of_inverse_for_any_row_and_has_a_gradient(colou
 
 
 def test_float_types_are_kept(colour):
-    for dtype, expected in ((np.float32, np.float32), (np.float64, np.float64), (np.uint8, np.float32)):
+    for dtype, expected in (
+        (np.float32, np.float32),
+        (np.float64, np.float64),
+        (np.uint8, np.float32),
+    ):
         X = abs(colour[:, :, :, 0]).astype(dtype)
         assert ChannelStandardizer().fit(X).transform(X).dtype == expected
 
@@ -162,7 +187,9 @@ def test_a_value_is_fitted_in_chunks(monkeypatch, colour):
 
 def test_whitening_without_shrinkage_of_deficient_data_is_refused(rng):
     X = rng.normal(size=(5, 20))
-    with pytest.raises(ValueError, match=r"reg=0 cannot whiten data of deficient rank; use reg > 0"):
+    with pytest.raises(
+        ValueError, match=r"reg=0 cannot whiten data of deficient rank; use reg > 0"
+    ):
         RegularizedZCA(reg=0).fit(X)
 
 
@@ -199,11 +226,15 @@ def test_values_compare_by_content():
     assert first != "identity"
 
 
-@pytest.mark.parametrize("choice", [None, "auto", "standardize", "zca", RegularizedZCA(n_components=7), StandardScaler()])
+@pytest.mark.parametrize(
+    "choice", [None, "auto", "standardize", "zca", RegularizedZCA(n_components=7), StandardScaler()]
+)
 def test_every_choice_gives_a_coreset_in_raw_units(digits, choice):
     """Without a step the coreset is real rows: in raw units they are found among the rows of X."""
     X, _, y, _ = digits
-    distiller = RFADDistiller(ipc=2, max_iter=0, width=8, n_networks=1, preprocessing=choice, random_state=0).fit(X, y)
+    distiller = RFADDistiller(
+        ipc=2, max_iter=0, width=8, n_networks=1, preprocessing=choice, random_state=0
+    ).fit(X, y)
     rows = X.reshape(len(X), -1)
     for item in distiller.coreset_.X:
         assert abs(rows - item).max(1).min() < 1e-3
@@ -220,7 +251,9 @@ def test_parameters_of_a_preprocessor_are_not_changed(digits):
 def test_a_transformer_may_change_the_number_of_columns(rng):
     X = rng.normal(size=(60, 6))
     y = (X[:, 0] > 0).astype(int)
-    distiller = RFADDistiller(ipc=2, max_iter=2, width=8, preprocessing=PCA(3), random_state=0).fit(X, y)
+    distiller = RFADDistiller(ipc=2, max_iter=2, width=8, preprocessing=PCA(3), random_state=0).fit(
+        X, y
+    )
     assert distiller.coreset_.X.shape == (4, 6)
     assert distiller.transform(X).shape == (60, 4)
 
@@ -258,7 +291,10 @@ def test_a_value_takes_rows_images_and_lists(colour):
     assert_array_equal(value.apply(colour.tolist()), flat)
     assert_array_equal(value.apply(colour.reshape(300, -1).astype(">f8")), flat)
     for rows in (colour[:, :5], colour[0, 0, 0]):
-        with pytest.raises(ValueError, match=r"takes rows of 108 columns, or images of as many numbers, got an array of shape"):
+        with pytest.raises(
+            ValueError,
+            match=r"takes rows of 108 columns, or images of as many numbers, got an array of shape",
+        ):
             value.apply(rows)
 
 
@@ -270,13 +306,19 @@ def test_byte_order_is_no_type(rng):
 
 
 def test_images_of_another_shape_are_not_taken_back(colour):
-    with pytest.raises(ValueError, match=r"X must have 108 columns, or images of shape \(6, 6, 3\), got shape \(300, 3, 12, 3\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"X must have 108 columns, or images of shape \(6, 6, 3\), got shape \(300, 3, 12, 3\)",
+    ):
         ChannelStandardizer().fit(colour).inverse_transform(colour.reshape(300, 3, 12, 3))
 
 
 def test_numbers_that_cannot_be_squared_are_refused(rng):
     X = rng.normal(size=(30, 4)) * 1e200
-    with np.errstate(over="ignore"), pytest.raises(ValueError, match="too large for float64; divide it by a constant"):
+    with (
+        np.errstate(over="ignore"),
+        pytest.raises(ValueError, match="too large for float64; divide it by a constant"),
+    ):
         RFADDistiller(**FAST).fit(X, np.arange(30) % 3)
 
 
@@ -285,7 +327,11 @@ def test_an_unpickled_value_cannot_be_changed(colour):
     assert not value.offset.flags.writeable
 
 
-@pytest.mark.parametrize("estimator", [RFADDistiller(**FAST), NNGPKernelRidge(n_networks=1)], ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize(
+    "estimator",
+    [RFADDistiller(**FAST), NNGPKernelRidge(n_networks=1)],
+    ids=lambda e: type(e).__name__,
+)
 def test_a_transformer_that_works_in_place_leaves_the_rows_alone(rng, estimator):
     X, y = 10 + rng.normal(size=(30, 4)), np.arange(30) % 3
     before = X.copy()
@@ -297,7 +343,10 @@ def test_a_transformer_that_works_in_place_leaves_the_rows_alone(rng, estimator)
 
 def test_sparse_output_of_a_transformer_is_refused(rng):
     X, y = rng.integers(3, size=(30, 4)), np.arange(30) % 3
-    with pytest.raises(ValueError, match=r"preprocessing=OneHotEncoder\(\) gives sparse rows; use its sparse_output=False"):
+    with pytest.raises(
+        ValueError,
+        match=r"preprocessing=OneHotEncoder\(\) gives sparse rows; use its sparse_output=False",
+    ):
         NNGPKernelRidge(preprocessing=OneHotEncoder()).fit(X, y)
 
 
@@ -311,7 +360,14 @@ def test_a_transformer_may_give_views(rng):
 def test_items_beyond_the_range_of_an_inverse_are_not_lost(rng):
     """The inverse of a power transform is defined on a part of the numbers only; skewed columns are what it is for."""
     X, y = np.exp(2 * rng.normal(size=(300, 4))), np.arange(300) % 3
-    distiller = RFADDistiller(ipc=2, width=16, max_iter=60, learning_rate=0.3, preprocessing=PowerTransformer(), random_state=0)
+    distiller = RFADDistiller(
+        ipc=2,
+        width=16,
+        max_iter=60,
+        learning_rate=0.3,
+        preprocessing=PowerTransformer(),
+        random_state=0,
+    )
     with pytest.warns(UserWarning, match=r"of preprocessing=PowerTransformer\(\) is not z"):
         distiller.fit(X, y)
     coreset = distiller.coreset_
@@ -323,7 +379,10 @@ def test_items_beyond_the_range_of_an_inverse_are_not_lost(rng):
 def test_a_transformer_without_a_finite_inverse_is_named(rng):
     X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
     lossy = FunctionTransformer(lambda X: X, lambda Z: np.full_like(Z, np.nan), check_inverse=False)
-    with pytest.raises(ValueError, match=r"preprocessing=FunctionTransformer\(\) has no finite inverse for the items.*Pipeline"):
+    with pytest.raises(
+        ValueError,
+        match=r"preprocessing=FunctionTransformer\(\) has no finite inverse for the items.*Pipeline",
+    ):
         RFADDistiller(**FAST, preprocessing=lossy).fit(X, y)
 
 
@@ -348,7 +407,10 @@ def test_what_is_given_out_is_what_is_judged(rng):
     """A quantile transform has many rows for one transformed row, and does not take its own inverse back."""
     X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
     distiller = Recording(**FAST, preprocessing=QuantileTransformer(n_quantiles=20))
-    with pytest.warns(UserWarning, match=r"transform\(inverse_transform\(z\)\) of preprocessing=QuantileTransformer\(\) is not z"):
+    with pytest.warns(
+        UserWarning,
+        match=r"transform\(inverse_transform\(z\)\) of preprocessing=QuantileTransformer\(\) is not z",
+    ):
         distiller.fit(X, y)
     assert_allclose(distiller.seen_, distiller.coreset_.inputs, atol=1e-5)
 

@@ -21,7 +21,14 @@ from rfad_sklearn import (
 from rfad_sklearn.kernels import ntk_kernel
 from tests.conftest import FAST
 
-GM = {"width": 16, "max_iter": 2, "batch_size": 32, "network_life": 2, "network_steps": 2, "random_state": 0}
+GM = {
+    "width": 16,
+    "max_iter": 2,
+    "batch_size": 32,
+    "network_life": 2,
+    "network_steps": 2,
+    "random_state": 0,
+}
 
 
 @contextlib.contextmanager
@@ -46,11 +53,15 @@ STATES = {
 
 def everything(X, y, X_test):
     """What fits, transforms, predicts and explains, as arrays."""
-    distiller = RFADDistiller(ipc=1, teacher="network", mirror=True, learn_labels=True, **FAST).fit(X, y)
+    distiller = RFADDistiller(ipc=1, teacher="network", mirror=True, learn_labels=True, **FAST).fit(
+        X, y
+    )
     yield distiller.coreset_.X
     yield distiller.coreset_.targets
     yield distiller.transform(X_test)
-    features = NNGPKernelRidge(method="random_features", random_state=0).fit_coreset(distiller.coreset_)
+    features = NNGPKernelRidge(kernel_method="random_features", random_state=0).fit_coreset(
+        distiller.coreset_
+    )
     yield features.predict_proba(X_test)
     yield features.explain(X_test[:2])
     yield from features.nearest_rows(X_test, 2)
@@ -58,7 +69,11 @@ def everything(X, y, X_test):
     network = FiniteNetworkClassifier(width=16, max_iter=3, augment=True, random_state=0)
     yield network.fit_coreset(distiller.coreset_, X, y).predict_proba(X_test)
     yield GradientMatchingDistiller(augment=True, **GM).fit(X, y).coreset_.X
-    yield KIPDistiller(max_iter=1, batch_size=8, learn_labels="solve", random_state=0).fit(X, y).coreset_.targets
+    yield (
+        KIPDistiller(max_iter=1, batch_size=8, learn_labels="solve", random_state=0)
+        .fit(X, y)
+        .coreset_.targets
+    )
     yield ntk_kernel(X_test[:3])
 
 
@@ -77,14 +92,18 @@ def test_torch(digits, usual, state):
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("preprocessor", [ChannelStandardizer(), RegularizedZCA(), InstanceNormalizer()], ids=str)
+@pytest.mark.parametrize(
+    "preprocessor", [ChannelStandardizer(), RegularizedZCA(), InstanceNormalizer()], ids=str
+)
 def test_data_frames_are_for_tables(digits, preprocessor):
     pytest.importorskip("pandas")
     X, X_test, y, y_test = digits
     alone = preprocessor.fit_transform(X)
     with sklearn.config_context(transform_output="pandas"):
         np.testing.assert_array_equal(preprocessor.fit_transform(X), alone)
-        pipeline = make_pipeline(preprocessor, NNGPKernelRidge(preprocessing=None, n_networks=1, random_state=0)).fit(X, y)
+        pipeline = make_pipeline(
+            preprocessor, NNGPKernelRidge(preprocessing=None, n_networks=1, random_state=0)
+        ).fit(X, y)
         assert pipeline.score(X_test, y_test) > 0.9
         table = preprocessor.fit_transform(X.reshape(len(X), -1))
     assert table.columns.tolist() == [f"x{k}" for k in range(64)]
@@ -96,5 +115,7 @@ def test_what_set_output_asks_for_is_decided_by_each_table(digits):
     flat = X_test.reshape(len(X_test), -1)
     fitted = ChannelStandardizer(image_shape=(8, 8)).fit(X).set_output(transform="pandas")
     assert isinstance(fitted.transform(flat), pd.DataFrame)
-    np.testing.assert_array_equal(fitted.transform(X_test).reshape(len(flat), -1), fitted.transform(flat).to_numpy())
+    np.testing.assert_array_equal(
+        fitted.transform(X_test).reshape(len(flat), -1), fitted.transform(flat).to_numpy()
+    )
     make_pipeline(ChannelStandardizer()).fit(X).set_output(transform="pandas")

@@ -1,13 +1,15 @@
 """Expected products of two ReLUs under a Gaussian (Cho and Saul 2009), pooled, with analytic derivatives.
 
-With ``c`` the correlation, ``k0(c) = (pi - acos c) / 2 pi`` and ``k1(c) = (sqrt(1 - c^2) + (pi - acos c) c) / 2 pi``, the covariance
-``K`` of two variables with norms ``n, m`` (square roots of their variances) becomes ``n m k1(K / n m)`` after the ReLU, and a
-tangent ``T`` becomes ``T k0(K / n m)``. The derivatives of the first with respect to ``K, n, m`` are bounded; that of the second
-with respect to ``K`` is infinite at ``c = 1``, where it is set to zero: so it is along every path on which the two stay equal, and
-it is the mean of the one-sided derivatives otherwise.
+With ``c`` the correlation, ``k0(c) = (pi - acos c) / 2 pi`` and ``k1(c) = (sqrt(1 - c^2) + (pi -
+acos c) c) / 2 pi``, the covariance ``K`` of two variables with norms ``n, m`` (square roots of
+their variances) becomes ``n m k1(K / n m)`` after the ReLU, and a tangent ``T`` becomes ``T k0(K /
+n m)``. The derivatives of the first with respect to ``K, n, m`` are bounded; that of the second
+with respect to ``K`` is infinite at ``c = 1``, where it is set to zero: so it is along every path
+on which the two stay equal, and it is the mean of the one-sided derivatives otherwise.
 
-``acos(1 - t) / sqrt(t)`` and its integral over ``t^1.5`` are analytic with positive Taylor coefficients, so short polynomials in
-``t = 1 - |c|`` give both functions to rounding error, without the cancellation that the textbook formula has at ``c = 1``.
+``acos(1 - t) / sqrt(t)`` and its integral over ``t^1.5`` are analytic with positive Taylor
+coefficients, so short polynomials in ``t = 1 - |c|`` give both functions to rounding error, without
+the cancellation that the textbook formula has at ``c = 1``.
 """
 
 import math
@@ -21,7 +23,8 @@ from scipy.special import binom
 
 # Degree of the polynomials: their error falls 5.8-fold with each, to 2e-8 and 1e-17.
 _DEGREES = {torch.float32: 6, torch.float64: 18}
-# Correlations closer to one than this many units of rounding are one: two equal patches, whose covariance was summed up otherwise.
+# Correlations closer to one than this many units of rounding are one: two equal patches, whose
+# covariance was summed up otherwise.
 _SNAP = 16
 
 
@@ -29,8 +32,12 @@ def _polynomials(degree):
     """Coefficients in t of acos(1 - t) / sqrt(t), and of (sqrt(1 - c^2) - c acos c) / t^1.5 with c = 1 - t, both over 2 pi."""
     k = np.arange(64)
     arc = 2 * binom(2 * k, k) / (4.0**k * (2 * k + 1)) / 2 ** (k + 0.5)
-    short = lambda taylor: Chebyshev.interpolate(Polynomial(taylor), degree, domain=[0, 1]).convert(kind=Polynomial)  # noqa: E731
-    return tuple(tuple((short(taylor).coef / (2 * math.pi)).tolist()) for taylor in (arc, arc / (k + 1.5)))
+    short = lambda taylor: Chebyshev.interpolate(Polynomial(taylor), degree, domain=[0, 1]).convert(
+        kind=Polynomial
+    )  # noqa: E731
+    return tuple(
+        tuple((short(taylor).coef / (2 * math.pi)).tolist()) for taylor in (arc, arc / (k + 1.5))
+    )
 
 
 _COEFFICIENTS = {dtype: _polynomials(degree) for dtype, degree in _DEGREES.items()}
@@ -79,14 +86,26 @@ def relu_pool(covariance, tangents, first, second, windows):
     """
     c, t, root = _correlation(covariance, first, second)
     if tangents is None:
-        values = _horner(_COEFFICIENTS[t.dtype][1], t).mul_(t).mul_(root).add_(c.clamp_min(0), alpha=0.5)
+        values = (
+            _horner(_COEFFICIENTS[t.dtype][1], t).mul_(t).mul_(root).add_(c.clamp_min(0), alpha=0.5)
+        )
         return values.mul_(first).mul_(second).mean(windows), None
     sine, slope = _both(c, t, root)
     values = sine.add_(c.mul_(slope)).mul_(first).mul_(second)
     return values.mean(windows), slope.mul_(tangents).mean(windows)
 
 
-def relu_pool_vjp(covariance, tangents, first, second, windows, gradient, tangent_gradient, needs_first, needs_second):
+def relu_pool_vjp(
+    covariance,
+    tangents,
+    first,
+    second,
+    windows,
+    gradient,
+    tangent_gradient,
+    needs_first,
+    needs_second,
+):
     """Gradients with respect to the first four arguments of :func:`relu_pool`; None where none is needed."""
     c, t, root = _correlation(covariance, first, second)
     sine, slope = _both(c, t, root)
@@ -102,8 +121,14 @@ def relu_pool_vjp(covariance, tangents, first, second, windows, gradient, tangen
     if tangents is not None:
         h = tangent_gradient * scale
         to_tangents = h * slope
-        # d(k0) / dK = 1 / (4 pi^2 sin/2pi) / (n m), d(k0) / dn = -c times that over n: zero at coincidences.
-        steep = torch.where(t > 0, 1 / (4 * math.pi**2 * sine), 0).mul_(h).mul_(tangents).mul_(_inverse(first) * _inverse(second))
+        # d(k0) / dK = 1 / (4 pi^2 sin/2pi) / (n m), d(k0) / dn = -c times that over n: zero at
+        # coincidences.
+        steep = (
+            torch.where(t > 0, 1 / (4 * math.pi**2 * sine), 0)
+            .mul_(h)
+            .mul_(tangents)
+            .mul_(_inverse(first) * _inverse(second))
+        )
         to_covariance = to_covariance + steep
         to_norms = to_norms - steep * c
     to_first = (to_norms * second).sum_to_size(first.shape) if needs_first else None
@@ -114,26 +139,31 @@ def relu_pool_vjp(covariance, tangents, first, second, windows, gradient, tangen
 class _Fused:
     """A function compiled into one pass over its data; as it is where no compiler works.
 
-    Each kind of call has a compilation of its own, on a copy of the code: torch keeps a few per piece of code only, and sizes
-    that are known make faster code.
+    Each kind of call has a compilation of its own, on a copy of the code: torch keeps a few per
+    piece of code only, and sizes that are known make faster code.
     """
 
     def __init__(self, function):
         self.function, self.compiled = function, {}
 
     def __call__(self, *arguments):
-        # Variances, whose last dimension is one, are a small part of the work: their sizes may vary.
+        # Variances, whose last dimension is one, are a small part of the work: their sizes may
+        # vary.
         sized = arguments[0].shape[-1] > 1
         kind = tuple(self._kind(argument, sized) for argument in arguments)
         plain = self.function
         if kind not in self.compiled:
             code = plain.__code__.replace(co_name=f"{plain.__name__}_{len(self.compiled)}")
-            self.compiled[kind] = torch.compile(types.FunctionType(code, plain.__globals__), fullgraph=True)
+            self.compiled[kind] = torch.compile(
+                types.FunctionType(code, plain.__globals__), fullgraph=True
+            )
         try:
             return self.compiled[kind](*arguments)
         except torch.OutOfMemoryError:
             raise
-        except Exception:  # Whatever is missing or broken in the tool chain, the plain function computes the same.
+        except (
+            Exception
+        ):  # Whatever is missing or broken in the tool chain, the plain function computes the same.
             self.compiled[kind] = plain
             return plain(*arguments)
 

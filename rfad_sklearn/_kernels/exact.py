@@ -46,7 +46,11 @@ class _Tiles:
         self.y = x if y is None else y
         starts = [start for start, _ in self.panels(self.x)]
         self.done = 0
-        self.total = sum(len(self.x[a : a + network.panel]) * len(part) for a in starts for _, part in self.panels(self.y, a))
+        self.total = sum(
+            len(self.x[a : a + network.panel]) * len(part)
+            for a in starts
+            for _, part in self.panels(self.y, a)
+        )
 
     def panels(self, rows, own_start=0):
         """Parts of the rows, as (start, part); for a panel that starts at ``own_start``, none of those that symmetry gives."""
@@ -61,12 +65,17 @@ class _Tiles:
                 if not self.symmetric or other_start + column + b > start + row + seen_rows:
                     rows = slice(start + row + seen_rows, start + row + a)
                     columns = slice(other_start + column + seen_columns, other_start + column + b)
-                    yield (rows, columns), (slice(seen_rows, a), slice(seen_columns, b)), (row, row + a), (column, column + b)
+                    yield (
+                        (rows, columns),
+                        (slice(seen_rows, a), slice(seen_columns, b)),
+                        (row, row + a),
+                        (column, column + b),
+                    )
         self.done += n * m
         if self.progress is not None:
             self.progress(self.done, self.total)
 
-    def mirror(self, matrix):
+    def symmetrised(self, matrix):
         """The upper triangle on both sides."""
         return matrix.triu() + matrix.triu(1).T if self.symmetric and matrix is not None else matrix
 
@@ -84,13 +93,15 @@ class _ExactKernel(torch.autograd.Function):
         for start, rows in tiles.panels(tiles.x):
             first = network.prepare(rows)
             for other_start, others in tiles.panels(tiles.y, start):
-                second = first if tiles.symmetric and other_start == start else network.prepare(others)
+                second = (
+                    first if tiles.symmetric and other_start == start else network.prepare(others)
+                )
                 for where, fresh, a, b in tiles.tiles(start, len(rows), other_start, len(others)):
                     values, tangents = network.pairs(first.part(*a), second.part(*b))
                     nngp[where] = values[fresh]
                     if ntk is not None:
                         ntk[where] = tangents[fresh]
-        return tiles.mirror(nngp), tiles.mirror(ntk)
+        return tiles.symmetrised(nngp), tiles.symmetrised(ntk)
 
     @staticmethod
     @once_differentiable
@@ -100,14 +111,22 @@ class _ExactKernel(torch.autograd.Function):
         if tiles.symmetric:
             # Only the upper triangle was computed.
             gradients = [g if g is None else g.triu() + g.T.triu(1) for g in gradients]
-        needs = ctx.needs_input_grad[0], ctx.needs_input_grad[0] if tiles.symmetric else ctx.needs_input_grad[1]
-        totals = [torch.zeros_like(rows) if need else None for rows, need in zip((tiles.x, tiles.y), needs, strict=True)]
+        needs = (
+            ctx.needs_input_grad[0],
+            ctx.needs_input_grad[0] if tiles.symmetric else ctx.needs_input_grad[1],
+        )
+        totals = [
+            torch.zeros_like(rows) if need else None
+            for rows, need in zip((tiles.x, tiles.y), needs, strict=True)
+        ]
         for start, rows in tiles.panels(tiles.x):
             first = _Side(ctx.network, rows, needs[0])
             for other_start, others in tiles.panels(tiles.y, start):
                 second = _Side(ctx.network, others, needs[1])
                 for where, fresh, a, b in tiles.tiles(start, len(rows), other_start, len(others)):
-                    _tile_backward(ctx.network, gradients, where, fresh, first.part(*a), second.part(*b))
+                    _tile_backward(
+                        ctx.network, gradients, where, fresh, first.part(*a), second.part(*b)
+                    )
                 second.add_to(totals[1], other_start)
             first.add_to(totals[0], start)
         return (
@@ -175,7 +194,9 @@ def exact_kernel(spec, x, y=None, *, kernel="nngp", memory=_MEMORY, compiled=Non
     tensor of shape (n, m), or (nngp, ntk) for "both"
     """
     if y is not None and len(y) < len(x):
-        swapped = exact_kernel(spec, y, x, kernel=kernel, memory=memory, compiled=compiled, progress=progress)
+        swapped = exact_kernel(
+            spec, y, x, kernel=kernel, memory=memory, compiled=compiled, progress=progress
+        )
         return (swapped[0].T, swapped[1].T) if kernel == "both" else swapped.T
     if compiled is None:
         compiled = worth_compiling(spec, tuple(x.shape[1:]), len(x) * len(x if y is None else y))

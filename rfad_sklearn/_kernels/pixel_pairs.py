@@ -1,9 +1,10 @@
 """Which pairs of pixels an exact convolutional kernel needs, layer by layer and axis by axis.
 
-The kernel of a flattened network reads the covariance of each last pixel with itself only. Going back, a pooling window asks for
-the pairs within it, a convolution for the same pair moved by one pixel: pairs further apart than a band never matter. With depth 3
-on 28x28 images, 19 % of all pairs of pixels are left in the first layer. Rows and columns are independent: the pairs of the image
-are the product of the pairs of its two axes.
+The kernel of a flattened network reads the covariance of each last pixel with itself only. Going
+back, a pooling window asks for the pairs within it, a convolution for the same pair moved by one
+pixel: pairs further apart than a band never matter. With depth 3 on 28x28 images, 19 % of all pairs
+of pixels are left in the first layer. Rows and columns are independent: the pairs of the image are
+the product of the pairs of its two axes.
 """
 
 import functools
@@ -36,7 +37,9 @@ class AxisMap:
             matrix = self._matrix(weight, values.dtype, values.device)
             matrix = matrix.expand(*values.shape[:dim], *matrix.shape)
             product = torch.addmm if dim == 0 else torch.baddbmm
-            return product(values.new_tensor(bias), matrix, values.flatten(dim + 1)).unflatten(-1, values.shape[dim + 1 :])
+            return product(values.new_tensor(bias), matrix, values.flatten(dim + 1)).unflatten(
+                -1, values.shape[dim + 1 :]
+            )
         padding = (0, 0) * (values.dim() - 1 - dim) + (0, 1)
         padded, sources = F.pad(values, padding), self.sources.to(values.device) % (self.n_in + 1)
         total = sum(padded.index_select(dim, source) for source in sources)
@@ -57,7 +60,8 @@ class Stage:
     Attributes
     ----------
     rows, columns : AxisMap
-        From the pairs after the last block (or of input pixels) to those in the windows: (pairs of windows, places, places).
+        From the pairs after the last block (or of input pixels) to those in the windows: (pairs of
+        windows, places, places).
     window : int
         Pixels along a window: 2 with pooling, else 1.
     first, second : int tensors of shape (e,)
@@ -87,7 +91,8 @@ class Stage:
     def spread(self, values, weight, bias=0.0):
         """Convolve values ``(pairs of rows, pairs of columns, a, b)``: (pairs of rows, i, j, pairs of columns, i, j, a, b).
 
-        ``i`` and ``j`` run over the rows, or columns, of the window of the first and of the second image.
+        ``i`` and ``j`` run over the rows, or columns, of the window of the first and of the second
+        image.
         """
         w, (n_rows, n_columns) = self.window, self.shape
         values = self.columns(self.rows(values, 0, weight), 1, bias=bias)
@@ -109,8 +114,15 @@ class Stage:
     def own(self, spread):
         """Values ``(windows, places, a)`` of pixels with themselves, of an output of :meth:`spread` with ``b = 1``."""
         rows, columns = (index.to(spread.device) for index in self.own_pairs)
-        values = spread.index_select(0, rows).index_select(3, columns).diagonal(dim1=1, dim2=2).diagonal(dim1=2, dim2=3)
-        return values[:, :, :, 0].movedim(2, -1).reshape(self.grid[0] * self.grid[1], self.places, -1)
+        values = (
+            spread.index_select(0, rows)
+            .index_select(3, columns)
+            .diagonal(dim1=1, dim2=2)
+            .diagonal(dim1=2, dim2=3)
+        )
+        return (
+            values[:, :, :, 0].movedim(2, -1).reshape(self.grid[0] * self.grid[1], self.places, -1)
+        )
 
     def windows(self, maps):
         """Pixels of maps ``(H, W, ...)`` window by window: ``(windows, places, ...)``; what pooling drops is dropped."""
@@ -123,8 +135,8 @@ class Stage:
 def _axis(sides, window, reach, wanted):
     """Lists of pairs and maps along one axis, first block first.
 
-    ``wanted`` are the pairs of windows after the last block. Returns for each block (pairs of windows, AxisMap), and the pairs of
-    input pixels.
+    ``wanted`` are the pairs of windows after the last block. Returns for each block (pairs of
+    windows, AxisMap), and the pairs of input pixels.
     """
     stages = []
     steps = range(-(reach // 2), reach // 2 + 1)
@@ -134,7 +146,10 @@ def _axis(sides, window, reach, wanted):
         moved = [[(p + u, q + u) for p, q in pixels] for u in steps]
         inside = lambda pair: min(pair) >= 0 and max(pair) < side  # noqa: B023, E731
         # Diagonal by diagonal, so that neighbours are near in memory.
-        needed = sorted({pair for line in moved for pair in line if inside(pair)}, key=lambda pair: (pair[1] - pair[0], pair[0]))
+        needed = sorted(
+            {pair for line in moved for pair in line if inside(pair)},
+            key=lambda pair: (pair[1] - pair[0], pair[0]),
+        )
         place = {pair: k for k, pair in enumerate(needed)}
         sources = torch.tensor([[place.get(pair, -1) for pair in line] for line in moved])
         stages.append((wanted, AxisMap(sources, len(needed))))
@@ -154,12 +169,19 @@ def _product(sides, window, reach, wanted):
     """Pairs of both axes together; ``sides`` are the (rows, columns) of the map that each block convolves."""
     axes = [_axis([side[axis] for side in sides], window, reach, wanted[axis]) for axis in (0, 1)]
     stages = []
-    for side, (rows, row_map), (columns, column_map) in zip(sides, axes[0][0], axes[1][0], strict=True):
+    for side, (rows, row_map), (columns, column_map) in zip(
+        sides, axes[0][0], axes[1][0], strict=True
+    ):
         grid = (side[0] // window, side[1] // window)
         index = grid[1] * np.array(rows).T[:, :, None] + np.array(columns).T[:, None]
         first, second = torch.from_numpy(index.reshape(2, -1))
-        own = tuple(torch.tensor([k for k, (p, q) in enumerate(pairs) if p == q]) for pairs in (rows, columns))
-        stages.append(Stage(row_map, column_map, window, first, second, grid, (len(rows), len(columns)), own))
+        own = tuple(
+            torch.tensor([k for k, (p, q) in enumerate(pairs) if p == q])
+            for pairs in (rows, columns)
+        )
+        stages.append(
+            Stage(row_map, column_map, window, first, second, grid, (len(rows), len(columns)), own)
+        )
     return PixelPairs(tuple(stages), tuple(torch.tensor(axis[1]) for axis in axes))
 
 
@@ -193,8 +215,12 @@ def n_arc_cosines(spec, shape):
     """Arc-cosines per pair of inputs, without any table of pairs: what the kernel costs."""
     sides, window, reach = _plan(spec, shape)
     wanted = _read_out(spec, sides[-1], window)
-    axes = [_axis([side[axis] for side in sides], window, reach, wanted[axis])[0] for axis in (0, 1)]
-    return sum(len(rows) * len(columns) * window**4 for (rows, _), (columns, _) in zip(*axes, strict=True))
+    axes = [
+        _axis([side[axis] for side in sides], window, reach, wanted[axis])[0] for axis in (0, 1)
+    ]
+    return sum(
+        len(rows) * len(columns) * window**4 for (rows, _), (columns, _) in zip(*axes, strict=True)
+    )
 
 
 @functools.lru_cache(maxsize=16)
@@ -204,5 +230,7 @@ def own_pairs(spec, shape):
     # The last block is not pooled: each of its pixels is a window.
     wanted = [[(p, p) for p in range(side)] for side in sides[-1]]
     last = _product(sides[-1:], 1, reach, wanted)
-    before = _product(sides[:-1], window, reach, [list(map(tuple, pairs.tolist())) for pairs in last.pixels])
+    before = _product(
+        sides[:-1], window, reach, [list(map(tuple, pairs.tolist())) for pairs in last.pixels]
+    )
     return PixelPairs(before.stages + last.stages, before.pixels if len(sides) > 1 else last.pixels)

@@ -1,6 +1,7 @@
 """One block of an exact kernel: the arc-cosine recursion over all needed pairs of pixels of a few images with a few others.
 
-Rows of an ``MLP`` are images of one pixel; everything else is shared. The first layer is done in chunks that fit the cache.
+Rows of an ``MLP`` are images of one pixel; everything else is shared. The first layer is done in
+chunks that fit the cache.
 """
 
 import math
@@ -15,12 +16,13 @@ from ..architectures import MLP
 from .arc_cosine import Arithmetic
 from .pixel_pairs import cross_pairs, own_pairs
 
-# Bytes of one tensor of the first layer and of a later one, before pooling: they should stay in the cache of a core and in that of
-# the processor.
+# Bytes of one tensor of the first layer and of a later one, before pooling: they should stay in the
+# cache of a core and in that of the processor.
 _CHUNK_BYTES, _BLOCK_BYTES = 2**20, 2**24
 # Share of the memory budget for one such tensor; about ten of them live at a time.
 _SHARE = 16
-# Pairs of windows in a chunk at least: more images in a block than that leaves do not make the products faster.
+# Pairs of windows in a chunk at least: more images in a block than that leaves do not make the
+# products faster.
 _CHUNK_ENTRIES = 32
 # Images of either side that are kept prepared.
 _PANEL = 512
@@ -49,7 +51,9 @@ class Rows:
 
     def part(self, start, stop):
         """Some of the images."""
-        return Rows(self.patches[:, :, start:stop], [norms[:, :, start:stop] for norms in self.norms])
+        return Rows(
+            self.patches[:, :, start:stop], [norms[:, :, start:stop] for norms in self.norms]
+        )
 
     def leaves(self):
         """Detached copies that collect gradients."""
@@ -66,7 +70,10 @@ class _ReluPool(torch.autograd.Function):
     def forward(ctx, arithmetic, covariance, tangents, first, second):
         ctx.arithmetic = arithmetic
         ctx.save_for_backward(covariance, tangents, first, second)
-        inputs = (tensor if tensor is None else tensor.detach() for tensor in (covariance, tangents, first, second))
+        inputs = (
+            tensor if tensor is None else tensor.detach()
+            for tensor in (covariance, tangents, first, second)
+        )
         return arithmetic.relu_pool(*inputs, _ReluPool._WINDOWS)
 
     @staticmethod
@@ -74,23 +81,34 @@ class _ReluPool(torch.autograd.Function):
     def backward(ctx, gradient, tangent_gradient):
         inputs = (tensor if tensor is None else tensor.detach() for tensor in ctx.saved_tensors)
         needs = ctx.needs_input_grad[3:]
-        return None, *ctx.arithmetic.relu_pool_vjp(*inputs, _ReluPool._WINDOWS, gradient, tangent_gradient, *needs)
+        return None, *ctx.arithmetic.relu_pool_vjp(
+            *inputs, _ReluPool._WINDOWS, gradient, tangent_gradient, *needs
+        )
 
 
 class _FirstBlock(torch.autograd.Function):
     """First layer, ReLU and pooling, chunk by chunk: the covariances of all pairs of pixels are never stored together.
 
-    Chunks have the layout (e, i, a, j, b): pair of windows, place in the first, first image, place in the second, second image.
+    Chunks have the layout (e, i, a, j, b): pair of windows, place in the first, first image, place
+    in the second, second image.
     """
 
     _WINDOWS = (1, 3)
 
     @staticmethod
     def forward(ctx, arithmetic, stage, chunk, with_tangents, patches, others, norms, other_norms):
-        ctx.arithmetic, ctx.stage, ctx.chunk, ctx.with_tangents = arithmetic, stage, chunk, with_tangents
+        ctx.arithmetic, ctx.stage, ctx.chunk, ctx.with_tangents = (
+            arithmetic,
+            stage,
+            chunk,
+            with_tangents,
+        )
         ctx.save_for_backward(patches, others, norms, other_norms)
         inputs = [tensor.detach() for tensor in (patches, others, norms, other_norms)]
-        outputs = [arithmetic.relu_pool(*arguments, _FirstBlock._WINDOWS) for *_, arguments in _FirstBlock.chunks(ctx, *inputs)]
+        outputs = [
+            arithmetic.relu_pool(*arguments, _FirstBlock._WINDOWS)
+            for *_, arguments in _FirstBlock.chunks(ctx, *inputs)
+        ]
         values, tangents = zip(*outputs, strict=True)
         return torch.cat(values), torch.cat(tangents) if with_tangents else None
 
@@ -105,7 +123,10 @@ class _FirstBlock(torch.autograd.Function):
             left, right = patches.index_select(0, rows), others.index_select(0, columns)
             covariance = torch.bmm(left, right.transpose(1, 2)).view(-1, places, a, places, b)
             tangents = covariance if ctx.with_tangents else None
-            own, other = norms.index_select(0, rows)[..., None, None], other_norms.index_select(0, columns)[:, None, None]
+            own, other = (
+                norms.index_select(0, rows)[..., None, None],
+                other_norms.index_select(0, columns)[:, None, None],
+            )
             yield rows, columns, left, right, (covariance, tangents, own, other)
 
     @staticmethod
@@ -113,7 +134,10 @@ class _FirstBlock(torch.autograd.Function):
     def backward(ctx, gradient, tangent_gradient):
         saved = [tensor.detach() for tensor in ctx.saved_tensors]
         needs = ctx.needs_input_grad[4:]
-        totals = [torch.zeros_like(tensor) if need else None for tensor, need in zip(saved, needs, strict=True)]
+        totals = [
+            torch.zeros_like(tensor) if need else None
+            for tensor, need in zip(saved, needs, strict=True)
+        ]
         start = 0
         for rows, columns, left, right, arguments in _FirstBlock.chunks(ctx, *saved):
             part = slice(start, start + len(rows))
@@ -122,11 +146,19 @@ class _FirstBlock(torch.autograd.Function):
             to_values, to_tangents, to_norms, to_others = ctx.arithmetic.relu_pool_vjp(
                 *arguments, _FirstBlock._WINDOWS, g, h, needs[2], needs[3]
             )
-            matrix = (to_values if to_tangents is None else to_values + to_tangents).view(*left.shape[:2], right.shape[1])
+            matrix = (to_values if to_tangents is None else to_values + to_tangents).view(
+                *left.shape[:2], right.shape[1]
+            )
             if needs[0]:
-                totals[0].index_add_(0, rows, torch.bmm(matrix, right).view(len(rows), *saved[0].shape[1:]))
+                totals[0].index_add_(
+                    0, rows, torch.bmm(matrix, right).view(len(rows), *saved[0].shape[1:])
+                )
             if needs[1]:
-                totals[1].index_add_(0, columns, torch.bmm(matrix.transpose(1, 2), left).view(len(rows), *saved[1].shape[1:]))
+                totals[1].index_add_(
+                    0,
+                    columns,
+                    torch.bmm(matrix.transpose(1, 2), left).view(len(rows), *saved[1].shape[1:]),
+                )
             if needs[2]:
                 totals[2].index_add_(0, rows, to_norms[..., 0, 0])
             if needs[3]:
@@ -142,16 +174,27 @@ class Network:
         self.weight, self.bias = spec.sigma_w**2, spec.sigma_b**2
         self.cross, self.own = cross_pairs(spec, tuple(shape)), own_pairs(spec, tuple(shape))
         share = memory // _SHARE
-        chunk, block = (share, share) if device.type == "cuda" else (min(_CHUNK_BYTES, share), min(_BLOCK_BYTES, share))
+        chunk, block = (
+            (share, share)
+            if device.type == "cuda"
+            else (min(_CHUNK_BYTES, share), min(_BLOCK_BYTES, share))
+        )
         self.chunk_entries = max(chunk // itemsize, 1)
         first, *later = self.cross.stages
         widest = max([len(first.first), *(len(stage.first) * stage.places**2 for stage in later)])
         fewest = min(len(first.first), _CHUNK_ENTRIES) * first.places**2
-        row_bytes = itemsize * first.grid[0] * first.grid[1] * first.places * (self._fan_in(shape) + 2)
+        row_bytes = (
+            itemsize * first.grid[0] * first.grid[1] * first.places * (self._fan_in(shape) + 2)
+        )
         #: Images of either side that are prepared and kept at a time; backward they have gradients of the same size.
         self.panel = max(min(_PANEL, share // row_bytes), 1)
-        products = math.prod(map(len, self.own.pixels)) * (shape[0] if isinstance(spec, MLP) else shape[2])
-        wide = max(products, *(stage.shape[0] * stage.shape[1] * stage.places**2 for stage in self.own.stages))
+        products = math.prod(map(len, self.own.pixels)) * (
+            shape[0] if isinstance(spec, MLP) else shape[2]
+        )
+        wide = max(
+            products,
+            *(stage.shape[0] * stage.shape[1] * stage.places**2 for stage in self.own.stages),
+        )
         #: Images whose variances are computed together.
         self.prepared = max(min(_PREPARED_BYTES, share) // (itemsize * wide), 1)
         #: Pairs of images in a block.
@@ -166,7 +209,9 @@ class Network:
         """:class:`Rows` of preprocessed inputs ``(n, *shape)``."""
         prepare = self._prepare
         if x.requires_grad:
-            prepare = lambda part: checkpoint(self._prepare, part, use_reentrant=False, preserve_rng_state=False)  # noqa: E731
+            prepare = lambda part: checkpoint(
+                self._prepare, part, use_reentrant=False, preserve_rng_state=False
+            )  # noqa: E731
         parts = [prepare(part) for part in x.split(self.prepared)]
         patches, *norms = (torch.cat(tensors, dim=2) for tensors in zip(*parts, strict=True))
         return Rows(patches, norms)
@@ -174,10 +219,14 @@ class Network:
     def _prepare(self, x):
         x = x.movedim(0, -1)
         patches = self._patches(x)
-        # Average over the channels of the products of pixels, for the pairs that the variances need.
+        # Average over the channels of the products of pixels, for the pairs that the variances
+        # need.
         rows, columns = (pairs.to(x.device) for pairs in self.own.pixels)
         pixels = x if x.dim() == 4 else x[None, None]
-        left, right = (pixels.index_select(0, rows[:, side]).index_select(1, columns[:, side]) for side in (0, 1))
+        left, right = (
+            pixels.index_select(0, rows[:, side]).index_select(1, columns[:, side])
+            for side in (0, 1)
+        )
         values = (left * right).mean(2)[..., None]
         norms = []
         for stage, cross in zip(self.own.stages, self.cross.stages, strict=True):
@@ -189,7 +238,9 @@ class Network:
                 return [patches, *norms]
             norms.append(own)
             second = stage.of_second(own).transpose(-1, -2)
-            values, _ = _ReluPool.apply(self.arithmetic, covariance, None, stage.of_first(own), second)
+            values, _ = _ReluPool.apply(
+                self.arithmetic, covariance, None, stage.of_first(own), second
+            )
 
     def _patches(self, x):
         """Windows of patches with the bias as one more coordinate."""
@@ -198,7 +249,9 @@ class Network:
         else:
             padded = F.pad(x, (0, 0, 0, 0, 1, 1, 1, 1))
             height, width = x.shape[:2]
-            maps = torch.cat([padded[i : i + height, j : j + width] for i in range(3) for j in range(3)], dim=2).movedim(2, 3)
+            maps = torch.cat(
+                [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)], dim=2
+            ).movedim(2, 3)
         maps = self.spec.sigma_w / math.sqrt(maps.shape[-1]) * maps
         return self.cross.stages[0].windows(F.pad(maps, (0, 1), value=self.spec.sigma_b))
 
@@ -210,15 +263,30 @@ class Network:
         stage = self.cross.stages[0]
         chunk = max(self.chunk_entries // (stage.places**2 * a * b), 1)
         values, tangents = _FirstBlock.apply(
-            self.arithmetic, stage, chunk, self.with_tangents, first.patches, second.patches, first.norms[0], second.norms[0]
+            self.arithmetic,
+            stage,
+            chunk,
+            self.with_tangents,
+            first.patches,
+            second.patches,
+            first.norms[0],
+            second.norms[0],
         )
-        values, tangents = (part if part is None else part.unflatten(0, stage.shape) for part in (values, tangents))
-        for stage, norms, others in zip(self.cross.stages[1:], first.norms[1:], second.norms[1:], strict=True):
+        values, tangents = (
+            part if part is None else part.unflatten(0, stage.shape) for part in (values, tangents)
+        )
+        for stage, norms, others in zip(
+            self.cross.stages[1:], first.norms[1:], second.norms[1:], strict=True
+        ):
             covariance = stage.spread(values, self.weight, self.bias)
             if self.with_tangents:
                 tangents = covariance + stage.spread(tangents, self.weight)
             values, tangents = _ReluPool.apply(
-                self.arithmetic, covariance, tangents, stage.of_first(norms), stage.of_second(others)
+                self.arithmetic,
+                covariance,
+                tangents,
+                stage.of_first(norms),
+                stage.of_second(others),
             )
         nngp = self.weight * values.mean((0, 1)) + self.bias
         return nngp, nngp + self.weight * tangents.mean((0, 1)) if self.with_tangents else None

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-# Strengths of the paper: offset of the brightness, factors of saturation and contrast, shares of the side, degrees.
+# Strengths of the paper: offset of the brightness, factors of saturation and contrast, shares of
+# the side, degrees.
 _BRIGHTNESS, _SATURATION, _CONTRAST = 1.0, 2.0, 0.5
 _SHIFT, _HOLE, _ZOOM, _TURN = 0.125, 0.5, 1.2, 15.0
 
@@ -41,7 +42,9 @@ def _affine(matrix):
 
 
 def _matrix(n, a=1.0, b=0.0, c=0.0, d=1.0, dx=0.0, dy=0.0):
-    entries = [torch.as_tensor(entry, dtype=torch.float32).expand(n) for entry in (a, b, dx, c, d, dy)]
+    entries = [
+        torch.as_tensor(entry, dtype=torch.float32).expand(n) for entry in (a, b, dx, c, d, dy)
+    ]
     return torch.stack(entries, dim=1).view(n, 2, 3)
 
 
@@ -49,7 +52,9 @@ def _crop(n, shape, generator):
     shifts = []
     for side in (shape[1], shape[0]):
         pixels = max(round(_SHIFT * side), 1)
-        shifts.append(torch.randint(-pixels, pixels + 1, (n,), generator=generator).float() * (2 / side))
+        shifts.append(
+            torch.randint(-pixels, pixels + 1, (n,), generator=generator).float() * (2 / side)
+        )
     return _affine(_matrix(n, dx=shifts[0], dy=shifts[1]))
 
 
@@ -67,7 +72,9 @@ def _rotate(n, shape, generator):
     angle = math.radians(_TURN) * _uniform((n,), generator, -1.0, 1.0)
     # In coordinates from -1 to 1 an image that is not square would be sheared.
     ratio = shape[0] / shape[1]
-    return _affine(_matrix(n, a=angle.cos(), b=-angle.sin() * ratio, c=angle.sin() / ratio, d=angle.cos()))
+    return _affine(
+        _matrix(n, a=angle.cos(), b=-angle.sin() * ratio, c=angle.sin() / ratio, d=angle.cos())
+    )
 
 
 def _cutout(n, shape, generator):
@@ -79,7 +86,14 @@ def _cutout(n, shape, generator):
     return lambda x: x * mask.to(x)
 
 
-AUGMENTATIONS = {"color": _colour, "crop": _crop, "cutout": _cutout, "flip": _flip, "rotate": _rotate, "scale": _scale}
+AUGMENTATIONS = {
+    "color": _colour,
+    "crop": _crop,
+    "cutout": _cutout,
+    "flip": _flip,
+    "rotate": _rotate,
+    "scale": _scale,
+}
 
 
 def draw_augmentation(names, n, shape, generator):
@@ -90,7 +104,8 @@ def draw_augmentation(names, n, shape, generator):
     names : sequence of str
         Keys of ``AUGMENTATIONS``; one of them is drawn.
     n : int
-        Number of images with a change of their own; 1 gives a change that is the same for all images of any batch (*siamese*).
+        Number of images with a change of their own; 1 gives a change that is the same for all
+        images of any batch (*siamese*).
     shape : tuple (H, W, channels)
     generator : torch.Generator
         On the CPU.
@@ -104,14 +119,14 @@ def draw_augmentation(names, n, shape, generator):
     return AUGMENTATIONS[name](n, shape, generator)
 
 
-def mirror_half(x, may, generator):
-    """Some images as they are, the others mirrored left to right.
+def flip_half(x, may, generator):
+    """Some images as they are, the others flipped left to right.
 
     Parameters
     ----------
     x : tensor of shape (n, H, W, channels)
     may : bool tensor of shape (n,)
-        Which images may be mirrored, each with probability one half.
+        Which images may be flipped, each with probability one half.
     generator : torch.Generator
         On the CPU.
 
@@ -137,7 +152,11 @@ def check_augment(augment, shape):
     names = tuple(augment)
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown or not names:
-        raise ValueError(f"augment must be True, False or names among {sorted(AUGMENTATIONS)}, got {augment!r}.")
+        raise ValueError(
+            f"augment must be True, False or names among {sorted(AUGMENTATIONS)}, got {augment!r}."
+        )
     if len(shape) != 3:
-        raise ValueError(f"augment={augment!r} changes images, but X holds flat rows; give image_shape, or use augment=False.")
+        raise ValueError(
+            f"augment={augment!r} changes images, but X holds flat rows; give image_shape, or use augment=False."
+        )
     return names

@@ -3,8 +3,9 @@
 import torch
 import torch.nn.functional as F
 
-# A CPU is several times faster at whole numbers than at bfloat16, or than at choosing between two tensors. The bits of floating point numbers
-# have their order among the positive, and the same sign: below zero is below zero in both.
+# A CPU is several times faster at whole numbers than at bfloat16, or than at choosing between two
+# tensors. The bits of floating point numbers have their order among the positive, and the same
+# sign: below zero is below zero in both.
 _WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 # Up to so many channels the mean over places is faster as a product.
 _FEW_CHANNELS = 32
@@ -37,7 +38,8 @@ class Rectified(torch.autograd.Function):
         if torch.is_grad_enabled() or not _by_bits(rectified):
             # What autograd calls for a ReLU.
             return torch.ops.aten.threshold_backward(grad, rectified, 0)
-        # The bits of a positive number are a positive whole number: at most one, they keep or clear the bits of the gradient.
+        # The bits of a positive number are a positive whole number: at most one, they keep or clear
+        # the bits of the gradient.
         return _bits(rectified).clamp_max(1).mul_(_bits(grad)).view(rectified.dtype)
 
 
@@ -76,7 +78,7 @@ def _pooled_as_mean(x):
     return maps.unflatten(2, (width, 2)).unflatten(1, (height, 2)).mean((2, 4)).permute(0, 3, 1, 2)
 
 
-class PooledParts(torch.autograd.Function):
+class PooledCReLU(torch.autograd.Function):
     """Means over places of the positive and of the negative parts of ``(n, places, width)``: ``(n, 2, width)``. It takes x's memory."""
 
     @staticmethod
@@ -95,7 +97,7 @@ class PooledParts(torch.autograd.Function):
         return _chosen(positive.view(n, -1), (first, second)).view(n, places, width)
 
 
-class PartsOfMaps(torch.autograd.Function):
+class CReLUMaps(torch.autograd.Function):
     """Positive and negative parts of ``(n, n_networks * width, H, W)``, side by side for each network, pooled over 2x2. It takes x's memory."""
 
     @staticmethod
@@ -104,7 +106,9 @@ class PartsOfMaps(torch.autograd.Function):
         ctx.save_for_backward(parts[0])
         ctx.n_networks, ctx.pooled = n_networks, pooled
         if pooled:
-            parts = [_pooled_as_mean(part) if x.is_cuda else F.avg_pool2d(part, 2) for part in parts]
+            parts = [
+                _pooled_as_mean(part) if x.is_cuda else F.avg_pool2d(part, 2) for part in parts
+            ]
         parts = [part.permute(0, 2, 3, 1).unflatten(3, (n_networks, -1)) for part in parts]
         return torch.stack(parts, dim=4).flatten(3).permute(0, 3, 1, 2)
 
@@ -122,5 +126,7 @@ class PartsOfMaps(torch.autograd.Function):
         chosen = chosen.flatten(5).flatten(3, 4).flatten(1, 2)
         if chosen.shape[1:3] != positive.shape[1:3]:
             # Pooling leaves out an odd row or column.
-            chosen = F.pad(chosen, (0, 0, 0, positive.shape[2] - 2 * width, 0, positive.shape[1] - 2 * height))
+            chosen = F.pad(
+                chosen, (0, 0, 0, positive.shape[2] - 2 * width, 0, positive.shape[1] - 2 * height)
+            )
         return chosen.permute(0, 3, 1, 2), None, None

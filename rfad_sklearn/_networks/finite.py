@@ -1,7 +1,8 @@
 """Finite networks with all their layers: what is trained on a coreset, and what gradient matching compares.
 
-The same spec as everywhere, with independent weights: the antithetic ones of random features are for a kernel, not a start for training.
-Instance normalisation, the habit of the literature on gradient matching, is an option of the network, not of the spec: no kernel knows it.
+The same spec as everywhere, with independent weights: the antithetic ones of random features are
+for a kernel, not a start for training. Instance normalisation, the habit of the literature on
+gradient matching, is an option of the network, not of the spec: no kernel knows it.
 """
 
 import math
@@ -19,7 +20,11 @@ _POWER_ITERATIONS = 10
 
 def _draw_hidden(spec, shape, seed):
     """Weight and bias of each hidden layer, independent and normal."""
-    generator, kernel, fan_in = torch.Generator().manual_seed(int(seed)), () if isinstance(spec, MLP) else (3, 3), shape[-1]
+    generator, kernel, fan_in = (
+        torch.Generator().manual_seed(int(seed)),
+        () if isinstance(spec, MLP) else (3, 3),
+        shape[-1],
+    )
     for width in spec.widths:
         weight = torch.randn((width, fan_in, *kernel), generator=generator, dtype=torch.float32)
         weight *= spec.sigma_w / math.sqrt(fan_in * math.prod(kernel))
@@ -31,7 +36,8 @@ def _draw_hidden(spec, shape, seed):
 def _conv_block(spec, x, weight, bias, normalise):
     """[3x3 convolution, ReLU, pooling] of channels-first maps; ``normalise``, if any, acts between convolution and ReLU."""
     x = F.conv2d(x, weight, bias, padding=1)
-    # Not in place on what a normalisation gives: that may be a view, and autograd copies views whole.
+    # Not in place on what a normalisation gives: that may be a view, and autograd copies views
+    # whole.
     x = Rectified.apply(x) if normalise is None else normalise(x).relu()
     return F.avg_pool2d(x, 2) if spec.pooling == "avg" else x
 
@@ -54,7 +60,8 @@ def draw_finite_network(spec, shape, n_outputs, seed, *, instance_norm=False, de
     Returns
     -------
     list of float32 tensors
-        Weight and bias (gain, shift) of each hidden layer, weight and bias of the dense layer at the end.
+        Weight and bias (gain, shift) of each hidden layer, weight and bias of the dense layer at
+        the end.
     """
     parameters = []
     for weight, bias in _draw_hidden(spec, shape, seed):
@@ -64,15 +71,22 @@ def draw_finite_network(spec, shape, n_outputs, seed, *, instance_norm=False, de
     # Another stream than that of the hidden layers, which do not know the number of outputs.
     generator = torch.Generator().manual_seed(int(seed) ^ 0x5DEECE66D)
     fan_in = spec.n_features(tuple(shape))
-    parameters.append(spec.sigma_w / math.sqrt(fan_in) * torch.randn((n_outputs, fan_in), generator=generator, dtype=torch.float32))
-    parameters.append(spec.sigma_b * torch.randn(n_outputs, generator=generator, dtype=torch.float32))
+    parameters.append(
+        spec.sigma_w
+        / math.sqrt(fan_in)
+        * torch.randn((n_outputs, fan_in), generator=generator, dtype=torch.float32)
+    )
+    parameters.append(
+        spec.sigma_b * torch.randn(n_outputs, generator=generator, dtype=torch.float32)
+    )
     return [parameter.to(device) for parameter in parameters]
 
 
 def network_outputs(spec, parameters, x, *, instance_norm=False, dtype=None):
     """Outputs ``(n, n_outputs)`` for inputs ``(n, d)`` or ``(n, H, W, channels)``, with gradients to all.
 
-    ``dtype`` is that of the hidden layers' arithmetic, by default that of the parameters; the dense layer at the end has the latter.
+    ``dtype`` is that of the hidden layers' arithmetic, by default that of the parameters; the dense
+    layer at the end has the latter.
     """
     per_layer = 4 if instance_norm else 2
     *hidden, weight, bias = parameters
@@ -85,7 +99,11 @@ def network_outputs(spec, parameters, x, *, instance_norm=False, dtype=None):
     else:
         x = x.permute(0, 3, 1, 2)
         for layer_weight, layer_bias, *norm in layers:
-            normalise = (lambda maps, norm=norm: F.instance_norm(maps, weight=norm[0], bias=norm[1])) if norm else None
+            normalise = (
+                (lambda maps, norm=norm: F.instance_norm(maps, weight=norm[0], bias=norm[1]))
+                if norm
+                else None
+            )
             x = _conv_block(spec, x, layer_weight, layer_bias, normalise)
         x = read_out(spec, x, 1)[:, 0]
     return F.linear(x.to(weight.dtype), weight, bias)
@@ -94,7 +112,8 @@ def network_outputs(spec, parameters, x, *, instance_norm=False, dtype=None):
 def largest_curvature(outputs, parameters, generator):
     """Largest eigenvalue of the empirical NTK ``J J^T / n`` of ``outputs(parameters)``, by the power method.
 
-    It is the curvature of ``0.5 * mean_i |f(x_i) - target_i|^2`` where the network is linear in its parameters.
+    It is the curvature of ``0.5 * mean_i |f(x_i) - target_i|^2`` where the network is linear in its
+    parameters.
     """
     parameters = [parameter.detach().requires_grad_(True) for parameter in parameters]
     values = outputs(parameters)

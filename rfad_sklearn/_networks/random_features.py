@@ -1,7 +1,7 @@
 """Random features of finite networks, whose scalar product converges to the NNGP kernel.
 
-Everything here is torch. Inputs are preprocessed: rows ``(n, d)`` for an ``MLP``, channels-last images ``(n, H, W, channels)`` for a
-``ConvNet``.
+Everything here is torch. Inputs are preprocessed: rows ``(n, d)`` for an ``MLP``, channels-last
+images ``(n, H, W, channels)`` for a ``ConvNet``.
 """
 
 import functools
@@ -12,19 +12,22 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ..architectures import MLP
-from .crelu import PartsOfMaps, PooledParts
+from .crelu import CReLUMaps, PooledCReLU
 
-# Entries of the largest maps of the images of one pass on a CPU: they stay in the cache, and in memory that is used again.
+# Entries of the largest maps of the images of one pass on a CPU: they stay in the cache, and in
+# memory that is used again.
 _ENTRIES = 2**22
 # On a GPU, of all networks: half a gigabyte in bfloat16, one in float32.
 _CUDA_ENTRIES = 2**28
 # Rows of one pass of an MLP on a CPU.
 _FLAT_ROWS = 1024
-# Activations whose products are summed in one product of bfloat16 matrices, whose result is rounded.
+# Activations whose products are summed in one product of bfloat16 matrices, whose result is
+# rounded.
 _PIECE = 512
 # Filters that are made orthogonal among themselves; more would take longer than they are worth.
 _BLOCK = 256
-# Above this fan-in of a 4x4 window (3 channels have 48) a convolution is as fast as the window product.
+# Above this fan-in of a 4x4 window (3 channels have 48) a convolution is as fast as the window
+# product.
 _WINDOW_FAN_IN = 64
 
 
@@ -38,12 +41,15 @@ def _by_qr(vectors):
 def _by_cholesky(vectors):
     """The same as :func:`_by_qr` for many matrices at once, which a GPU would take one after the other there.
 
-    Rows that are too nearly dependent, hardly one draw in a million, are of length one, but not orthogonal.
+    Rows that are too nearly dependent, hardly one draw in a million, are of length one, but not
+    orthogonal.
     """
     wide = vectors.double()
     factor, info = torch.linalg.cholesky_ex(wide @ wide.mT)
     orthonormal = torch.linalg.solve_triangular(factor, wide, upper=False)
-    return F.normalize(torch.where((info == 0)[..., None, None], orthonormal, wide), dim=-1).to(vectors.dtype)
+    return F.normalize(torch.where((info == 0)[..., None, None], orthonormal, wide), dim=-1).to(
+        vectors.dtype
+    )
 
 
 def _orthogonal(n, dimension, generators):
@@ -51,7 +57,10 @@ def _orthogonal(n, dimension, generators):
     size = min(n, dimension, _BLOCK)
     shape = (-(-n // size), size, dimension)
     drawn = torch.stack(
-        [torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32) for generator in generators]
+        [
+            torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
+            for generator in generators
+        ]
     )
     vectors = (_by_cholesky if drawn.is_cuda else _by_qr)(drawn)
     return math.sqrt(dimension) * vectors.flatten(1, 2)[:, :n]
@@ -60,9 +69,11 @@ def _orthogonal(n, dimension, generators):
 def draw_networks(spec, shape, seeds, *, device="cpu", dtype=torch.float32):
     """Draw the weights of some networks.
 
-    Weights are orthogonal (Yu et al. 2016) and antithetic: filters, with their biases, are uniform on a sphere, those of a layer at right
-    angles as far as they can be, and each stands for two channels, itself and its negative. One layer's kernel has the mean that
-    independent normal weights give it, several have the same limit, at half the multiplications and with hardly less noise.
+    Weights are orthogonal (Yu et al. 2016) and antithetic: filters, with their biases, are uniform
+    on a sphere, those of a layer at right angles as far as they can be, and each stands for two
+    channels, itself and its negative. One layer's kernel has the mean that independent normal
+    weights give it, several have the same limit, at half the multiplications and with hardly less
+    noise.
 
     Parameters
     ----------
@@ -70,16 +81,18 @@ def draw_networks(spec, shape, seeds, *, device="cpu", dtype=torch.float32):
     shape : tuple of int
         Shape of one input: ``(d,)`` or ``(H, W, channels)``.
     seeds : sequence of int
-        Seeds of their generators on ``device``, one each. The same seed gives the same weights there, the same seeds the same bits.
+        Seeds of their generators on ``device``, one each. The same seed gives the same weights
+        there, the same seeds the same bits.
     device : str or torch.device
     dtype : torch.dtype
-        Type of the returned weights. They are drawn in float32, so that all types see the same network.
+        Type of the returned weights. They are drawn in float32, so that all types see the same
+        network.
 
     Returns
     -------
     list of list of (weight, bias)
-        Hidden layers only: the dense read-out is taken in closed form. A layer has a filter for every two channels, the last of an odd
-        number its own.
+        Hidden layers only: the dense read-out is taken in closed form. A layer has a filter for
+        every two channels, the last of an odd number its own.
     """
     generators = [torch.Generator(device=device).manual_seed(int(seed)) for seed in seeds]
     kernel = () if isinstance(spec, MLP) else (3, 3)
@@ -128,7 +141,9 @@ def _window_weights(weight, bias, n_networks):
     for a in (0, 1):
         for b in (0, 1):
             matrix[a : a + 3, b : b + 3, :, :, a, b] = kernel
-    return matrix.view(16 * channels, -1), bias.view(n_networks, 1, width).expand(-1, 4, -1).flatten()
+    return matrix.view(16 * channels, -1), bias.view(n_networks, 1, width).expand(
+        -1, 4, -1
+    ).flatten()
 
 
 def read_out(spec, x, n_networks):
@@ -146,11 +161,13 @@ def _convnet_forward(spec, layers, n_networks, inputs):
     for k, ((weight, bias), width) in enumerate(zip(layers, spec.widths, strict=True)):
         if k == 0 and _takes_windows(spec, weight.shape[1]):
             matrix, bias = _window_weights(weight, bias, n_networks)
-            x = torch.addmm(bias, inputs.flatten(0, 2), matrix).view(-1, 4, weight.shape[0] // n_networks)
-            x = PooledParts.apply(x).view(*inputs.shape[:3], -1).permute(0, 3, 1, 2)
+            x = torch.addmm(bias, inputs.flatten(0, 2), matrix).view(
+                -1, 4, weight.shape[0] // n_networks
+            )
+            x = PooledCReLU.apply(x).view(*inputs.shape[:3], -1).permute(0, 3, 1, 2)
         else:
             x = F.conv2d(inputs, weight, bias, padding=1, groups=n_networks if k else 1)
-            x = PartsOfMaps.apply(x, n_networks, spec.pooling == "avg")
+            x = CReLUMaps.apply(x, n_networks, spec.pooling == "avg")
         if width % 2:
             # The last of an odd number of channels has no negative.
             x = x.unflatten(1, (n_networks, -1))[:, :, :-1].flatten(1, 2)
@@ -163,7 +180,11 @@ def _mlp_forward(spec, layers, n_networks, x):
         if k == 0:
             x = torch.addmm(bias, x, weight.T).unflatten(1, (n_networks, -1)).transpose(0, 1)
         else:
-            x = torch.baddbmm(bias.view(n_networks, 1, -1), x, weight.unflatten(0, (n_networks, -1)).transpose(1, 2))
+            x = torch.baddbmm(
+                bias.view(n_networks, 1, -1),
+                x,
+                weight.unflatten(0, (n_networks, -1)).transpose(1, 2),
+            )
         positive = x.relu()
         x = torch.cat((positive, x - positive), dim=2)[:, :, :width]
     return x.transpose(0, 1)
@@ -171,7 +192,10 @@ def _mlp_forward(spec, layers, n_networks, x):
 
 def _concatenated(networks):
     """One network of all their channels: each layer's weights and biases, one after the other."""
-    return [tuple(torch.cat(parts) for parts in zip(*layer, strict=True)) for layer in zip(*networks, strict=True)]
+    return [
+        tuple(torch.cat(parts) for parts in zip(*layer, strict=True))
+        for layer in zip(*networks, strict=True)
+    ]
 
 
 def _passes(spec, networks, x, forward, batched):
@@ -205,11 +229,12 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
         As drawn by :func:`draw_networks`; their dtype is the dtype of the arithmetic.
     x : tensor of shape (n, d) or (n, H, W, channels)
     recompute : bool, default=False
-        Do not keep the activations for the backward pass but compute them a second time: half as fast again, memory of one
-        network.
+        Do not keep the activations for the backward pass but compute them a second time: half as
+        fast again, memory of one network.
     batched : bool, optional
-        All networks in one call a layer, in place of one network after the other. By default on GPUs without ``recompute``: there the
-        number of calls is what costs; on a CPU the activations of one network stay in the cache.
+        All networks in one call a layer, in place of one network after the other. By default on
+        GPUs without ``recompute``: there the number of calls is what costs; on a CPU the
+        activations of one network stay in the cache.
 
     Returns
     -------
@@ -218,14 +243,22 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
     """
     forward = _mlp_forward if isinstance(spec, MLP) else _convnet_forward
     if recompute and torch.is_grad_enabled():
-        # One after the other, or the second pass would keep the activations of all networks at once.
+        # One after the other, or the second pass would keep the activations of all networks at
+        # once.
         batched = bool(batched)
-        forward = functools.partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False)
+        forward = functools.partial(
+            checkpoint, forward, use_reentrant=False, preserve_rng_state=False
+        )
     if x.is_cuda or isinstance(spec, MLP):
         return torch.cat(list(_passes(spec, networks, x, forward, batched)), dim=1)
     # Pieces of the same size, or nearly.
     pieces = x.tensor_split(-(-x.shape[0] // images_per_pass(spec, x.shape)))
-    return torch.cat([torch.cat(list(_passes(spec, networks, piece, forward, batched)), dim=1) for piece in pieces])
+    return torch.cat(
+        [
+            torch.cat(list(_passes(spec, networks, piece, forward, batched)), dim=1)
+            for piece in pieces
+        ]
+    )
 
 
 @torch.no_grad()
@@ -261,7 +294,8 @@ def wide_dtype(networks):
 def linear_in_features(spec, networks, read, n, weights, *, block=64):
     """``[phi(x), 1] @ weights`` row by row, in zero-padded blocks of fixed size.
 
-    All blocks have the same shape, so that the result of a row does not depend on the rows beside it; memory does not depend on n.
+    All blocks have the same shape, so that the result of a row does not depend on the rows beside
+    it; memory does not depend on n.
 
     Parameters
     ----------
@@ -271,7 +305,8 @@ def linear_in_features(spec, networks, read, n, weights, *, block=64):
         ``read(start, stop)`` gives preprocessed inputs.
     n : int
     weights : float64 tensor of shape (n_networks * n_features + 1, k)
-        Last row: the constant. The factors of :func:`kernel_product` are the caller's, see :func:`feature_scales`.
+        Last row: the constant. The factors of :func:`kernel_product` are the caller's, see
+        :func:`feature_scales`.
 
     Returns
     -------
@@ -282,7 +317,9 @@ def linear_in_features(spec, networks, read, n, weights, *, block=64):
         x = read(start, min(start + block, n))
         padding = x.new_zeros((block - x.shape[0], *x.shape[1:]))
         features = network_features(spec, networks, torch.cat([x, padding])).flatten(1).double()
-        out[start : start + block] = torch.addmm(weights[-1], features, weights[:-1]).cpu()[: n - start]
+        out[start : start + block] = torch.addmm(weights[-1], features, weights[:-1]).cpu()[
+            : n - start
+        ]
     return out
 
 
@@ -316,7 +353,9 @@ class _RowsTimesItems(torch.autograd.Function):
     def forward(ctx, rows, items):
         ctx.save_for_backward(rows)
         out = items.new_zeros((rows.shape[0], items.shape[0]))
-        for first, second in zip(rows.split(_PIECE, 1), items.to(rows.dtype).split(_PIECE, 1), strict=True):
+        for first, second in zip(
+            rows.split(_PIECE, 1), items.to(rows.dtype).split(_PIECE, 1), strict=True
+        ):
             out += first @ second.T
         return out
 
@@ -329,8 +368,8 @@ class _RowsTimesItems(torch.autograd.Function):
 class RowCache:
     """Activations of rows whose kernel with changing items is taken again and again.
 
-    Kept less their mean: what tells rows apart is a few percent of the kernel, and would drown in the rounding of bfloat16 products, which
-    are what a CPU with bfloat16 is fast at.
+    Kept less their mean: what tells rows apart is a few percent of the kernel, and would drown in
+    the rounding of bfloat16 products, which are what a CPU with bfloat16 is fast at.
 
     Parameters
     ----------
@@ -344,8 +383,12 @@ class RowCache:
     @torch.no_grad()
     def __init__(self, spec, networks, x, *, dtype=None):
         self.spec, self.centred = spec, cached_features(spec, networks, x, dtype=dtype).flatten(1)
-        # As a product, which is several times faster in bfloat16 than the mean. Any vector would do, if near enough.
-        mean = torch.full((1, len(x)), 1 / len(x), dtype=self.centred.dtype, device=x.device) @ self.centred
+        # As a product, which is several times faster in bfloat16 than the mean. Any vector would
+        # do, if near enough.
+        mean = (
+            torch.full((1, len(x)), 1 / len(x), dtype=self.centred.dtype, device=x.device)
+            @ self.centred
+        )
         self.centred -= mean
         self.mean = mean[0].to(wide_dtype(networks))
 
@@ -356,7 +399,9 @@ class RowCache:
     def network_kernels(self, items):
         """Estimates ``(n_networks, n, m)`` by each network alone, whose mean is :meth:`kernel`."""
         width = items.shape[2]
-        parts = zip(self.centred.split(width, 1), self.mean.split(width), items.unbind(1), strict=True)
+        parts = zip(
+            self.centred.split(width, 1), self.mean.split(width), items.unbind(1), strict=True
+        )
         return torch.stack([self._kernel(*part) for part in parts])
 
     def _kernel(self, centred, mean, items):

@@ -52,7 +52,9 @@ def save_checkpoint(path, state, fingerprint):
     _flatten(state, "", arrays, facts)
     arrays["checkpoint_version"] = np.int64(_VERSION)
     # A user's parameters may be numbers of numpy.
-    arrays["facts"], arrays["fingerprint"] = (np.str_(json.dumps(part, default=np.generic.item)) for part in (facts, fingerprint))
+    arrays["facts"], arrays["fingerprint"] = (
+        np.str_(json.dumps(part, default=np.generic.item)) for part in (facts, fingerprint)
+    )
     write_arrays(path, arrays, compressed=False)
 
 
@@ -75,10 +77,14 @@ def load_checkpoint(path):
     try:
         arrays = read_arrays(Path(path), _REQUIRED)
         if arrays["checkpoint_version"] != _VERSION:
-            raise ValueError(f"it has checkpoint_version {arrays['checkpoint_version']}, this library reads {_VERSION}")
+            raise ValueError(
+                f"it has checkpoint_version {arrays['checkpoint_version']}, this library reads {_VERSION}"
+            )
         state = {}
         entries = {
-            name.removeprefix("state/"): torch.from_numpy(value) for name, value in arrays.items() if name.startswith("state/")
+            name.removeprefix("state/"): torch.from_numpy(value)
+            for name, value in arrays.items()
+            if name.startswith("state/")
         }
         for name, value in {**entries, **json.loads(str(arrays["facts"]))}.items():
             *parents, last = name.split("/")
@@ -100,11 +106,15 @@ def check_same_run(path, ours, theirs):
     """Raise ``ValueError`` where a checkpoint belongs to a run with other settings or other data."""
     differing = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
     if "data" in differing:
-        raise ValueError(f"The checkpoint {path} was written by a run on other rows or labels; give checkpoint= another path.")
+        raise ValueError(
+            f"The checkpoint {path} was written by a run on other rows or labels; give checkpoint= another path."
+        )
     named = [name for name in differing if name != "start"]
     if named:
         words = ", ".join(f"{name}={theirs.get(name)!r}, not {ours.get(name)!r}" for name in named)
-        raise ValueError(f"The checkpoint {path} was written by a run with {words}; give the same, or checkpoint= another path.")
+        raise ValueError(
+            f"The checkpoint {path} was written by a run with {words}; give the same, or checkpoint= another path."
+        )
     if differing:
         raise ValueError(
             f"The checkpoint {path} was written by a run with another init or preprocessing; give the same, or checkpoint= another path."

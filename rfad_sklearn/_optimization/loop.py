@@ -10,7 +10,8 @@ from .._ridge.linalg import SingularKernelError
 from .._utils.device import is_out_of_memory
 from .optimizers import Optimizers
 
-# Weight of the newest state in the running average: the average reaches back over about one ninth of the steps done.
+# Weight of the newest state in the running average: the average reaches back over about one ninth
+# of the steps done.
 _AVERAGING = 8.0
 # Once nothing improves, the step size falls to zero over this share of the steps done.
 _COOLING = 0.25
@@ -20,19 +21,20 @@ _COOLING = 0.25
 class LoopConfig:
     """When to evaluate and when to stop.
 
-    ``begin`` and ``deadline`` (or None) are moments of ``time.monotonic()``, ``max_iter`` is a number of steps or None; one of the two
-    bounds must be given. ``rates`` are the step sizes of the variables to optimise, ``orthogonal`` the names of those that take orthogonal
+    ``begin`` and ``deadline`` (or None) are moments of ``time.monotonic()``, ``max_iter`` is a
+    number of steps or None; one of the two bounds must be given. ``learning_rates`` are the step
+    sizes of the variables to optimise, ``muon_parameters`` the names of those that take orthogonal
     steps (Muon) in place of Adam's.
     """
 
-    rates: dict
+    learning_rates: dict
     begin: float
     max_iter: int | None
     deadline: float | None
     eval_every: int
     n_iter_no_change: int
     tol: float
-    orthogonal: tuple = ()
+    muon_parameters: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ class DistillationState:
     time : float
         Seconds since ``fit`` was called.
     loss : float
-        Mean training loss of the steps since the last evaluation; on a teacher's probabilities as long as there is one.
+        Mean training loss of the steps since the last evaluation; on a teacher's probabilities as
+        long as there is one.
     validation_score, best_validation_score : float or None
         Accuracy on held-out rows, now and in the best state so far; None without held-out rows.
     validation_loss : float or None
@@ -100,7 +103,11 @@ class LoopResult:
     @property
     def validation_scores(self):
         """Accuracy on held-out rows at each evaluation."""
-        return [record["validation_score"] for record in self.history if record["validation_score"] is not None]
+        return [
+            record["validation_score"]
+            for record in self.history
+            if record["validation_score"] is not None
+        ]
 
 
 class DamagedStateError(ValueError):
@@ -110,11 +117,22 @@ class DamagedStateError(ValueError):
 def _check_facts(state):
     """Raise ``TypeError`` or ``ValueError`` where the numbers of a state are not those of a run."""
     numbers = {**state["budget"], **{name: state[name] for name in ("evaluation_time", "seconds")}}
-    wrong = [name for name, value in numbers.items() if not (isinstance(value, float | int) and 0 <= value < math.inf)]
-    wrong += [name for name in ("n_iter", "stale") if not (isinstance(state[name], int) and state[name] >= 0)]
+    wrong = [
+        name
+        for name, value in numbers.items()
+        if not (isinstance(value, float | int) and 0 <= value < math.inf)
+    ]
+    wrong += [
+        name
+        for name in ("n_iter", "stale")
+        if not (isinstance(state[name], int) and state[name] >= 0)
+    ]
     if not isinstance(state["best_validation_loss"], float):
         wrong.append("best_validation_loss")
-    if not all(isinstance(record, dict) and {"step", "seconds", "loss"} <= set(record) for record in state["history"]):
+    if not all(
+        isinstance(record, dict) and {"step", "seconds", "loss"} <= set(record)
+        for record in state["history"]
+    ):
         wrong.append("history")
     if wrong:
         raise ValueError(f"{', '.join(wrong)} cannot be")
@@ -131,22 +149,26 @@ class _Budget:
         self.config, self.start = config, time.monotonic()
         self.evaluation_seconds = self.step_seconds = self.spent = 0.0
 
-    def state(self):
+    def state_dict(self):
         """What the time spent so far was; with it the step size goes on to fall where it had come to."""
         costs = {"evaluation_seconds": self.evaluation_seconds, "step_seconds": self.step_seconds}
         return {"elapsed": time.monotonic() - self.start, **costs}
 
-    def restore(self, state):
+    def load_state_dict(self, state):
         """Go back to a state."""
         self.start = time.monotonic() - state["elapsed"]
-        self.evaluation_seconds, self.step_seconds = state["evaluation_seconds"], state["step_seconds"]
+        self.evaluation_seconds, self.step_seconds = (
+            state["evaluation_seconds"],
+            state["step_seconds"],
+        )
 
     def progress(self, step):
         shares = [0.0]
         if self.config.max_iter is not None:
             shares.append(step / self.config.max_iter if self.config.max_iter else 1.0)
         if self.config.deadline is not None:
-            # Leave time for one more step, the last evaluation and the final refit of the scale, which costs as much.
+            # Leave time for one more step, the last evaluation and the final refit of the scale,
+            # which costs as much.
             reserve = self.step_seconds + 2 * self.evaluation_seconds
             total = self.config.deadline - reserve - self.start
             shares.append((time.monotonic() - self.start) / total if total > 0 else 1.0)
@@ -172,8 +194,13 @@ class _Run:
     """One run of the loop: the variables, their optimisers, and the record."""
 
     def __init__(self, objective, variables, config, report):
-        self.objective, self.variables, self.config, self.report = objective, variables, config, report
-        self.optimizers = Optimizers(variables, config.rates, config.orthogonal)
+        self.objective, self.variables, self.config, self.report = (
+            objective,
+            variables,
+            config,
+            report,
+        )
+        self.optimizers = Optimizers(variables, config.learning_rates, config.muon_parameters)
         self.budget = _Budget(config)
         self.average = _snapshot(variables)
         self.result = LoopResult(_snapshot(variables))
@@ -183,15 +210,15 @@ class _Run:
         self.stale = 0
         self.cooling = None
 
-    def state(self):
+    def state_dict(self):
         """All that :meth:`restore` needs to go on from here; between an evaluation and the next step."""
         result = self.result
         return {
             "variables": dict(self.variables),
             "average": self.average,
             "best": result.variables,
-            "optimizer": self.optimizers.state(),
-            "objective": self.objective.state(),
+            "optimizer": self.optimizers.state_dict(),
+            "objective": self.objective.state_dict(),
             "n_iter": result.n_iter,
             "history": result.history,
             "best_validation_score": result.best_validation_score,
@@ -200,26 +227,35 @@ class _Run:
             "cooling": [] if self.cooling is None else list(astuple(self.cooling)),
             "evaluation_time": self.evaluation_time,
             "seconds": time.monotonic() - self.config.begin,
-            "budget": self.budget.state(),
+            "budget": self.budget.state_dict(),
         }
 
-    def restore(self, state):
+    def load_state_dict(self, state):
         """Go back to a state; the variables are changed in place."""
         _check_facts(state)
         result = self.result
         with torch.no_grad():
             for name in self.variables:
-                for mine, kept in ((self.variables, "variables"), (self.average, "average"), (result.variables, "best")):
+                for mine, kept in (
+                    (self.variables, "variables"),
+                    (self.average, "average"),
+                    (result.variables, "best"),
+                ):
                     mine[name].copy_(state[kept][name])
-        self.optimizers.restore(state["optimizer"])
-        self.objective.restore(state["objective"])
+        self.optimizers.load_state_dict(state["optimizer"])
+        self.objective.load_state_dict(state["objective"])
         result.n_iter, result.history = state["n_iter"], list(state["history"])
-        result.best_validation_score, result.best_validation_loss = state["best_validation_score"], state["best_validation_loss"]
+        result.best_validation_score, result.best_validation_loss = (
+            state["best_validation_score"],
+            state["best_validation_loss"],
+        )
         self.stale, self.evaluation_time = state["stale"], state["evaluation_time"]
-        self.budget.restore(state["budget"])
+        self.budget.load_state_dict(state["budget"])
         cooling = _Cooling(*state["cooling"]) if state["cooling"] else None
         # More patience than the run had goes on where it lost it.
-        self.cooling = None if cooling is None or cooling.patience < self.config.n_iter_no_change else cooling
+        self.cooling = (
+            None if cooling is None or cooling.patience < self.config.n_iter_no_change else cooling
+        )
         self.last_mark = (result.n_iter, time.monotonic())
 
     def step(self, progress):
@@ -228,7 +264,7 @@ class _Run:
         loss = self.objective.loss(self.variables)
         loss.backward()
         self.optimizers.step(1 - progress)
-        self.objective.after_step()
+        self.objective.after_step(self.variables)
         self.recent.append(loss.detach())
         self.result.n_iter += 1
         self._update_average()
@@ -241,13 +277,15 @@ class _Run:
         if not bool(finite.all()):
             self.result.n_iter = self.last_mark[0] + int(finite.int().argmin())
             return True
-        return not all(bool(torch.isfinite(self.variables[name]).all()) for name in self.config.rates)
+        return not all(
+            bool(torch.isfinite(self.variables[name]).all()) for name in self.config.learning_rates
+        )
 
     def _update_average(self):
         """Polynomial-decay averaging (Shamir and Zhang 2013): the noise of the pool averages out, old states fade."""
         weight = min((_AVERAGING + 1) / (self.result.n_iter + _AVERAGING), 1.0)
         with torch.no_grad():
-            for name in self.config.rates:
+            for name in self.config.learning_rates:
                 self.average[name].lerp_(self.variables[name], weight)
 
     def _known_to_fail(self):
@@ -260,7 +298,8 @@ class _Run:
         if not self.recent:
             with torch.no_grad():
                 self.recent.append(self.objective.loss(self.variables))
-        # Reads the losses, so that a GPU has done all steps when the clock of the evaluation starts.
+        # Reads the losses, so that a GPU has done all steps when the clock of the evaluation
+        # starts.
         if self._diverged():
             return "diverged"
         begin = time.monotonic()
@@ -271,7 +310,9 @@ class _Run:
         score = loss = None
         if validation is not None:
             score, loss = validation
-            self.stale = 0 if loss < result.best_validation_loss - self.config.tol else self.stale + 1
+            self.stale = (
+                0 if loss < result.best_validation_loss - self.config.tol else self.stale + 1
+            )
         if validation is None or loss < result.best_validation_loss:
             result.variables = _snapshot(self.average)
             if validation is not None:
@@ -297,7 +338,12 @@ class _Run:
         )
         if self.cooling is None and self.stale >= self.config.n_iter_no_change:
             steps = max(1, math.ceil(_COOLING * result.n_iter))
-            self.cooling = _Cooling(result.n_iter, self.budget.progress(result.n_iter), steps, self.config.n_iter_no_change)
+            self.cooling = _Cooling(
+                result.n_iter,
+                self.budget.progress(result.n_iter),
+                steps,
+                self.config.n_iter_no_change,
+            )
         return "callback" if stop else None
 
     def _average_works(self):
@@ -338,7 +384,7 @@ class _Run:
         reason = self.evaluate()
         if save is not None and reason != "diverged":
             begin = time.monotonic()
-            save(self.state())
+            save(self.state_dict())
             # The time that is kept for the last evaluation is for the file as well.
             self.budget.evaluation_seconds += time.monotonic() - begin
         return reason
@@ -356,24 +402,27 @@ class _Run:
 def distill(objective, variables, config, report, *, save=None, state=None):
     """Minimise ``objective.loss(variables)`` with a step size that decays linearly to zero over the budget.
 
-    Without improvement for ``n_iter_no_change`` evaluations it falls to zero over a quarter of the steps done, which ends the run:
-    held at a large step size, a coreset looks finished long before it is.
+    Without improvement for ``n_iter_no_change`` evaluations it falls to zero over a quarter of the
+    steps done, which ends the run: held at a large step size, a coreset looks finished long before
+    it is.
 
     Parameters
     ----------
     objective : object
-        ``loss(variables)`` gives a scalar tensor; ``after_step()`` is told after each step; ``validate(variables, progress)`` gives
-        (accuracy, loss) on held-out rows, or None, in a run that is so far along (0 to 1).
+        ``loss(variables)`` gives a scalar tensor; ``after_step(variables)`` is told after each
+        step; ``validate(variables, progress)`` gives (accuracy, loss) on held-out rows, or None, in
+        a run that is so far along (0 to 1).
     variables : dict of str to tensor
         Changed in place.
     config : LoopConfig
     report : callable
         Called at every evaluation with keyword arguments; returns True to stop.
     save : callable, optional
-        Called after every evaluation with a state: a dict of tensors, of JSON values and of such dicts. Then the objective has
-        ``state()`` and ``restore(state)`` too.
+        Called after every evaluation with a state: a dict of tensors, of JSON values and of such
+        dicts. Then the objective has ``state()`` and ``restore(state)`` too.
     state : dict, optional
-        What ``save`` was given by an earlier run: go on from there, with the same numbers as if that run had not ended.
+        What ``save`` was given by an earlier run: go on from there, with the same numbers as if
+        that run had not ended.
 
     Raises
     ------
@@ -383,14 +432,15 @@ def distill(objective, variables, config, report, *, save=None, state=None):
     Returns
     -------
     LoopResult
-        Its ``variables`` are the running average of the states at the best evaluation; without held-out rows, at the last one. This
-        holds on every exit path: budget, callback, no more improvement, divergence, and ``KeyboardInterrupt`` (``reason="interrupted"``).
+        Its ``variables`` are the running average of the states at the best evaluation; without
+        held-out rows, at the last one. This holds on every exit path: budget, callback, no more
+        improvement, divergence, and ``KeyboardInterrupt`` (``reason="interrupted"``).
     """
     run = _Run(objective, variables, config, report)
     try:
         if state is not None:
             try:
-                run.restore(state)
+                run.load_state_dict(state)
             except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
                 if is_out_of_memory(error):
                     raise

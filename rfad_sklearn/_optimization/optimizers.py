@@ -5,21 +5,24 @@ import math
 import torch
 
 _MOMENTUM = 0.95
-# Root mean square of a step in units of the step size: about what Adam's steps have, so that both take the same step sizes.
+# Root mean square of a step in units of the step size: about what Adam's steps have, so that both
+# take the same step sizes.
 _STEP_SIZE = 0.2
-# Coefficients of the odd polynomial that brings singular values towards 1, and how often it is applied: those below a few thousandths of
-# the largest stay small.
+# Coefficients of the odd polynomial that brings singular values towards 1, and how often it is
+# applied: those below a few thousandths of the largest stay small.
 _COEFFICIENTS, _ITERATIONS = (3.4445, -4.7750, 2.0315), 5
 
 
 def orthogonalised(matrix):
     """``U V^T`` of the singular value decomposition ``U S V^T`` of a matrix, nearly: singular values of about 0.7 to 1.2; zero of zero.
 
-    By Newton-Schulz iterations: products of matrices only, the same on every device, without waiting for it.
+    By Newton-Schulz iterations: products of matrices only, the same on every device, without
+    waiting for it.
     """
     a, b, c = _COEFFICIENTS
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
-    # By the largest entry first, or the squares of very small or large ones would leave the range of the type.
+    # By the largest entry first, or the squares of very small or large ones would leave the range
+    # of the type.
     wide = wide / wide.abs().max().clamp_min(torch.finfo(matrix.dtype).tiny)
     wide = wide / wide.norm().clamp_min(torch.finfo(matrix.dtype).tiny)
     for _ in range(_ITERATIONS):
@@ -31,8 +34,9 @@ def orthogonalised(matrix):
 class Muon(torch.optim.Optimizer):
     """Gradient descent with Nesterov momentum, whose steps are orthogonalised (Jordan et al. 2024; scaled as in Liu et al. 2025).
 
-    The gradients of the items have much in common: a few directions in which all of them move. Adam, which sees one entry at a time, goes
-    there and hardly anywhere else; here all directions are taken at the same pace. Each variable is one matrix with a row for each item.
+    The gradients of the items have much in common: a few directions in which all of them move.
+    Adam, which sees one entry at a time, goes there and hardly anywhere else; here all directions
+    are taken at the same pace. Each variable is one matrix with a row for each item.
 
     Parameters
     ----------
@@ -65,16 +69,23 @@ class Optimizers:
     Parameters
     ----------
     variables : dict of str to tensor
-    rates : dict of str to float
+    learning_rates : dict of str to float
         Step sizes at the start; variables without one stay as they are.
-    orthogonal : collection of str
+    muon_parameters : collection of str
         Names of those that take the steps of :class:`Muon` in place of Adam's.
     """
 
-    def __init__(self, variables, rates, orthogonal=()):
-        self.variables, self.rates = {name: variables[name].requires_grad_(True) for name in rates}, rates
-        kinds = {name: Muon if name in orthogonal else torch.optim.Adam for name in rates}
-        self._optimizers = {name: kinds[name]([variable]) for name, variable in self.variables.items()}
+    def __init__(self, variables, learning_rates, muon_parameters=()):
+        self.variables, self.learning_rates = (
+            {name: variables[name].requires_grad_(True) for name in learning_rates},
+            learning_rates,
+        )
+        kinds = {
+            name: Muon if name in muon_parameters else torch.optim.Adam for name in learning_rates
+        }
+        self._optimizers = {
+            name: kinds[name]([variable]) for name, variable in self.variables.items()
+        }
 
     def zero_grad(self):
         """Forget all gradients."""
@@ -84,16 +95,22 @@ class Optimizers:
     def step(self, share=1.0):
         """Move all variables, by this share of their step sizes."""
         for name, optimizer in self._optimizers.items():
-            optimizer.param_groups[0]["lr"] = share * self.rates[name]
+            optimizer.param_groups[0]["lr"] = share * self.learning_rates[name]
             optimizer.step()
 
-    def state(self):
+    def state_dict(self):
         """Moments of the gradients, by variable."""
-        return {name: dict(optimizer.state[self.variables[name]]) for name, optimizer in self._optimizers.items()}
+        return {
+            name: dict(optimizer.state[self.variables[name]])
+            for name, optimizer in self._optimizers.items()
+        }
 
-    def restore(self, state):
+    def load_state_dict(self, state):
         """Go back to a state."""
         for name, moments in state.items():
             variable = self.variables[name]
-            own = {key: value if key == "step" else value.to(variable) for key, value in moments.items()}
+            own = {
+                key: value if key == "step" else value.to(variable)
+                for key, value in moments.items()
+            }
             self._optimizers[name].state[variable].update(own)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from .._kernels.exact import exact_kernel
 from .._ridge.label_solve import best_targets
-from .._ridge.linalg import fit_platt_scale, scaled_quality, solve_targets
+from .._ridge.linalg import fit_logit_scale, scaled_quality, solve_targets
 
 # Rows that labels are solved on: this many batches, and this many per item.
 _SOLVE_BATCHES, _SOLVE_ROWS_PER_ITEM = 8, 8
@@ -29,7 +29,8 @@ class RidgeConfig:
 class TrainingData:
     """Rows as the objective sees them: ``read(indices)`` gives preprocessed inputs of shape ``(n, *shape)``.
 
-    Inputs and labels are on the device, the numbers of the rows to train on and to hold out on the CPU.
+    Inputs and labels are on the device, the numbers of the rows to train on and to hold out on the
+    CPU.
     """
 
     read: object
@@ -49,21 +50,24 @@ class TrainingData:
 def kernel_ridge_scores(kernel_ss, kernel_bs, targets, reg):
     """``K_BS (K_SS + reg tr(K_SS)/|S| I)^-1 Y_S`` in float64.
 
-    With gradients, a kernel matrix that cannot be solved gives NaN: a step does not wait for the device to find out.
+    With gradients, a kernel matrix that cannot be solved gives NaN: a step does not wait for the
+    device to find out.
     """
-    return kernel_bs.double() @ solve_targets(kernel_ss, targets, reg, check=not torch.is_grad_enabled())
+    return kernel_bs.double() @ solve_targets(
+        kernel_ss, targets, reg, check=not torch.is_grad_enabled()
+    )
 
 
 def prediction_loss(loss, scores, labels, targets, log_scale):
-    """Cross entropy of the scaled scores (``"platt"``), to labels or probabilities, or half the squared distance to the targets (``"mse"``)."""
-    if loss == "platt":
+    """Cross entropy of the scaled scores (``"cross_entropy"``), to labels or probabilities, or half the squared distance to the targets (``"mse"``)."""
+    if loss == "cross_entropy":
         return F.cross_entropy(log_scale.exp() * scores, labels)
     return 0.5 * (scores - targets).square().sum(1).mean()
 
 
-def centred_one_hot(codes, n_classes):
+def centred_one_hot(y_encoded, n_classes):
     """``onehot - 1 / n_classes`` as float32."""
-    return F.one_hot(codes, n_classes).float() - 1 / n_classes
+    return F.one_hot(y_encoded, n_classes).float() - 1 / n_classes
 
 
 class RowStream:
@@ -83,11 +87,11 @@ class RowStream:
             n -= len(parts[-1])
         return torch.cat(parts)
 
-    def state(self):
+    def state_dict(self):
         """Rows that are left of the current epoch."""
         return {"order": self.order}
 
-    def restore(self, state):
+    def load_state_dict(self, state):
         """Go back to a state."""
         self.order = state["order"]
 
@@ -95,8 +99,9 @@ class RowStream:
 class KernelRidgeObjective:
     """Loss of kernel ridge regression on the coreset, for a batch of training rows; subclasses provide the kernel.
 
-    A subclass sets ``labels`` and ``targets`` of the current rows and provides ``scores(variables)`` of them, ``after_step()``,
-    ``validation_scores(variables)`` (scores and labels) and ``solving_kernels(variables)``.
+    A subclass sets ``labels`` and ``targets`` of the current rows and provides
+    ``scores(variables)`` of them, ``after_step(variables)``, ``validation_scores(variables)``
+    (scores and labels) and ``solving_kernels(variables)``.
     """
 
     def __init__(self, data, config, *, generator, device, project=None):
@@ -130,8 +135,8 @@ class KernelRidgeObjective:
         """Best scale on the current rows, or on the held-out ones where there are any."""
         with torch.no_grad():
             if held_out and len(self.data.validation):
-                return fit_platt_scale(*self.validation_scores(variables))
-            return fit_platt_scale(self.scores(variables), self.labels)
+                return fit_logit_scale(*self.validation_scores(variables))
+            return fit_logit_scale(self.scores(variables), self.labels)
 
     @torch.no_grad()
     def solve_labels(self, variables, deadline=None):
@@ -149,12 +154,19 @@ class KernelRidgeObjective:
             Those of ``variables`` where no others predict the held-out rows better.
         """
         rows = self.data.train
-        limit = max(_SOLVE_BATCHES * self.config.batch_size, _SOLVE_ROWS_PER_ITEM * len(variables["targets"]))
+        limit = max(
+            _SOLVE_BATCHES * self.config.batch_size,
+            _SOLVE_ROWS_PER_ITEM * len(variables["targets"]),
+        )
         if len(rows) > limit or deadline is not None:
             # Cut off by the deadline too, the rows are of all classes.
             rows = rows[torch.randperm(len(rows), generator=self.generator)[:limit]]
         kernel_ss, kernel_with = self.solving_kernels(variables)
-        solved = solve_targets(kernel_ss, torch.eye(len(kernel_ss), dtype=torch.float32, device=self.device), self.config.reg)
+        solved = solve_targets(
+            kernel_ss,
+            torch.eye(len(kernel_ss), dtype=torch.float32, device=self.device),
+            self.config.reg,
+        )
         maps = []
         for part in rows.split(_SOLVE_CHUNK):
             if maps and deadline is not None and time.monotonic() > deadline:
@@ -162,11 +174,15 @@ class KernelRidgeObjective:
             maps.append(kernel_with(self.data.read(part)).double())
         maps = torch.cat(maps) @ solved
         labels, targets = self._labels(rows[: len(maps)])
-        # The scores of held-out rows are linear in the targets too: with the identity as targets they give the map.
+        # The scores of held-out rows are linear in the targets too: with the identity as targets
+        # they give the map.
         held_out = None
         if len(self.data.validation):
             held_out = self.validation_scores(
-                {**variables, "targets": torch.eye(len(solved), dtype=torch.float32, device=self.device)}
+                {
+                    **variables,
+                    "targets": torch.eye(len(solved), dtype=torch.float32, device=self.device),
+                }
             )
 
         def judge(targets):
@@ -207,17 +223,21 @@ class ExactKernelObjective(KernelRidgeObjective):
         self.inputs = self.data.read(rows)
         self.labels, self.targets = self._labels(rows)
 
-    def state(self):
+    def state_dict(self):
         """Everything random, for a checkpoint."""
-        return {"generator": self.generator.get_state(), "stream": self.stream.state(), "rows": self.rows}
+        return {
+            "generator": self.generator.get_state(),
+            "stream": self.stream.state_dict(),
+            "rows": self.rows,
+        }
 
-    def restore(self, state):
+    def load_state_dict(self, state):
         """Go back to a state."""
         self.generator.set_state(state["generator"])
-        self.stream.restore(state["stream"])
+        self.stream.load_state_dict(state["stream"])
         self._take(state["rows"])
 
-    def after_step(self):
+    def after_step(self, variables):
         """Draw the next rows."""
         if not self.whole:
             self._take(self._next_rows())
@@ -241,4 +261,6 @@ class ExactKernelObjective(KernelRidgeObjective):
 
     def _scores(self, variables, rows):
         x = self.items(variables)
-        return kernel_ridge_scores(self._kernel(x), self._kernel(rows, x), variables["targets"], self.config.reg)
+        return kernel_ridge_scores(
+            self._kernel(x), self._kernel(rows, x), variables["targets"], self.config.reg
+        )

@@ -9,12 +9,14 @@ import torch
 from .._networks.random_features import cached_features, draw_network, kernel_product
 from .._ridge.linalg import solve_and_leave_one_out
 from ..architectures import ConvNet
-from .pilot_sample import N_NETWORKS, RIDGE, asked_rows
+from .pilot_sample import N_NETWORKS, RIDGE, draw_pilot_sample
 from .plan import PoolDefaults
 
-# Only the step from so many blocks to one less is ever in question: a single block sees no more than patches.
+# Only the step from so many blocks to one less is ever in question: a single block sees no more
+# than patches.
 _BLOCKS = 3
-# The last block must tell the class of more than this share of the rows in addition, and more than by chance: so many standard deviations.
+# The last block must tell the class of more than this share of the rows in addition, and more than
+# by chance: so many standard deviations.
 _WORTH, _DEVIATIONS = 0.03, 2.0
 # Stream of seeds beside those of the items and of the teacher.
 _STREAM = 2
@@ -37,34 +39,43 @@ def worth_it(wrong, wrong_without):
     return saved > _WORTH * len(wrong) and saved > _DEVIATIONS * math.sqrt(differ)
 
 
-def enough_blocks(problem):
-    """Blocks that kernel ridge regression on real rows asks for: those of the problem's ConvNet, or one less.
+def enough_blocks(context):
+    """Blocks that kernel ridge regression on real rows asks for: those of the context's ConvNet, or one less.
 
-    Rows classify each other, each by all the others, with the kernel of a few random networks of either depth. A network with fewer blocks is
-    less noisy and takes less time, so that items distilled with it are better where real rows are hardly worse.
+    Rows classify each other, each by all the others, with the kernel of a few random networks of
+    either depth. A network with fewer blocks is less noisy and takes less time, so that items
+    distilled with it are better where real rows are hardly worse.
 
     Parameters
     ----------
-    problem : Problem
+    context : FitContext
         Of images, with the ConvNet that "auto" takes by their shape, :func:`in_question`.
 
     Returns
     -------
     int
     """
-    spec = problem.spec
+    spec = context.spec
     specs = _specs(spec)
-    rng = np.random.default_rng([problem.seed, _STREAM])
-    asked = asked_rows(problem, max(each.n_features(problem.shape) for each in specs), rng)
+    rng = np.random.default_rng([context.seed, _STREAM])
+    asked = draw_pilot_sample(context, max(each.n_features(context.shape) for each in specs), rng)
     if asked is None:
         return spec.depth
-    x, codes, targets = asked
-    kernels = [torch.zeros((len(x), len(x)), dtype=torch.float32, device=problem.device) for _ in specs]
+    x, y_encoded, targets = asked
+    kernels = [
+        torch.zeros((len(x), len(x)), dtype=torch.float32, device=context.device) for _ in specs
+    ]
     for seed in rng.integers(2**31, size=N_NETWORKS).tolist():
         for each, kernel in zip(specs, kernels, strict=True):
-            network = draw_network(each, problem.shape, seed, device=problem.device, dtype=problem.dtype)
+            network = draw_network(
+                each, context.shape, seed, device=context.device, dtype=context.dtype
+            )
             features = cached_features(each, [network], x).float()
             kernel += kernel_product(each, features, features)
-    # The mean of the kernels is that of all networks together; the ridge is relative, so that their sum does as well.
-    wrong = [solve_and_leave_one_out(kernel, targets, RIDGE)[1].argmax(1) != codes for kernel in kernels]
+    # The mean of the kernels is that of all networks together; the ridge is relative, so that their
+    # sum does as well.
+    wrong = [
+        solve_and_leave_one_out(kernel, targets, RIDGE)[1].argmax(1) != y_encoded
+        for kernel in kernels
+    ]
     return spec.depth if worth_it(*wrong) else spec.depth - 1

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize
 
-# Strengths of the pull towards the given targets, relative to the mean curvature of the loss; the last one without held-out rows.
+# Strengths of the pull towards the given targets, relative to the mean curvature of the loss; the
+# last one without held-out rows.
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
 
 
@@ -15,10 +16,12 @@ def ridge_targets(maps, targets, start, strength):
     gram = maps.T @ maps / n
     shift = strength * gram.diagonal().mean()
     moments = maps.T @ (targets - maps @ start) / n
-    return start + torch.linalg.solve(gram + shift * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), moments)
+    return start + torch.linalg.solve(
+        gram + shift * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), moments
+    )
 
 
-def platt_targets(maps, labels, start, scale, strength):
+def cross_entropy_targets(maps, labels, start, scale, strength):
     """Minimiser of the mean cross entropy of ``softmax(scale A Y)`` plus the same pull, by L-BFGS."""
     n, shape = len(maps), tuple(start.shape)
     # The curvature of the cross entropy in each score is at most scale^2 / 4.
@@ -32,7 +35,13 @@ def platt_targets(maps, labels, start, scale, strength):
         gradient = scale / n * (maps.T @ (torch.softmax(scores, 1) - hot)) + shift * move
         return loss, gradient.flatten().cpu().numpy()
 
-    result = minimize(loss_and_gradient, np.zeros(start.numel()), jac=True, method="L-BFGS-B", options={"maxiter": 200})
+    result = minimize(
+        loss_and_gradient,
+        np.zeros(start.numel()),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": 200},
+    )
     return start + torch.from_numpy(result.x).to(maps).view(shape)
 
 
@@ -47,7 +56,7 @@ def best_targets(maps, labels, targets, start, *, loss, scale, judge):
     targets : tensor of shape (n, n_classes)
         Centred one-hot labels, for the squared loss.
     start : tensor of shape (n_items, n_classes)
-    loss : {"platt", "mse"}
+    loss : {"cross_entropy", "mse"}
     scale : float
         Factor of the scores in the cross entropy.
     judge : callable or None
@@ -64,7 +73,7 @@ def best_targets(maps, labels, targets, start, *, loss, scale, judge):
         if loss == "mse":
             solved = ridge_targets(maps, targets.to(maps), origin, strength)
         else:
-            solved = platt_targets(maps, labels, origin, scale, strength)
+            solved = cross_entropy_targets(maps, labels, origin, scale, strength)
         return solved.to(start.dtype)
 
     if judge is None:

@@ -5,7 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-# Tiny absolute term, relative to the mean diagonal: it only keeps the Cholesky factorisation from failing by rounding.
+# Tiny absolute term, relative to the mean diagonal: it only keeps the Cholesky factorisation from
+# failing by rounding.
 _JITTER = 1e-10
 
 
@@ -81,10 +82,11 @@ def inverse_square_root(kernel, reg):
     return (vectors * values.rsqrt()) @ vectors.T
 
 
-def fit_platt_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_steps=50):
+def fit_logit_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_steps=50):
     """Scale that minimises the cross entropy of ``softmax(scale * scores)`` (Guo et al. 2017), by Newton steps in its logarithm.
 
-    Labels are smoothed by ``1 / (n + 2)``, after Platt (1999): a few rows without an error must not ask for an infinite scale.
+    Labels are smoothed by ``1 / (n + 2)``, after Platt (1999): a few rows without an error must not
+    ask for an infinite scale.
 
     Parameters
     ----------
@@ -101,7 +103,9 @@ def fit_platt_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
     # On the CPU: every Newton step is read.
     scores, labels = scores.detach().double().cpu(), labels.cpu()
     smoothing = 1 / (len(scores) + 2)
-    picked = (1 - smoothing) * scores.gather(1, labels[:, None]).squeeze(1) + smoothing * scores.mean(1)
+    picked = (1 - smoothing) * scores.gather(1, labels[:, None]).squeeze(
+        1
+    ) + smoothing * scores.mean(1)
     low, high = math.log(floor), math.log(ceiling)
     log_scale = min(max(math.log(start), low), high)
     for _ in range(n_steps):
@@ -110,7 +114,8 @@ def fit_platt_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
         mean = (probabilities * scores).sum(1)
         variance = (probabilities * scores.square()).sum(1) - mean.square()
         slope = scale * (mean - picked).mean().item()
-        # The second derivative in log(scale) can be negative far from the optimum; its Gauss-Newton part cannot.
+        # The second derivative in log(scale) can be negative far from the optimum; its Gauss-Newton
+        # part cannot.
         curvature = scale**2 * variance.mean().item() + max(slope, 0.0)
         step = -slope / max(curvature, 1e-12)
         before, log_scale = log_scale, min(max(log_scale + min(max(step, -1.0), 1.0), low), high)
@@ -120,7 +125,7 @@ def fit_platt_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
 
 
 def scaled_quality(scores, labels, *, start=1.0):
-    """Best scale of scores (:func:`fit_platt_scale`, from ``start``), their accuracy, and their cross entropy at that scale: floats."""
-    scale = fit_platt_scale(scores, labels, start=start)
+    """Best scale of scores (:func:`fit_logit_scale`, from ``start``), their accuracy, and their cross entropy at that scale: floats."""
+    scale = fit_logit_scale(scores, labels, start=start)
     accuracy = (scores.argmax(1) == labels).double().mean().item()
     return scale, accuracy, F.cross_entropy(scale * scores, labels).item()

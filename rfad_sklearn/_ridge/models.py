@@ -6,7 +6,12 @@ import numpy as np
 import torch
 
 from .._kernels.exact import exact_kernel, worth_compiling
-from .._networks.random_features import cached_features, cpu_networks, feature_scales, linear_in_features
+from .._networks.random_features import (
+    cached_features,
+    cpu_networks,
+    feature_scales,
+    linear_in_features,
+)
 from .._utils.device import explained_memory
 from ..architectures import MLP
 from .linalg import cholesky, relative_shift, solve_and_leave_one_out
@@ -23,7 +28,8 @@ _BLOCK = 64
 class FeatureModel:
     """Scores linear in random features: seeds and weights, no networks.
 
-    ``weights`` has shape (n_networks * n_features + 1, k); its last row belongs to the constant feature.
+    ``weights`` has shape (n_networks * n_features + 1, k); its last row belongs to the constant
+    feature.
     """
 
     spec: object
@@ -56,10 +62,14 @@ class ExactModel:
     def scores(self, read, n, *, device, dtype):
         """Scores ``(n, k)`` of preprocessed inputs ``read(start, stop)``, float64.
 
-        In zero-padded blocks of fixed size, so that the rounding of a row's scores does not depend on the rows beside it (but for
-        very many rows the arithmetic is compiled, which rounds differently).
+        In zero-padded blocks of fixed size, so that the rounding of a row's scores does not depend
+        on the rows beside it (but for very many rows the arithmetic is compiled, which rounds
+        differently).
         """
-        inputs, dual = torch.tensor(self.inputs, device=device), torch.tensor(self.dual, device=device)
+        inputs, dual = (
+            torch.tensor(self.inputs, device=device),
+            torch.tensor(self.dual, device=device),
+        )
         compiled = worth_compiling(self.spec, tuple(inputs.shape[1:]), n * len(inputs))
         out = np.empty((n, dual.shape[1]))
         for start in range(0, n, _BLOCK):
@@ -88,7 +98,10 @@ def fit_exact(spec, kernel, inputs, targets, reg):
     model : ExactModel
     leave_one_out : float64 tensor of shape (n, n_classes)
     """
-    with explained_memory(f"the exact kernel of {len(inputs)} rows", "the number of rows, or use method='random_features'"):
+    with explained_memory(
+        f"the exact kernel of {len(inputs)} rows",
+        "the number of rows, or use kernel_method='random_features'",
+    ):
         gram = exact_kernel(spec, exact_inputs(spec, inputs), kernel=kernel)
         dual, left_out = solve_and_leave_one_out(gram, targets, reg)
     return ExactModel.build(spec, kernel, inputs, dual), left_out
@@ -98,7 +111,9 @@ def feature_weights(spec, features, coefficients):
     """Weights of a :class:`FeatureModel` that gives ``K(x, S) @ coefficients``, from the activations ``(n, ...)`` of S."""
     features = features.flatten(1).double()
     scale, constant = feature_scales(spec, features.shape[1])
-    return torch.cat([scale**2 * features.T @ coefficients, constant**2 * coefficients.sum(0, keepdim=True)])
+    return torch.cat(
+        [scale**2 * features.T @ coefficients, constant**2 * coefficients.sum(0, keepdim=True)]
+    )
 
 
 def fit_features(spec, shape, seeds, read, n, targets, reg, rng, *, device, dtype):
@@ -121,12 +136,15 @@ def fit_features(spec, shape, seeds, read, n, targets, reg, rng, *, device, dtyp
     n_features = len(seeds) * spec.n_features(shape)
     on_device = lambda rows: read(rows).to(device)  # noqa: E731
     with explained_memory(
-        f"a kernel ridge on {n} rows and {n_features} random features", "n_networks, width or the number of rows"
+        f"a kernel ridge on {n} rows and {n_features} random features",
+        "n_networks, width or the number of rows",
     ):
         if n <= n_features:
             weights, rows, scores = _fit_dual(spec, networks, on_device, n, targets.to(device), reg)
         else:
-            weights, rows, scores = _fit_primal(spec, networks, on_device, n, targets.to(device), reg, rng, n_features)
+            weights, rows, scores = _fit_primal(
+                spec, networks, on_device, n, targets.to(device), reg, rng, n_features
+            )
     return FeatureModel(spec, tuple(shape), tuple(seeds), weights.cpu().numpy()), rows, scores
 
 
@@ -138,7 +156,10 @@ def _fit_dual(spec, networks, read, n, targets, reg):
         features = cached_features(spec, [network], inputs).flatten(1)
         gram += scale**2 * (features @ features.T)
     dual, left_out = solve_and_leave_one_out(gram, targets, reg)
-    weights = [scale**2 * cached_features(spec, [network], inputs).flatten(1).double().T @ dual for network in networks]
+    weights = [
+        scale**2 * cached_features(spec, [network], inputs).flatten(1).double().T @ dual
+        for network in networks
+    ]
     weights.append(constant**2 * dual.sum(0, keepdim=True))
     return torch.cat(weights), np.arange(n), left_out.cpu()
 

@@ -72,11 +72,14 @@ def has_fast_bfloat16(device):
 def resolve_dtype(dtype, device, *, reduced=False):
     """``torch.dtype`` of a user's ``dtype``.
 
-    ``"auto"`` is float32, or bfloat16 when ``reduced`` precision is welcome and the device is fast at it.
+    ``"auto"`` is float32, or bfloat16 when ``reduced`` precision is welcome and the device is fast
+    at it.
     """
     if dtype == "auto":
         return torch.bfloat16 if reduced and has_fast_bfloat16(device) else torch.float32
     name = str(dtype).removeprefix("torch.")
     if name not in _DTYPES:
-        raise ValueError(f"dtype={dtype!r} is unknown; use 'auto', {', '.join(map(repr, _DTYPES))}.")
+        raise ValueError(
+            f"dtype={dtype!r} is unknown; use 'auto', {', '.join(map(repr, _DTYPES))}."
+        )
     return _DTYPES[name]

@@ -70,4 +70,8 @@ def read_arrays(path, required, optional=None):
         missing = [name for name in required if name not in loaded.files]
         if missing:
             raise ValueError(f"it lacks the arrays {missing}")
-        return {name: loaded[name] for name in loaded.files if optional is None or name in (*required, *optional)}
+        return {
+            name: loaded[name]
+            for name in loaded.files
+            if optional is None or name in (*required, *optional)
+        }

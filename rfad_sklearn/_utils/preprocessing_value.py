@@ -27,9 +27,14 @@ def row_standardized(z):
 def float_types(dtype):
     """numpy types in which raw rows of ``dtype`` are scaled, and which the result has.
 
-    Long integers, time stamps say, lose their last digits in float32: the offset is taken off before.
+    Long integers, time stamps say, lose their last digits in float32: the offset is taken off
+    before.
     """
-    exact = np.float64 if dtype.kind in "iuf" and dtype.itemsize >= 4 and not is_single(dtype) else np.float32
+    exact = (
+        np.float64
+        if dtype.kind in "iuf" and dtype.itemsize >= 4 and not is_single(dtype)
+        else np.float32
+    )
     return np.dtype(exact), np.dtype(np.float64 if is_double(dtype) else np.float32)
 
 
@@ -71,7 +76,11 @@ class AfterScaling:
         return low_rank_scaling(z, self.components, self.gains, self.tail) if len(self.gains) else z
 
     def _unwhiten(self, z):
-        return low_rank_scaling(z, self.components, 1 / self.gains, 1 / self.tail) if len(self.gains) else z
+        return (
+            low_rank_scaling(z, self.components, 1 / self.gains, 1 / self.tail)
+            if len(self.gains)
+            else z
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,20 +112,31 @@ class Preprocessing(ReadOnlyArrays, AfterScaling):
         for name in ("offset", "scale", "components", "gains"):
             array = np.array(getattr(self, name))
             if array.dtype.kind not in "biuf":
-                raise ValueError(f"Preprocessing: {name} must hold real numbers, got dtype {array.dtype}.")
+                raise ValueError(
+                    f"Preprocessing: {name} must hold real numbers, got dtype {array.dtype}."
+                )
             array.setflags(write=False)
             object.__setattr__(self, name, array)
         if self.offset.ndim != 1:
-            raise ValueError(f"Preprocessing: offset must be a vector, got shape {self.offset.shape}.")
+            raise ValueError(
+                f"Preprocessing: offset must be a vector, got shape {self.offset.shape}."
+            )
         d, k = self.offset.shape[-1], len(self.gains)
         if self.offset.shape != (d,) or self.scale.shape != (d,):
             raise ValueError("Preprocessing: offset and scale must be vectors of the same length.")
         if self.components.shape != ((k, d) if k else (0, 0)):
-            raise ValueError(f"Preprocessing: components must be of shape {(k, d)}, got {self.components.shape}.")
+            raise ValueError(
+                f"Preprocessing: components must be of shape {(k, d)}, got {self.components.shape}."
+            )
         for name in ("offset", "scale", "components", "gains"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"Preprocessing: {name} holds NaN or infinity.")
-        if not ((self.scale > 0).all() and (self.gains > 0).all() and self.tail > 0 and np.isfinite(self.tail)):
+        if not (
+            (self.scale > 0).all()
+            and (self.gains > 0).all()
+            and self.tail > 0
+            and np.isfinite(self.tail)
+        ):
             raise ValueError("Preprocessing: scale, gains and tail must be positive and finite.")
 
     @classmethod
@@ -133,7 +153,9 @@ class Preprocessing(ReadOnlyArrays, AfterScaling):
         """Preprocessed rows ``(n, d)`` of raw rows or channels-last images; float64 stays float64, everything else becomes float32."""
         X = self._rows(X)
         exact, dtype = float_types(X.dtype)
-        z = ((X.astype(exact) - self.offset.astype(exact)) / self.scale.astype(exact)).astype(dtype, copy=False)
+        z = ((X.astype(exact) - self.offset.astype(exact)) / self.scale.astype(exact)).astype(
+            dtype, copy=False
+        )
         return self.after_scaling(z).astype(dtype, copy=False)
 
     def invert(self, Z):
@@ -141,7 +163,9 @@ class Preprocessing(ReadOnlyArrays, AfterScaling):
 
         With ``row_norm`` only ``apply(invert(Z)) == Z`` holds, for Z in the range of ``apply``.
         """
-        return self._unwhiten(self._rows(Z).astype(np.float64, copy=False)) * self.scale + self.offset
+        return (
+            self._unwhiten(self._rows(Z).astype(np.float64, copy=False)) * self.scale + self.offset
+        )
 
     def _rows(self, X):
         X = np.asarray(X)
@@ -155,7 +179,9 @@ class Preprocessing(ReadOnlyArrays, AfterScaling):
     def __eq__(self, other):
         if not isinstance(other, Preprocessing):
             return NotImplemented
-        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return all(
+            np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)
+        )
 
     __hash__ = None
 
@@ -184,7 +210,9 @@ class TransformerPreprocessing:
         # A copy: with copy=False a transformer changes what it is given.
         Z = self.transformer.transform(np.array(X))
         if issparse(Z):
-            raise ValueError(f"preprocessing={self.name} gives sparse rows; use its sparse_output=False.")
+            raise ValueError(
+                f"preprocessing={self.name} gives sparse rows; use its sparse_output=False."
+            )
         Z = np.asarray(Z)
         return np.ascontiguousarray(Z, dtype=np.float64 if is_double(Z.dtype) else np.float32)
 
@@ -192,7 +220,7 @@ class TransformerPreprocessing:
         """Raw rows by the transformer's ``inverse_transform``; where that is not finite, of the nearest row within the bounds."""
         return self._finite(lambda Z: np.array(self.transformer.inverse_transform(Z)), Z)
 
-    def settle(self, Z):
+    def round_trip(self, Z):
         """``apply(invert(Z))``; where that is not finite, of the nearest row within the bounds."""
         return self._finite(lambda Z: self.apply(self.invert(Z)), Z)
 

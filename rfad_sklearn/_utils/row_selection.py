@@ -7,7 +7,8 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 
-# Held-out rows beyond this number would cost more than they tell: 2048 rows know an accuracy of 85 % within 0.8 points.
+# Held-out rows beyond this number would cost more than they tell: 2048 rows know an accuracy of 85
+# % within 0.8 points.
 _MAX_HELD_OUT = 2048
 # Rows per class that are compared with each other; of larger classes as many random ones.
 _MAX_COMPARED = 8192
@@ -50,7 +51,9 @@ def items_per_class(ipc, classes, counts):
         numbers = [given[label] for label in labels]
         for label, number in zip(labels, numbers, strict=True):
             if not isinstance(number, int | np.integer) or isinstance(number, bool) or number < 1:
-                raise ValueError(f"ipc for class {label!r} must be an int of at least 1, got {number!r}.")
+                raise ValueError(
+                    f"ipc for class {label!r} must be an int of at least 1, got {number!r}."
+                )
     else:
         numbers = [ipc] * len(classes)
     for label, number, count in zip(labels, numbers, counts, strict=True):
@@ -62,34 +65,40 @@ def items_per_class(ipc, classes, counts):
     return np.array(numbers)
 
 
-def split_holdout(codes, fraction, per_class, rng, limit=_MAX_HELD_OUT):
+def split_holdout(y_encoded, fraction, per_class, rng, limit=_MAX_HELD_OUT):
     """Stratified split into training and held-out row numbers.
 
-    Every class keeps at least as many training rows as it gets items. At most about ``limit`` rows are held out, and never many more than
-    2048. Of classes too small to give a row each some do, at random, so that together they give their share.
+    Every class keeps at least as many training rows as it gets items. At most about ``limit`` rows
+    are held out, and never many more than 2048. Of classes too small to give a row each some do, at
+    random, so that together they give their share.
     """
     n_classes = len(per_class)
-    counts = np.bincount(codes, minlength=n_classes)
-    shrink = min(1.0, min(limit, _MAX_HELD_OUT) / max(fraction * len(codes), 1))
+    counts = np.bincount(y_encoded, minlength=n_classes)
+    shrink = min(1.0, min(limit, _MAX_HELD_OUT) / max(fraction * len(y_encoded), 1))
     shares = fraction * shrink * counts
     wanted = np.round(shares).astype(int)
     small = np.flatnonzero(wanted == 0)
     if len(small):
         n_giving = round(shares[small].sum())
-        wanted[rng.choice(small, n_giving, replace=False, p=shares[small] / shares[small].sum())] = 1
+        wanted[
+            rng.choice(small, n_giving, replace=False, p=shares[small] / shares[small].sum())
+        ] = 1
     held = np.minimum(wanted, counts - per_class)
     validation = np.concatenate(
-        [rng.choice(np.flatnonzero(codes == c), held[c], replace=False, shuffle=False) for c in range(n_classes)]
+        [
+            rng.choice(np.flatnonzero(y_encoded == c), held[c], replace=False, shuffle=False)
+            for c in range(n_classes)
+        ]
     )
     validation.sort()
-    return np.setdiff1d(np.arange(len(codes)), validation, assume_unique=True), validation
+    return np.setdiff1d(np.arange(len(y_encoded)), validation, assume_unique=True), validation
 
 
-def initial_rows(codes, train, per_class, strategy, read, rng):
+def initial_rows(y_encoded, train, per_class, strategy, read, rng):
     """Row numbers to start from, class by class; ``strategy`` is one of :data:`STRATEGIES`, ``read(numbers)`` gives the rows it compares."""
     chosen = []
     for c, n_items in enumerate(per_class):
-        members = train[codes[train] == c]
+        members = train[y_encoded[train] == c]
         if strategy == "random" or n_items == len(members):
             chosen.append(rng.choice(members, n_items, replace=False))
             continue
@@ -105,7 +114,11 @@ def _nearest_to_centres(rows, n_items, rng):
     with warnings.catch_warnings():
         # Of fewer different rows than centres: each centre takes a row of its own below.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        centres = KMeans(n_items, n_init=1, random_state=int(rng.integers(2**31))).fit(rows).cluster_centers_
+        centres = (
+            KMeans(n_items, n_init=1, random_state=int(rng.integers(2**31)))
+            .fit(rows)
+            .cluster_centers_
+        )
     distances = euclidean_distances(rows, centres, squared=True)
     picked = []
     for k in np.argsort(distances.min(0)):
@@ -137,7 +150,8 @@ def _farthest_first(rows, n_items, rng):
     nearest = np.full(len(rows), np.inf)
     for _ in range(n_items - 1):
         nearest = np.minimum(nearest, np.square(rows - rows[picked[-1]]).sum(1))
-        # A row that was chosen has distance zero; where all others have it too, any of them will do.
+        # A row that was chosen has distance zero; where all others have it too, any of them will
+        # do.
         nearest[picked] = -1
         picked.append(int(nearest.argmax()))
     return np.array(picked)

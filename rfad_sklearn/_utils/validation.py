@@ -35,7 +35,8 @@ def normalise_image_shape(image_shape):
     except TypeError:
         sides = ()
     if len(sides) not in (2, 3) or not all(
-        isinstance(side, int | np.integer) and not isinstance(side, bool) and side > 0 for side in sides
+        isinstance(side, int | np.integer) and not isinstance(side, bool) and side > 0
+        for side in sides
     ):
         raise ValueError(
             f"image_shape={image_shape!r} is not a shape; give (H, W) or (H, W, channels) as positive ints, or None for tables."
@@ -49,7 +50,9 @@ def resolve_image_shape(image_shape, seen, n_features):
         return seen
     wanted = normalise_image_shape(image_shape)
     if seen is not None and seen != wanted:
-        raise ValueError(f"image_shape={image_shape!r} does not match X, whose images are {seen}; drop image_shape or reshape X.")
+        raise ValueError(
+            f"image_shape={image_shape!r} does not match X, whose images are {seen}; drop image_shape or reshape X."
+        )
     if int(np.prod(wanted)) != n_features:
         raise ValueError(
             f"image_shape={image_shape!r} needs {int(np.prod(wanted))} columns (H x W x channels), X has {n_features}; correct "
@@ -61,7 +64,9 @@ def resolve_image_shape(image_shape, seen, n_features):
 def warn_caller(message, category=UserWarning):
     """Warn at the line of the program that called this library, whatever wrappers lie between."""
     level, frame = 1, sys._getframe(0)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _WRAPPERS:
+    while (
+        frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] in _WRAPPERS
+    ):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 
@@ -79,8 +84,8 @@ def _warn_of_channels_first(X):
 def check_rows(estimator, X, *, reset, image_shape=None, **labels):
     """Validate X, and y when given by keyword; gives ``(rows, image shape seen)`` and y.
 
-    ``rows`` is a view where X is already numeric. ``image_shape`` is the one learned in ``fit``: images of another shape are refused
-    even when their sizes agree.
+    ``rows`` is a view where X is already numeric. ``image_shape`` is the one learned in ``fit``:
+    images of another shape are refused even when their sizes agree.
     """
     rows, seen = as_rows(X)
     if not reset and seen is not None and seen != image_shape:
@@ -97,7 +102,9 @@ def check_rows(estimator, X, *, reset, image_shape=None, **labels):
         and (*np.shape(X), 1) == image_shape
         and rows.shape[1] != estimator.n_features_in_
     ):
-        raise ValueError(f"X of shape {np.shape(X)} looks like a single image of shape {image_shape}; give it as X[None].")
+        raise ValueError(
+            f"X of shape {np.shape(X)} looks like a single image of shape {image_shape}; give it as X[None]."
+        )
     if reset:
         _warn_of_channels_first(X)
     try:
@@ -140,7 +147,7 @@ def keep_state_on_error(fit):
 
 
 def check_labels(y):
-    """Classes and codes of labels.
+    """Classes and y_encoded of labels.
 
     Raises
     ------
@@ -148,10 +155,12 @@ def check_labels(y):
         When y is continuous, or holds a single class.
     """
     check_classification_targets(y)
-    classes, codes = np.unique(y, return_inverse=True)
+    classes, y_encoded = np.unique(y, return_inverse=True)
     if len(classes) < 2:
-        raise ValueError(f"y holds one class only, {classes[0]!r}; classification needs rows of at least 2 classes.")
-    return classes, codes
+        raise ValueError(
+            f"y holds one class only, {classes[0]!r}; classification needs rows of at least 2 classes."
+        )
+    return classes, y_encoded
 
 
 class RowSubset:

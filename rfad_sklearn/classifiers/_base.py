@@ -13,14 +13,14 @@ from .._utils.device import own_torch_modes
 from .._utils.validation import check_rows, float_dtype
 from ..architectures import MLP, ConvNet
 from ..coreset import Coreset, label_array
-from ._compatibility import agree
+from ._compatibility import check_compatible
 
 
 class CoresetClassifier(ClassifierMixin, BaseEstimator):
     """Base class of the classifiers.
 
-    A subclass provides ``_scores(rows)``, float64 of shape ``(n, n_classes)``, and sets ``classes_``, ``image_shape_`` and
-    ``platt_scale_``.
+    A subclass provides ``_scores(rows)``, float64 of shape ``(n, n_classes)``, and sets
+    ``classes_``, ``image_shape_`` and ``logit_scale_``.
     """
 
     _parameter_constraints: dict = {
@@ -28,7 +28,11 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         "image_shape": [None, "array-like"],
         "width": [None, Interval(Integral, 1, None, closed="left")],
         "depth": [None, Interval(Integral, 1, None, closed="left")],
-        "preprocessing": [None, StrOptions({"auto", "standardize", "zca"}), HasMethods(["fit", "transform"])],
+        "preprocessing": [
+            None,
+            StrOptions({"auto", "standardize", "zca"}),
+            HasMethods(["fit", "transform"]),
+        ],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "device": [str, torch.device],
@@ -46,9 +50,11 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         vars(self).pop("feature_names_in_", None)
         if coreset.feature_names is not None:
             self.feature_names_in_ = np.array(coreset.feature_names, dtype=object)
-        rows = codes = None
+        rows = y_encoded = None
         if X is not None:
-            rows, _, y = check_rows(self, X, reset=False, image_shape=coreset.image_shape, y=refuse_soft_targets(y))
+            rows, _, y = check_rows(
+                self, X, reset=False, image_shape=coreset.image_shape, y=refuse_soft_targets(y)
+            )
             y = label_array(y)
             # As text and numbers are not to be compared, though numpy may.
             same_kind = (y.dtype.kind == "U") == (coreset.classes.dtype.kind == "U")
@@ -57,9 +63,15 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
                 raise ValueError(
                     f"y holds labels that the coreset does not know: {unknown.tolist()}; its classes are {coreset.classes}."
                 )
-            codes = np.searchsorted(coreset.classes, y)
-        spec = agree(self, coreset.architecture, coreset.image_shape, self.n_features_in_, coreset.preprocessing)
-        return spec, rows, codes
+            y_encoded = np.searchsorted(coreset.classes, y)
+        spec = check_compatible(
+            self,
+            coreset.architecture,
+            coreset.image_shape,
+            self.n_features_in_,
+            coreset.preprocessing,
+        )
+        return spec, rows, y_encoded
 
     @own_torch_modes()
     def _checked_scores(self, X):
@@ -98,7 +110,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[scores.argmax(1)]
 
     def predict_proba(self, X):
-        """Class probabilities ``softmax(platt_scale_ * scores)``.
+        """Class probabilities ``softmax(logit_scale_ * scores)``.
 
         Parameters
         ----------
@@ -109,7 +121,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         array of shape (n, n_classes)
         """
         scores, dtype = self._checked_scores(X)
-        return softmax(self.platt_scale_ * scores, axis=1).astype(dtype, copy=False)
+        return softmax(self.logit_scale_ * scores, axis=1).astype(dtype, copy=False)
 
     def _say(self, line):
         if self.verbose:

@@ -8,11 +8,12 @@ from ..architectures import MLP, resolve_spec, same_kernel
 
 # The exact kernel matrix of more rows would not fit in the memory of a laptop, twice.
 _MAX_EXACT = 5000
-# Arc-cosines per predicted row up to which the exact kernel of a ConvNet is taken: 16 images of 28x28.
+# Arc-cosines per predicted row up to which the exact kernel of a ConvNet is taken: 16 images of
+# 28x28.
 _MAX_ARC_COSINES = 2e6
 
 
-def agree(classifier, spec, image_shape, n_features, preprocessing, *, distiller=None):
+def check_compatible(classifier, spec, image_shape, n_features, preprocessing, *, distiller=None):
     """A coreset's network, or that of a ``distiller`` that is still to make one, refined by the classifier's parameters.
 
     Raises
@@ -27,7 +28,9 @@ def agree(classifier, spec, image_shape, n_features, preprocessing, *, distiller
             way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
             return ValueError(f"{given} contradicts the coreset's {theirs}; {way_out}.")
         owner = type(distiller).__name__
-        return ValueError(f"{given} contradicts the distiller's {theirs}; give it to the distiller: {owner}({given}).")
+        return ValueError(
+            f"{given} contradicts the distiller's {theirs}; give it to the distiller: {owner}({given})."
+        )
 
     wanted = spec if classifier.architecture == "auto" else classifier.architecture
     if wanted is spec and classifier.depth not in (None, spec.depth):
@@ -35,10 +38,14 @@ def agree(classifier, spec, image_shape, n_features, preprocessing, *, distiller
     wanted = resolve_spec(wanted, image_shape or (n_features,), classifier.width, classifier.depth)
     if not same_kernel(wanted, spec):
         raise contradicts("architecture", spec, wanted)
-    if classifier.image_shape is not None and resolve_image_shape(classifier.image_shape, None, n_features) != image_shape:
+    if (
+        classifier.image_shape is not None
+        and resolve_image_shape(classifier.image_shape, None, n_features) != image_shape
+    ):
         raise contradicts("image_shape", image_shape)
     none = preprocessing is None or (
-        isinstance(preprocessing, Preprocessing) and preprocessing == Preprocessing.identity(n_features)
+        isinstance(preprocessing, Preprocessing)
+        and preprocessing == Preprocessing.identity(n_features)
     )
     own_word = isinstance(preprocessing, str) and preprocessing == classifier.preprocessing
     automatic = isinstance(classifier.preprocessing, str) and classifier.preprocessing == "auto"
@@ -47,34 +54,51 @@ def agree(classifier, spec, image_shape, n_features, preprocessing, *, distiller
     return wanted
 
 
-def agree_with_distiller(classifier, seen, n_features, n_classes):
+def check_compatible_with_distiller(classifier, seen, n_features, n_classes):
     """What contradicts the distiller is said before its long run, not after it."""
     if isinstance(classifier.distiller, type):
         name = classifier.distiller.__name__
-        raise TypeError(f"distiller must be an estimator, got the class {name}; use distiller={name}().")
+        raise TypeError(
+            f"distiller must be an estimator, got the class {name}; use distiller={name}()."
+        )
     own = classifier.distiller.get_params(deep=False)
     image_shape = resolve_image_shape(own["image_shape"], seen, n_features)
     shape = image_shape or (n_features,)
     spec = resolve_spec(own["architecture"], shape, own.get("width"), own["depth"])
     if classifier.distiller._depth_is_open(shape):
         wishes = {name: getattr(classifier, name) for name in ("architecture", "depth")}
-        given = [f"{name}={value!r}" for name, value in wishes.items() if value not in ("auto", None)]
+        given = [
+            f"{name}={value!r}" for name, value in wishes.items() if value not in ("auto", None)
+        ]
         if given:
             raise ValueError(
                 f"{given[0]} contradicts the distiller where the rows decide for another depth; give it to the distiller: "
                 f"{type(classifier.distiller).__name__}({given[0]})."
             )
-    spec = agree(classifier, spec, image_shape, n_features, own["preprocessing"], distiller=classifier.distiller)
-    decide_method(classifier, spec, shape, n_classes)
+    spec = check_compatible(
+        classifier,
+        spec,
+        image_shape,
+        n_features,
+        own["preprocessing"],
+        distiller=classifier.distiller,
+    )
+    resolve_kernel_method(classifier, spec, shape, n_classes)
 
 
-def decide_method(classifier, spec, shape, n):
+def resolve_kernel_method(classifier, spec, shape, n):
     """How to compute the kernel of n rows of inputs of ``shape``, or an error where it cannot be computed."""
     resolve_dtype(classifier.dtype, resolve_device(classifier.device))
-    method = classifier.method
+    method = classifier.kernel_method
     if method == "auto":
-        cheap = n <= _MAX_EXACT if isinstance(spec, MLP) else n * n_arc_cosines(spec, shape) <= _MAX_ARC_COSINES
+        cheap = (
+            n <= _MAX_EXACT
+            if isinstance(spec, MLP)
+            else n * n_arc_cosines(spec, shape) <= _MAX_ARC_COSINES
+        )
         method = "exact" if cheap or classifier.kernel == "ntk" else "random_features"
     if method == "random_features" and classifier.kernel == "ntk":
-        raise ValueError("kernel='ntk' has no random features here; use method='exact', or kernel='nngp'.")
+        raise ValueError(
+            "kernel='ntk' has no random features here; use kernel_method='exact', or kernel='nngp'."
+        )
     return method

@@ -6,11 +6,17 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from .._kernels.exact import exact_kernel
-from .._networks.random_features import cached_features, cpu_networks, feature_scales, kernel_product
+from .._networks.random_features import (
+    cached_features,
+    cpu_networks,
+    feature_scales,
+    kernel_product,
+)
 from .._utils.device import own_torch_modes
 from .._utils.validation import check_rows
 
-# Rows whose kernel with the items is computed at a time, and rows of a block whose own diagonal is cut out of the exact kernel.
+# Rows whose kernel with the items is computed at a time, and rows of a block whose own diagonal is
+# cut out of the exact kernel.
 _CHUNK, _DIAGONAL = 256, 16
 
 
@@ -21,7 +27,8 @@ class ExplainingMixin:
     def explain(self, X):
         """What each item of the coreset contributes to the scores of the rows of X.
 
-        Kernel ridge regression predicts ``scores(x) = sum_s w_s(x) targets_s``: a weighted sum of the items' targets.
+        Kernel ridge regression predicts ``scores(x) = sum_s w_s(x) targets_s``: a weighted sum of
+        the items' targets.
 
         Parameters
         ----------
@@ -30,7 +37,8 @@ class ExplainingMixin:
         Returns
         -------
         array of shape (n, n_items, n_classes)
-            float64. Its sum over the items is the score of each class; with two classes :meth:`decision_function` is their difference.
+            float64. Its sum over the items is the score of each class; with two classes
+            :meth:`decision_function` is their difference.
 
         Raises
         ------
@@ -52,7 +60,9 @@ class ExplainingMixin:
         coreset = self._explained_coreset("explain")
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
         # The ridge is linear in the targets: with the identity in their place it gives the weights.
-        model, *_ = self._solve(coreset.X, torch.eye(coreset.n_items, dtype=torch.float64), self._fitted_kernel)
+        model, *_ = self._solve(
+            coreset.X, torch.eye(coreset.n_items, dtype=torch.float64), self._fitted_kernel
+        )
         weights = self._scores_by(model, rows)
         return weights[:, :, None] * coreset.targets
 
@@ -76,12 +86,15 @@ class ExplainingMixin:
         Raises
         ------
         ValueError
-            When the classifier was fitted on rows, without a coreset; or for an ``n_rows`` that X does not have.
+            When the classifier was fitted on rows, without a coreset; or for an ``n_rows`` that X
+            does not have.
         """
         self._explained_coreset("nearest_rows")
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
         if not isinstance(n_rows, Integral) or not 1 <= n_rows <= len(rows):
-            raise ValueError(f"n_rows must be an int between 1 and the {len(rows)} rows of X, got {n_rows!r}.")
+            raise ValueError(
+                f"n_rows must be an int between 1 and the {len(rows)} rows of X, got {n_rows!r}."
+            )
         similarity = self._similarity()
         values = indices = None
         for start in range(0, len(rows), _CHUNK):
@@ -105,13 +118,13 @@ class ExplainingMixin:
     @property
     def _fitted_kernel(self):
         """That of the fit, whatever the parameter says now; random features know one only."""
-        return self._model.kernel if self.method_ == "exact" else "nngp"
+        return self._model.kernel if self.kernel_method_ == "exact" else "nngp"
 
     def _similarity(self):
         """A function that gives the normalised kernel of inputs with the items, float64 on the CPU."""
         device, dtype = self._arithmetic
         spec, items = self.architecture_, self._inputs(self.coreset_.X).to(device)
-        if self.method_ == "exact":
+        if self.kernel_method_ == "exact":
             kernel = lambda x, y=None: exact_kernel(spec, x, y, kernel=self._fitted_kernel).double()  # noqa: E731
 
             def diagonal(x):

@@ -11,7 +11,8 @@ from .._networks.finite import draw_finite_network, largest_curvature, network_o
 from .._ridge.linalg import scaled_quality
 
 _MOMENTUM = 0.9
-# First step size, in units of one over the largest curvature at the start: with momentum 0.9 the limit would be 3.8.
+# First step size, in units of one over the largest curvature at the start: with momentum 0.9 the
+# limit would be 3.8.
 _SHARE_OF_STABLE = 0.5
 # Rows that the curvature is taken on, and rows that pass through a network at a time.
 _CURVATURE_ROWS, _CHUNK = 256, 256
@@ -23,8 +24,9 @@ _RETRIES = 4
 class TrainingConfig:
     """Settings of :func:`train`.
 
-    ``loss`` is "mse" or "cross_entropy"; ``learning_rate`` None takes half of one over the largest curvature of the squared loss at the
-    start, times ``flatness``: how much flatter the loss is taken to be. ``dtype`` is that of the hidden layers' arithmetic in the steps.
+    ``loss`` is "mse" or "cross_entropy"; ``learning_rate`` None takes half of one over the largest
+    curvature of the squared loss at the start, times ``flatness``: how much flatter the loss is
+    taken to be. ``dtype`` is that of the hidden layers' arithmetic in the steps.
     """
 
     instance_norm: bool
@@ -54,7 +56,9 @@ class FiniteNetwork:
         """Outputs less those at the start."""
         outputs = network_outputs(self.spec, self.parameters, x, instance_norm=self.instance_norm)
         if self.start is not None:
-            outputs = outputs - network_outputs(self.spec, self.start, x, instance_norm=self.instance_norm)
+            outputs = outputs - network_outputs(
+                self.spec, self.start, x, instance_norm=self.instance_norm
+            )
         return outputs
 
     @torch.no_grad()
@@ -79,9 +83,20 @@ class _Training:
     """One network on its way."""
 
     def __init__(self, spec, inputs, targets, config, seed, generator):
-        self.spec, self.inputs, self.targets, self.config, self.generator = spec, inputs, targets, config, generator
+        self.spec, self.inputs, self.targets, self.config, self.generator = (
+            spec,
+            inputs,
+            targets,
+            config,
+            generator,
+        )
         self.start = draw_finite_network(
-            spec, inputs.shape[1:], targets.shape[1], seed, instance_norm=config.instance_norm, device=inputs.device
+            spec,
+            inputs.shape[1:],
+            targets.shape[1],
+            seed,
+            instance_norm=config.instance_norm,
+            device=inputs.device,
         )
         self.start = [parameter.to(inputs) for parameter in self.start]
         self.parameters = [parameter.clone().requires_grad_(True) for parameter in self.start]
@@ -90,14 +105,25 @@ class _Training:
     def network(self):
         """What it is now."""
         parameters = [parameter.detach().clone() for parameter in self.parameters]
-        return FiniteNetwork(self.spec, self.config.instance_norm, parameters, self.start if self.config.centering else None)
+        return FiniteNetwork(
+            self.spec,
+            self.config.instance_norm,
+            parameters,
+            self.start if self.config.centering else None,
+        )
 
     def curvature_rate(self):
         """Step size from the curvature of the squared loss at the start."""
         some = torch.randperm(len(self.inputs), generator=self.generator)[:_CURVATURE_ROWS]
         x = self.inputs[some]
-        outputs = lambda parameters: network_outputs(self.spec, parameters, x, instance_norm=self.config.instance_norm)  # noqa: E731
-        return _SHARE_OF_STABLE * self.config.flatness / max(largest_curvature(outputs, self.start, self.generator), 1e-12)
+        outputs = lambda parameters: network_outputs(
+            self.spec, parameters, x, instance_norm=self.config.instance_norm
+        )  # noqa: E731
+        return (
+            _SHARE_OF_STABLE
+            * self.config.flatness
+            / max(largest_curvature(outputs, self.start, self.generator), 1e-12)
+        )
 
     def batch(self):
         """Inputs and targets of one step, augmented."""
@@ -106,11 +132,19 @@ class _Training:
             chosen = torch.randperm(len(x), generator=self.generator)[: self.config.batch_size]
             x, targets = x[chosen], targets[chosen]
         if self.config.augmentations:
-            x = draw_augmentation(self.config.augmentations, len(x), tuple(x.shape[1:]), self.generator)(x)
+            x = draw_augmentation(
+                self.config.augmentations, len(x), tuple(x.shape[1:]), self.generator
+            )(x)
         return x, targets
 
     def _outputs(self, parameters, x):
-        return network_outputs(self.spec, parameters, x, instance_norm=self.config.instance_norm, dtype=self.config.dtype)
+        return network_outputs(
+            self.spec,
+            parameters,
+            x,
+            instance_norm=self.config.instance_norm,
+            dtype=self.config.dtype,
+        )
 
     @torch.no_grad()
     def outputs_at_start(self, x):
@@ -130,7 +164,9 @@ class _Training:
             optimizer.zero_grad()
             x, targets = self.batch()
             outputs = self._outputs(self.parameters, x)
-            loss = _loss(config, outputs - self.outputs_at_start(x) if config.centering else outputs, targets)
+            loss = _loss(
+                config, outputs - self.outputs_at_start(x) if config.centering else outputs, targets
+            )
             if not math.isfinite(loss.item()):
                 return None
             loss.backward()
@@ -141,7 +177,9 @@ class _Training:
             optimizer.step()
             if held_out is not None and (step % config.eval_every == 0 or step == config.n_steps):
                 network = self.network()
-                best = min(best, (network, held_out_loss(network, held_out)), key=lambda kept: kept[1])
+                best = min(
+                    best, (network, held_out_loss(network, held_out)), key=lambda kept: kept[1]
+                )
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters):
             return None
         return best if held_out is not None else (self.network(), math.nan)
@@ -178,7 +216,8 @@ def train(spec, inputs, targets, config, *, seed, generator, held_out=None):
     network : FiniteNetwork
         None where the training diverged.
     loss : float
-        Cross entropy on the held-out rows; infinite where the training diverged, NaN without held-out rows.
+        Cross entropy on the held-out rows; infinite where the training diverged, NaN without
+        held-out rows.
     """
     rate = config.learning_rate
     for _ in range(1 if rate is not None else _RETRIES):
@@ -197,6 +236,12 @@ def train_best(spec, inputs, targets, configs, *, seed, generator, held_out):
     Whole runs: short ones favour settings that learn fast and then become unstable.
     """
     runs = [
-        (config, *train(spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out)) for config in configs
+        (
+            config,
+            *train(
+                spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out
+            ),
+        )
+        for config in configs
     ]
     return min(runs, key=lambda run: run[2])

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._networks.augment import check_augment
 from .._optimization.ridge_objective import centred_one_hot
-from .._ridge.linalg import fit_platt_scale
+from .._ridge.linalg import fit_logit_scale
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
 from .._utils.row_selection import split_holdout
 from .._utils.validation import check_labels, check_rows, keep_state_on_error, resolve_image_shape
@@ -24,25 +24,29 @@ __all__ = ["FiniteNetworkClassifier"]
 
 # Label scales that held-out rows choose among, and the one without such rows.
 _LABEL_SCALES, _DEFAULT_LABEL_SCALE = (1.0, 4.0, 16.0), 4.0
-# How much flatter than the squared loss cross entropy is taken to be: everywhere by 2 at least, at even probabilities by the number of
-# classes. Rows learn faster with the latter, a few distilled items need the former: held-out rows choose.
+# How much flatter than the squared loss cross entropy is taken to be: everywhere by 2 at least, at
+# even probabilities by the number of classes. Rows learn faster with the latter, a few distilled
+# items need the former: held-out rows choose.
 _SURELY_FLATTER, _MOST_FLATTER = 2.0, 8.0
 # Held-out rows that are looked at.
 _MAX_HELD_OUT = 1024
-# Rows of a block in prediction: all blocks have the same shape, so that a row's scores do not depend on its neighbours.
+# Rows of a block in prediction: all blocks have the same shape, so that a row's scores do not
+# depend on its neighbours.
 _BLOCK = 64
 
 
 class FiniteNetworkClassifier(CoresetClassifier):
     """Train an ordinary network, of finite width, by stochastic gradient descent with momentum.
 
-    Its outputs less those at initialisation (*centering*) are fitted to the targets times ``label_scale``: both bring a finite network
-    nearer to the kernel that a coreset was distilled for ([1]_, appendix). The step size decays linearly to zero.
+    Its outputs less those at initialisation (*centering*) are fitted to the targets times
+    ``label_scale``: both bring a finite network nearer to the kernel that a coreset was distilled
+    for ([1]_, appendix). The step size decays linearly to zero.
 
     Parameters
     ----------
     architecture : {"auto"}, ConvNet or MLP, default="auto"
-        "auto": the coreset's own; without one a :class:`ConvNet` for images and an :class:`MLP` for flat rows.
+        "auto": the coreset's own; without one a :class:`ConvNet` for images and an :class:`MLP` for
+        flat rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows. None: the coreset's own, or that of X.
     width : int, default=None
@@ -50,21 +54,24 @@ class FiniteNetworkClassifier(CoresetClassifier):
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     norm : {"auto", "instance"} or None, default=None
-        Instance normalisation after each convolution, for coresets that were made with it. "auto": for a ConvNet whose smallest maps have
-        at least 4x4 pixels.
+        Instance normalisation after each convolution, for coresets that were made with it. "auto":
+        for a ConvNet whose smallest maps have at least 4x4 pixels.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         "auto": the coreset's own; without one as in :class:`RFADDistiller`.
     loss : {"mse", "cross_entropy"}, default="mse"
-        "mse": squared distance to ``label_scale`` times the centred targets. "cross_entropy": to the targets as probabilities.
+        "mse": squared distance to ``label_scale`` times the centred targets. "cross_entropy": to
+        the targets as probabilities.
     label_scale : float or "auto", default="auto"
-        What the targets are multiplied with for "mse"; the larger, the farther the network moves from its start. "auto": chosen among
-        1, 4 and 16 by held-out rows, in whole runs; 4 without such rows. "cross_entropy" has none.
+        What the targets are multiplied with for "mse"; the larger, the farther the network moves
+        from its start. "auto": chosen among 1, 4 and 16 by held-out rows, in whole runs; 4 without
+        such rows. "cross_entropy" has none.
     centering : bool, default=True
         Take the outputs at initialisation away, in training and in prediction.
     learning_rate : float or "auto", default="auto"
-        First step size. "auto": half of one over the largest curvature of the squared loss, which is measured at the start; divided by 4
-        where training diverges all the same. Twice that for "cross_entropy", or, where held-out rows are better predicted, the number of
-        classes (at most 8) times that.
+        First step size. "auto": half of one over the largest curvature of the squared loss, which
+        is measured at the start; divided by 4 where training diverges all the same. Twice that for
+        "cross_entropy", or, where held-out rows are better predicted, the number of classes (at
+        most 8) times that.
     weight_decay : float, default=0.0
         Pull of the parameters towards their initial values.
     batch_size : int, default=256
@@ -74,11 +81,11 @@ class FiniteNetworkClassifier(CoresetClassifier):
     n_init : int, default=1
         Networks that are trained; their scores are averaged.
     augment : bool or sequence of str, default=False
-        Change the images at random in training: True for any of "color", "crop", "cutout", "flip", "rotate" and "scale", or the names of
-        some.
+        Change the images at random in training: True for any of "color", "crop", "cutout", "flip",
+        "rotate" and "scale", or the names of some.
     early_stopping : bool, default=True
-        In ``fit``: hold out rows that choose the label scale, the step to keep and the scale of the probabilities. ``fit_coreset`` uses the
-        rows that it is given.
+        In ``fit``: hold out rows that choose the label scale, the step to keep and the scale of the
+        probabilities. ``fit_coreset`` uses the rows that it is given.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 1024 rows.
     eval_every : int, default=50
@@ -90,8 +97,9 @@ class FiniteNetworkClassifier(CoresetClassifier):
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
-        Arithmetic of the hidden layers in training; the parameters, and all that is predicted, are in float32 at least. "auto" is bfloat16
-        for a ConvNet where the hardware is fast at it, else float32.
+        Arithmetic of the hidden layers in training; the parameters, and all that is predicted, are
+        in float32 at least. "auto" is bfloat16 for a ConvNet where the hardware is fast at it, else
+        float32.
 
     Attributes
     ----------
@@ -99,11 +107,13 @@ class FiniteNetworkClassifier(CoresetClassifier):
     label_scale_ : float
         The one that was used; 1 for "cross_entropy".
     n_iter_ : int
-        Steps that each network was trained for; with held-out rows the state of the best evaluation among them is kept.
+        Steps that each network was trained for; with held-out rows the state of the best evaluation
+        among them is kept.
     validation_loss_ : float or None
         Mean cross entropy of the networks on held-out rows, each at its best scale.
-    platt_scale_ : float
-        ``softmax(platt_scale_ * scores)`` are the probabilities: fitted on held-out rows; else the coreset's for "mse", or 1.
+    logit_scale_ : float
+        ``softmax(logit_scale_ * scores)`` are the probabilities: fitted on held-out rows; else the
+        coreset's for "mse", or 1.
     coreset_ : Coreset
         The coreset it was fitted on, if any.
     architecture_ : ConvNet or MLP
@@ -222,18 +232,29 @@ class FiniteNetworkClassifier(CoresetClassifier):
             When the training diverges.
         """
         rows, seen, y = check_rows(self, X, reset=True, y=refuse_soft_targets(y))
-        classes, codes = check_labels(y)
+        classes, y_encoded = check_labels(y)
         vars(self).pop("coreset_", None)
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
-        spec = resolve_spec(self.architecture, image_shape or (rows.shape[1],), self.width, self.depth)
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        spec = resolve_spec(
+            self.architecture, image_shape or (rows.shape[1],), self.width, self.depth
+        )
+        rng = np.random.default_rng(
+            check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        )
         chosen, others = np.arange(len(rows)), np.empty(0, dtype=int)
         if self.early_stopping:
             ones = np.ones(len(classes), dtype=int)
-            chosen, others = split_holdout(codes, self.validation_fraction, ones, rng, _MAX_HELD_OUT)
-        self._set(spec, image_shape, fit_preprocessing(self.preprocessing, rows[chosen], image_shape, invertible=False), classes)
-        targets = centred_one_hot(torch.from_numpy(codes.astype(np.int64)), len(classes))
-        return self._train(rows[chosen], targets[chosen], rows[others], codes[others], 1.0, rng)
+            chosen, others = split_holdout(
+                y_encoded, self.validation_fraction, ones, rng, _MAX_HELD_OUT
+            )
+        self._set(
+            spec,
+            image_shape,
+            fit_preprocessing(self.preprocessing, rows[chosen], image_shape, invertible=False),
+            classes,
+        )
+        targets = centred_one_hot(torch.from_numpy(y_encoded.astype(np.int64)), len(classes))
+        return self._train(rows[chosen], targets[chosen], rows[others], y_encoded[others], 1.0, rng)
 
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
@@ -245,7 +266,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
         ----------
         coreset : Coreset
         X, y : arrays, default=None
-            Real rows and labels, at most 1024 of which choose the label scale, the step to keep and the scale of the probabilities.
+            Real rows and labels, at most 1024 of which choose the label scale, the step to keep and
+            the scale of the probabilities.
 
         Returns
         -------
@@ -258,19 +280,28 @@ class FiniteNetworkClassifier(CoresetClassifier):
         FloatingPointError
             When the training diverges.
         """
-        spec, rows, codes = self._start_from_coreset(coreset, X, y)
+        spec, rows, y_encoded = self._start_from_coreset(coreset, X, y)
         self.coreset_ = coreset
-        rng = np.random.default_rng(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        rng = np.random.default_rng(
+            check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        )
         self._set(spec, coreset.image_shape, coreset.preprocessing, coreset.classes.copy())
         if rows is None:
-            rows, codes = coreset.X[:0], np.empty(0, dtype=int)
+            rows, y_encoded = coreset.X[:0], np.empty(0, dtype=int)
         elif len(rows) > _MAX_HELD_OUT:
             chosen = np.sort(rng.choice(len(rows), _MAX_HELD_OUT, replace=False))
-            rows, codes = rows[chosen], codes[chosen]
-        return self._train(coreset.X, torch.tensor(coreset.targets), rows, codes, coreset.platt_scale, rng)
+            rows, y_encoded = rows[chosen], y_encoded[chosen]
+        return self._train(
+            coreset.X, torch.tensor(coreset.targets), rows, y_encoded, coreset.logit_scale, rng
+        )
 
     def _set(self, spec, image_shape, preprocessing, classes):
-        self.architecture_, self.image_shape_, self._preprocessing, self.classes_ = spec, image_shape, preprocessing, classes
+        self.architecture_, self.image_shape_, self._preprocessing, self.classes_ = (
+            spec,
+            image_shape,
+            preprocessing,
+            classes,
+        )
         self._instance_norm = resolve_norm(self.norm, spec, image_shape or (self.n_features_in_,))
 
     def _config(self, shape, device):
@@ -291,7 +322,9 @@ class FiniteNetworkClassifier(CoresetClassifier):
             eval_every=self.eval_every,
             augmentations=check_augment(self.augment, shape),
             flatness=_SURELY_FLATTER if self.loss == "cross_entropy" else 1.0,
-            dtype=resolve_dtype(self.dtype, device, reduced=isinstance(self.architecture_, ConvNet)),
+            dtype=resolve_dtype(
+                self.dtype, device, reduced=isinstance(self.architecture_, ConvNet)
+            ),
         )
 
     def _candidates(self, config):
@@ -299,37 +332,57 @@ class FiniteNetworkClassifier(CoresetClassifier):
         if self.loss == "mse" and self.label_scale == "auto":
             return [replace(config, label_scale=scale) for scale in _LABEL_SCALES]
         n_classes = len(self.classes_)
-        if self.loss == "cross_entropy" and self.learning_rate == "auto" and n_classes > _SURELY_FLATTER:
+        if (
+            self.loss == "cross_entropy"
+            and self.learning_rate == "auto"
+            and n_classes > _SURELY_FLATTER
+        ):
             return [config, replace(config, flatness=min(float(n_classes), _MOST_FLATTER))]
         return [config]
 
-    def _train(self, rows, targets, other_rows, other_codes, scale, rng):
+    def _train(self, rows, targets, other_rows, other_y_encoded, scale, rng):
         inputs = self._inputs(rows)
         targets = targets.to(inputs)
         held_out = None
         if len(other_rows):
-            held_out = self._inputs(other_rows), torch.from_numpy(other_codes.astype(np.int64)).to(inputs.device)
+            held_out = (
+                self._inputs(other_rows),
+                torch.from_numpy(other_y_encoded.astype(np.int64)).to(inputs.device),
+            )
         config = self._config(tuple(inputs.shape[1:]), inputs.device)
         seeds = rng.integers(2**31, size=self.n_init).tolist()
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        config, networks, losses = self._train_networks(inputs, targets, config, seeds, generator, held_out)
+        config, networks, losses = self._train_networks(
+            inputs, targets, config, seeds, generator, held_out
+        )
         self.label_scale_, self.n_iter_ = config.label_scale, config.n_steps
         self.validation_loss_ = float(np.mean(losses)) if held_out is not None else None
         self._networks = [
-            [None if part is None else [array.cpu().numpy() for array in part] for part in (network.parameters, network.start)]
+            [
+                None if part is None else [array.cpu().numpy() for array in part]
+                for part in (network.parameters, network.start)
+            ]
             for network in networks
         ]
-        self.platt_scale_ = scale if self.loss == "mse" else 1.0
+        self.logit_scale_ = scale if self.loss == "mse" else 1.0
         if held_out is not None:
             scores = torch.from_numpy(self._scores(other_rows))
-            self.platt_scale_ = fit_platt_scale(scores, held_out[1].cpu())
+            self.logit_scale_ = fit_logit_scale(scores, held_out[1].cpu())
         return self
 
     def _train_networks(self, inputs, targets, config, seeds, generator, held_out):
         """The settings that were chosen, the networks and their losses on held-out rows."""
         spec, results, candidates = self.architecture_, [], self._candidates(config)
         if held_out is not None and len(candidates) > 1:
-            config, *first = train_best(spec, inputs, targets, candidates, seed=seeds[0], generator=generator, held_out=held_out)
+            config, *first = train_best(
+                spec,
+                inputs,
+                targets,
+                candidates,
+                seed=seeds[0],
+                generator=generator,
+                held_out=held_out,
+            )
             what = (
                 f"label_scale={config.label_scale:g}"
                 if self.loss == "mse"
@@ -338,7 +391,11 @@ class FiniteNetworkClassifier(CoresetClassifier):
             self._say(f"{what} predicts the held-out rows best")
             results, seeds = [first], seeds[1:]
         for seed in seeds:
-            results.append(train(spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out))
+            results.append(
+                train(
+                    spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out
+                )
+            )
             self._say(f"network {len(results)} of {self.n_init} trained")
         networks, losses = zip(*results, strict=True)
         if np.inf in losses:
@@ -351,7 +408,9 @@ class FiniteNetworkClassifier(CoresetClassifier):
     def _inputs(self, rows):
         device = resolve_device(self.device)
         dtype = torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
-        inputs = torch.tensor(self._preprocessing.apply(np.asarray(rows)), dtype=dtype, device=device)
+        inputs = torch.tensor(
+            self._preprocessing.apply(np.asarray(rows)), dtype=dtype, device=device
+        )
         return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
 
     def _scores(self, rows):
@@ -362,7 +421,11 @@ class FiniteNetworkClassifier(CoresetClassifier):
                 self.architecture_,
                 self._instance_norm,
                 *(
-                    None if part is None else [torch.tensor(array, dtype=like.dtype, device=like.device) for array in part]
+                    None
+                    if part is None
+                    else [
+                        torch.tensor(array, dtype=like.dtype, device=like.device) for array in part
+                    ]
                     for part in parts
                 ),
             )

@@ -11,14 +11,20 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory
 
 from .._optimization.ridge_objective import centred_one_hot
-from .._ridge.linalg import fit_platt_scale
+from .._ridge.linalg import fit_logit_scale
 from .._ridge.models import exact_dtype, fit_exact, fit_features
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
-from .._utils.validation import check_labels, check_rows, keep_state_on_error, resolve_image_shape, warn_caller
+from .._utils.validation import (
+    check_labels,
+    check_rows,
+    keep_state_on_error,
+    resolve_image_shape,
+    warn_caller,
+)
 from ..architectures import resolve_spec
 from ..preprocessing import fit_preprocessing
 from ._base import CoresetClassifier, refuse_soft_targets
-from ._compatibility import agree, agree_with_distiller, decide_method
+from ._compatibility import check_compatible, check_compatible_with_distiller, resolve_kernel_method
 from ._explain import ExplainingMixin
 
 __all__ = ["NNGPKernelRidge"]
@@ -36,19 +42,22 @@ def _fit_distiller(distiller, X, y):
 class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     """Kernel ridge classifier with the kernel of an infinitely wide random network (NNGP), or of its training (NTK).
 
-    ``scores = K(x, S) (K(S, S) + reg tr(K)/|S| I)^-1 targets``; the predicted class has the largest score, and its probability is
-    ``softmax(platt_scale * scores)``. Fitted on rows, or on a coreset, or through a distiller.
+    ``scores = K(x, S) (K(S, S) + reg tr(K)/|S| I)^-1 targets``; the predicted class has the largest
+    score, and its probability is ``softmax(logit_scale * scores)``. Fitted on rows, or on a
+    coreset, or through a distiller.
 
     Parameters
     ----------
     kernel : {"nngp", "ntk"}, default="nngp"
         "ntk" needs an exact kernel.
-    method : {"auto", "exact", "random_features"}, default="auto"
-        How the kernel is computed. "random_features" estimates it by finite networks. "auto" is decided in ``fit``: exact for "ntk",
-        for an MLP and at most 5,000 rows (or items), and for a ConvNet and few items: up to 16 images of 28x28 pixels (75 with two
-        blocks), or 450 of 8x8 (1,200); else random features.
+    kernel_method : {"auto", "exact", "random_features"}, default="auto"
+        How the kernel is computed. "random_features" estimates it by finite networks. "auto" is
+        decided in ``fit``: exact for "ntk", for an MLP and at most 5,000 rows (or items), and for a
+        ConvNet and few items: up to 16 images of 28x28 pixels (75 with two blocks), or 450 of 8x8
+        (1,200); else random features.
     reg : float, default=None
-        Ridge, relative to the mean diagonal of the kernel matrix. None: the coreset's own, or 5e-3 without one.
+        Ridge, relative to the mean diagonal of the kernel matrix. None: the coreset's own, or 5e-3
+        without one.
     distiller : distiller, default=None
         ``fit`` distils the rows with a clone of it, then solves the ridge on the coreset.
     architecture : {"auto"}, ConvNet or MLP, default="auto"
@@ -68,21 +77,21 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     verbose : int, default=0
         Print what is being done.
     random_state : int, RandomState instance or None, default=None
-        Seed of the random networks, and of the distiller when that has none. The networks are drawn on the CPU, so that predictions are
-        the same anywhere.
+        Seed of the random networks, and of the distiller when that has none. The networks are drawn
+        on the CPU, so that predictions are the same anywhere.
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
-        Arithmetic of the random networks and of the exact kernel of a ConvNet; "auto" and "bfloat16" are float32. The exact kernel of
-        an MLP and the ridge are always in float64.
+        Arithmetic of the random networks and of the exact kernel of a ConvNet; "auto" and
+        "bfloat16" are float32. The exact kernel of an MLP and the ridge are always in float64.
 
     Attributes
     ----------
     classes_ : array of shape (n_classes,)
-    method_ : str
+    kernel_method_ : str
         "exact" or "random_features".
     reg_ : float
-    platt_scale_ : float
+    logit_scale_ : float
     coreset_ : Coreset
         The coreset it was fitted on, if any.
     distiller_ : distiller
@@ -118,7 +127,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     _parameter_constraints: dict = {
         **CoresetClassifier._parameter_constraints,
         "kernel": [StrOptions({"nngp", "ntk"})],
-        "method": [StrOptions({"auto", "exact", "random_features"})],
+        "kernel_method": [StrOptions({"auto", "exact", "random_features"})],
         "reg": [None, Interval(Real, 0, None, closed="neither")],
         "distiller": [None, HasMethods(["fit", "as_sampler"])],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
@@ -130,7 +139,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         self,
         *,
         kernel="nngp",
-        method="auto",
+        kernel_method="auto",
         reg=None,
         distiller=None,
         architecture="auto",
@@ -146,7 +155,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         dtype="auto",
     ):
         self.kernel = kernel
-        self.method = method
+        self.kernel_method = kernel_method
         self.reg = reg
         self.distiller = distiller
         self.architecture = architecture
@@ -185,25 +194,43 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
             When neither the primal nor the dual problem fits; the message says what to lower.
         """
         rows, seen, y = check_rows(self, X, reset=True, y=refuse_soft_targets(y))
-        classes, codes = check_labels(y)
+        classes, y_encoded = check_labels(y)
         if self.distiller is None:
-            return self._fit_rows(rows, seen, classes, codes)
-        agree_with_distiller(self, seen, rows.shape[1], len(classes))
+            return self._fit_rows(rows, seen, classes, y_encoded)
+        check_compatible_with_distiller(self, seen, rows.shape[1], len(classes))
         self._say(f"distilling {len(rows)} rows with {type(self.distiller).__name__}")
         coreset = self._distil(X, y)
         # Once more: the distiller may have left the depth of its network to the rows.
-        spec = agree(self, coreset.architecture, coreset.image_shape, rows.shape[1], self.distiller_.preprocessing)
-        # The coreset's own scale was fitted on held-out rows; these rows replace it only where it is stale.
+        spec = check_compatible(
+            self,
+            coreset.architecture,
+            coreset.image_shape,
+            rows.shape[1],
+            self.distiller_.preprocessing,
+        )
+        # The coreset's own scale was fitted on held-out rows; these rows replace it only where it
+        # is stale.
         stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
-        return self._fit_coreset(coreset, spec, classes, *((rows, codes) if stale else (None, None)))
+        return self._fit_coreset(
+            coreset, spec, classes, *((rows, y_encoded) if stale else (None, None))
+        )
 
     def _distil(self, X, y):
         """Fit a clone of the distiller, or take it from the cache."""
         distiller = clone(self.distiller)
-        if self.random_state is not None and distiller.get_params(deep=False).get("random_state", 0) is None:
-            distiller.set_params(random_state=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)))
+        if (
+            self.random_state is not None
+            and distiller.get_params(deep=False).get("random_state", 0) is None
+        ):
+            distiller.set_params(
+                random_state=int(
+                    check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+                )
+            )
         try:
-            result = check_memory(self.memory).cache(_fit_distiller).call_and_shelve(distiller, X, y)
+            result = (
+                check_memory(self.memory).cache(_fit_distiller).call_and_shelve(distiller, X, y)
+            )
         except pickle.PicklingError as error:
             if self.memory is None:
                 raise
@@ -227,7 +254,8 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         ----------
         coreset : Coreset
         X, y : arrays, default=None
-            Real rows and labels to refit the scale of the probabilities on. Wanted when ``kernel`` or ``reg`` is not the coreset's own.
+            Real rows and labels to refit the scale of the probabilities on. Wanted when ``kernel``
+            or ``reg`` is not the coreset's own.
 
         Returns
         -------
@@ -243,11 +271,11 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         UserWarning
             When the scale is stale, because ``kernel`` or ``reg`` differs, and no rows are given.
         """
-        spec, rows, codes = self._start_from_coreset(coreset, X, y)
+        spec, rows, y_encoded = self._start_from_coreset(coreset, X, y)
         vars(self).pop("distiller_", None)
-        return self._fit_coreset(coreset, spec, coreset.classes.copy(), rows, codes)
+        return self._fit_coreset(coreset, spec, coreset.classes.copy(), rows, y_encoded)
 
-    def _fit_rows(self, rows, seen, classes, codes):
+    def _fit_rows(self, rows, seen, classes, y_encoded):
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
         shape = image_shape or (rows.shape[1],)
         spec = resolve_spec(self.architecture, shape, self.width, self.depth)
@@ -257,41 +285,55 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         self._prepare(spec, image_shape, preprocessing, len(rows))
         self.classes_ = classes
         self.reg_ = _DEFAULT_REG if self.reg is None else float(self.reg)
-        codes = torch.from_numpy(codes.astype(np.int64))
-        self._model, chosen, left_out = self._solve(rows, centred_one_hot(codes, len(classes)).double(), self.kernel)
-        self.platt_scale_ = 1.0
+        y_encoded = torch.from_numpy(y_encoded.astype(np.int64))
+        self._model, chosen, left_out = self._solve(
+            rows, centred_one_hot(y_encoded, len(classes)).double(), self.kernel
+        )
+        self.logit_scale_ = 1.0
         # Nothing else tells of a row that is alone in its class: left out, it cannot be known.
-        known = torch.bincount(codes)[codes[chosen]] >= 2
-        known_codes = codes[chosen][known]
-        if len(known_codes.unique()) >= 2:
-            self.platt_scale_ = fit_platt_scale(left_out[known], known_codes)
+        known = torch.bincount(y_encoded)[y_encoded[chosen]] >= 2
+        known_y_encoded = y_encoded[chosen][known]
+        if len(known_y_encoded.unique()) >= 2:
+            self.logit_scale_ = fit_logit_scale(left_out[known], known_y_encoded)
         return self
 
-    def _fit_coreset(self, coreset, spec, classes, rows, codes):
+    def _fit_coreset(self, coreset, spec, classes, rows, y_encoded):
         self._prepare(spec, coreset.image_shape, coreset.preprocessing, coreset.n_items)
         self.classes_ = classes
         self.reg_ = coreset.reg if self.reg is None else float(self.reg)
         self.coreset_ = coreset
-        self._model, *_ = self._solve(coreset.X, torch.tensor(coreset.targets, dtype=torch.float64), self.kernel)
-        self.platt_scale_ = coreset.platt_scale
+        self._model, *_ = self._solve(
+            coreset.X, torch.tensor(coreset.targets, dtype=torch.float64), self.kernel
+        )
+        self.logit_scale_ = coreset.logit_scale
         if rows is not None:
             rng = np.random.default_rng(self._seeds)
             chosen = np.sort(rng.choice(len(rows), min(len(rows), _MAX_SCALE_ROWS), replace=False))
             scores = torch.from_numpy(self._scores(np.asarray(rows[chosen])))
-            self.platt_scale_ = fit_platt_scale(scores, torch.from_numpy(codes[chosen].astype(np.int64)))
+            self.logit_scale_ = fit_logit_scale(
+                scores, torch.from_numpy(y_encoded[chosen].astype(np.int64))
+            )
         elif self.kernel != coreset.kernel or self.reg_ != coreset.reg:
             warn_caller(
-                f"The coreset's platt_scale belongs to kernel={coreset.kernel!r} and reg={coreset.reg!r}, not to kernel={self.kernel!r} and "
+                f"The coreset's logit_scale belongs to kernel={coreset.kernel!r} and reg={coreset.reg!r}, not to kernel={self.kernel!r} and "
                 f"reg={self.reg_!r}: predict_proba is not calibrated. Give real rows, fit_coreset(coreset, X, y), to refit it."
             )
         return self
 
     def _prepare(self, spec, image_shape, preprocessing, n):
         """Decide how to compute, and draw the seeds; sets what prediction needs besides the model."""
-        self.method_ = decide_method(self, spec, image_shape or (self.n_features_in_,), n)
-        self.architecture_, self.image_shape_, self._preprocessing = spec, image_shape, preprocessing
+        self.kernel_method_ = resolve_kernel_method(
+            self, spec, image_shape or (self.n_features_in_,), n
+        )
+        self.architecture_, self.image_shape_, self._preprocessing = (
+            spec,
+            image_shape,
+            preprocessing,
+        )
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        self._seeds = np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks).tolist()
+        self._seeds = (
+            np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks).tolist()
+        )
 
     @property
     def _arithmetic(self):
@@ -300,7 +342,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
 
     def _inputs(self, rows):
         dtype = self._arithmetic[1]
-        if self.method_ == "exact":
+        if self.kernel_method_ == "exact":
             dtype = exact_dtype(self.architecture_, dtype)
         inputs = torch.tensor(self._preprocessing.apply(np.asarray(rows)), dtype=dtype)
         return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
@@ -309,9 +351,15 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         """Solve the ridge with a kernel; gives the model, and the numbers and the leave-one-out scores of rows to fit a scale on."""
         device, dtype = self._arithmetic
         n = len(rows)
-        self._say(f"solving the ridge on {n} rows, method={self.method_!r}")
-        if self.method_ == "exact":
-            model, scores = fit_exact(self.architecture_, kernel, self._inputs(rows).to(device), targets.to(device), self.reg_)
+        self._say(f"solving the ridge on {n} rows, kernel_method={self.kernel_method_!r}")
+        if self.kernel_method_ == "exact":
+            model, scores = fit_exact(
+                self.architecture_,
+                kernel,
+                self._inputs(rows).to(device),
+                targets.to(device),
+                self.reg_,
+            )
             return model, np.arange(n), scores.cpu()
         shape = tuple(self._inputs(rows[:1]).shape[1:])
         return fit_features(
@@ -332,4 +380,9 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
 
     def _scores_by(self, model, rows):
         device, dtype = self._arithmetic
-        return model.scores(lambda start, stop: self._inputs(rows[start:stop]), len(rows), device=device, dtype=dtype)
+        return model.scores(
+            lambda start, stop: self._inputs(rows[start:stop]),
+            len(rows),
+            device=device,
+            dtype=dtype,
+        )

@@ -6,4 +6,10 @@ from .kip import KIPDistiller
 from .rfad import RFADDistiller
 from .selector import CoresetSelector
 
-__all__ = ["CoresetSampler", "CoresetSelector", "GradientMatchingDistiller", "KIPDistiller", "RFADDistiller"]
+__all__ = [
+    "CoresetSampler",
+    "CoresetSelector",
+    "GradientMatchingDistiller",
+    "KIPDistiller",
+    "RFADDistiller",
+]

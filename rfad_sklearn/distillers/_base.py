@@ -6,7 +6,12 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin, _fit_context
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    _fit_context,
+)
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -33,8 +38,9 @@ _NOT_SETTINGS = ("callback", "verbose", "checkpoint", "warm_start")
 class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Base class of distillers and selectors.
 
-    A subclass provides ``_make(problem, begin)``, which sets ``coreset_`` and what else ``fit`` promises, and ``_kernel`` and
-    ``_transform_model(inputs)`` where the kernel is not the NNGP by random features.
+    A subclass provides ``_make(context, begin)``, which sets ``coreset_`` and what else ``fit``
+    promises, and ``_kernel`` and ``_transform_model(inputs)`` where the kernel is not the NNGP by
+    random features.
     """
 
     _kernel = "nngp"
@@ -49,7 +55,11 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         "image_shape": [None, "array-like"],
         "depth": [None, Interval(Integral, 1, None, closed="left")],
         "reg": [Interval(Real, 0, None, closed="neither")],
-        "preprocessing": [None, StrOptions({"auto", "standardize", "zca"}), HasMethods(["fit", "transform"])],
+        "preprocessing": [
+            None,
+            StrOptions({"auto", "standardize", "zca"}),
+            HasMethods(["fit", "transform"]),
+        ],
         "random_state": ["random_state"],
         "device": [str, torch.device],
         "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"}), torch.dtype],
@@ -62,7 +72,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Parameters
         ----------
         X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
-            Rows or channels-last images of any numeric type, in any units. A memory map is read in small parts.
+            Rows or channels-last images of any numeric type, in any units. A memory map is read in
+            small parts.
         y : array of shape (n,)
             Labels: numbers or strings.
 
@@ -78,8 +89,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Warns
         -----
         UserWarning
-            When interrupted from the keyboard: the best coreset so far is kept. When a transformer as ``preprocessing`` does not take its own
-            inverse back, and items were moved for it.
+            When interrupted from the keyboard: the best coreset so far is kept. When a transformer
+            as ``preprocessing`` does not take its own inverse back, and items were moved for it.
         ConvergenceWarning
             When the loss stopped being finite; the best coreset before that is kept.
         """
@@ -92,13 +103,13 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     @own_torch_modes()
     def _fit(self, X, y):
         begin = time.monotonic()
-        problem = prepare(self, X, y, self._draw_seed())
-        self._make(problem, begin)
-        self.classes_ = problem.classes
-        self.image_shape_ = problem.image_shape
-        self.labels_ = problem.classes[problem.item_codes]
-        self._layout = problem.layout
-        self._seeds = problem.rng.integers(2**31, size=N_EVAL_NETWORKS).tolist()
+        context = prepare(self, X, y, self._draw_seed())
+        self._make(context, begin)
+        self.classes_ = context.classes
+        self.image_shape_ = context.image_shape
+        self.labels_ = context.classes[context.item_y_encoded]
+        self._layout = context.layout
+        self._seeds = context.rng.integers(2**31, size=N_EVAL_NETWORKS).tolist()
 
     def _depth_is_open(self, shape):
         """Whether the rows decide how many blocks the network of "auto" has, for inputs of this shape."""
@@ -106,33 +117,39 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _draw_seed(self):
         seed = self.random_state
-        return int(seed if isinstance(seed, Integral) else check_random_state(seed).randint(np.iinfo(np.int32).max))
+        return int(
+            seed
+            if isinstance(seed, Integral)
+            else check_random_state(seed).randint(np.iinfo(np.int32).max)
+        )
 
     def _warn_of_ending(self):
         """Say how ``fit`` ended where it did not end well."""
 
-    def _make_coreset(self, problem, variables, *, rows=None, **provenance):
+    def _make_coreset(self, context, variables, *, rows=None, **provenance):
         """Coreset of the variables; ``rows`` are its items in the units of X where they are known."""
         if rows is None:
-            rows = problem.raw_items(variables["X"].detach().cpu().numpy().reshape(len(problem.item_codes), -1))
+            rows = context.raw_items(
+                variables["X"].detach().cpu().numpy().reshape(len(context.item_y_encoded), -1)
+            )
         return Coreset(
-            X=np.asarray(rows).astype(float_dtype(problem.rows), copy=False),
+            X=np.asarray(rows).astype(float_dtype(context.rows), copy=False),
             targets=variables["targets"].detach().cpu().double().numpy(),
-            classes=problem.classes,
-            y=problem.classes[problem.item_codes],
-            architecture=problem.spec,
-            preprocessing=problem.preprocessing,
-            image_shape=problem.image_shape,
-            platt_scale=variables["log_scale"].exp().item(),
+            classes=context.classes,
+            y=context.classes[context.item_y_encoded],
+            architecture=context.spec,
+            preprocessing=context.preprocessing,
+            image_shape=context.image_shape,
+            logit_scale=variables["log_scale"].exp().item(),
             reg=self.reg,
             kernel=self._kernel,
             feature_names=getattr(self, "feature_names_in_", None),
-            corruption_mask=None if problem.frozen is None else problem.frozen.mask,
+            corruption_mask=None if context.frozen is None else context.frozen.mask,
             provenance={
                 "method": type(self).__name__,
                 "version": __version__,
                 "settings": self._plain_settings(),
-                "seed": problem.seed,
+                "seed": context.seed,
                 **provenance,
             },
         )
@@ -140,7 +157,9 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _plain_settings(self):
         """Parameters as JSON values."""
         settings = {
-            name: [[plain_label(key), int(n)] for key, n in value.items()] if isinstance(value, dict) else value
+            name: [[plain_label(key), int(n)] for key, n in value.items()]
+            if isinstance(value, dict)
+            else value
             for name, value in self.get_params(deep=False).items()
             if name not in _NOT_SETTINGS
         }
@@ -167,10 +186,17 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_is_fitted(self)
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
         coreset, device = self.coreset_, resolve_device(self.device)
-        shape, dtype = coreset.inputs.shape[1:], torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
+        shape, dtype = (
+            coreset.inputs.shape[1:],
+            torch.promote_types(resolve_dtype(self.dtype, device), torch.float32),
+        )
         model = self._transform_model(_tensor(coreset.inputs, shape, dtype).to(device))
-        read = lambda start, stop: _tensor(coreset.preprocessing.apply(rows[start:stop]), shape, dtype)  # noqa: E731
-        return model.scores(read, len(rows), device=device, dtype=dtype).astype(float_dtype(rows), copy=False)
+        read = lambda start, stop: _tensor(
+            coreset.preprocessing.apply(rows[start:stop]), shape, dtype
+        )  # noqa: E731
+        return model.scores(read, len(rows), device=device, dtype=dtype).astype(
+            float_dtype(rows), copy=False
+        )
 
     def _transform_model(self, inputs):
         coreset, shape = self.coreset_, tuple(inputs.shape[1:])
@@ -178,7 +204,9 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         networks = cpu_networks(spec, shape, self._seeds, inputs.device, inputs.dtype)
         features = cached_features(spec, networks, inputs).double()
         root = inverse_square_root(kernel_product(spec, features, features), coreset.reg)
-        return FeatureModel(spec, shape, self._seeds, feature_weights(spec, features, root).cpu().numpy())
+        return FeatureModel(
+            spec, shape, self._seeds, feature_weights(spec, features, root).cpu().numpy()
+        )
 
     def fit_resample(self, X, y):
         """Fit, and return the items and their labels: the verb of imbalanced-learn.
@@ -195,7 +223,9 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         y_resampled : array of shape (n_items,) or series
         """
         self.fit(X, y)
-        return like_input(self.coreset_.X.reshape(-1, *self._layout).copy(), self.labels_.copy(), X, y)
+        return like_input(
+            self.coreset_.X.reshape(-1, *self._layout).copy(), self.labels_.copy(), X, y
+        )
 
     def as_sampler(self):
         """This estimator as a step of an imbalanced-learn pipeline.

@@ -9,7 +9,7 @@ from .._optimization.random_feature_objective import PoolConfig, RandomFeatureOb
 from .._optimization.ridge_objective import TrainingData, centred_one_hot
 from .._planning.plan import N_EVAL_NETWORKS
 from .._utils.device import resolve_device, resolve_dtype
-from .._utils.device_rows import DevicePreprocessing, ResidentRows, can_reside
+from .._utils.device_rows import DevicePreprocessing, DeviceRows, fits_on_device
 from .._utils.preprocessing_value import Preprocessing, TransformerPreprocessing
 from .._utils.row_selection import initial_rows, items_per_class, split_holdout
 from .._utils.validation import RowSubset, as_rows, check_labels, check_rows, resolve_image_shape
@@ -28,7 +28,8 @@ _SCALE_ROWS = 2048
 class Frozen:
     """Coordinates of the items that stay at their noise for good.
 
-    ``mask`` and ``noise`` have shape ``(n_items, d)``; the noise has mean 0 and variance 1, in the units that scaling gives.
+    ``mask`` and ``noise`` have shape ``(n_items, d)``; the noise has mean 0 and variance 1, in the
+    units that scaling gives.
     """
 
     mask: np.ndarray
@@ -42,13 +43,13 @@ class Frozen:
 
 
 @dataclass(frozen=True)
-class Problem:
+class FitContext:
     """Data, labels, split, network and preprocessing of one ``fit``."""
 
     rows: np.ndarray
     layout: tuple
     classes: np.ndarray
-    codes: np.ndarray
+    y_encoded: np.ndarray
     per_class: np.ndarray
     image_shape: tuple | None
     spec: object
@@ -62,7 +63,7 @@ class Problem:
     frozen: Frozen | None
 
     @property
-    def item_codes(self):
+    def item_y_encoded(self):
         """Class number of each item."""
         return np.repeat(np.arange(len(self.classes), dtype=np.int64), self.per_class)
 
@@ -103,31 +104,32 @@ class Problem:
         noise = self.frozen.noise * self.preprocessing.scale + self.preprocessing.offset
         return np.where(self.frozen.mask, noise, rows)
 
-    def settle(self, variables):
+    def round_trip(self, variables):
         """Put the items where they come back from the units of X; gives how far that moves an entry.
 
-        A user's transformer need not take its own inverse back. What is given out is to be what is judged.
+        A user's transformer need not take its own inverse back. What is given out is to be what is
+        judged.
         """
         if not isinstance(self.preprocessing, TransformerPreprocessing):
             return 0.0
         x = variables["X"].flatten(1).cpu().numpy()
-        back = self.as_read(self.preprocessing.settle(x))
+        back = self.as_read(self.preprocessing.round_trip(x))
         variables["X"] = torch.from_numpy(back).to(variables["X"]).view_as(variables["X"])
         return float(np.abs(back - x).max())
 
     def training_data(self):
         """What an objective needs to draw its batches."""
-        codes = torch.from_numpy(self.codes.astype(np.int64))
+        y_encoded = torch.from_numpy(self.y_encoded.astype(np.int64))
         shape = tuple(self.shape)
-        if self.device.type == "cuda" and can_reside(self.rows, self.preprocessing):
+        if self.device.type == "cuda" and fits_on_device(self.rows, self.preprocessing):
             dtype = torch.promote_types(self.dtype, torch.float32)
-            resident = ResidentRows(self.rows, self.preprocessing, self.device)
+            resident = DeviceRows(self.rows, self.preprocessing, self.device)
             read = lambda indices: resident.read(indices).to(dtype)  # noqa: E731
         else:
             read = lambda indices: torch.from_numpy(self.read(indices)).to(self.device)  # noqa: E731
         return TrainingData(
             read=lambda indices: read(indices).reshape(-1, *shape),
-            labels=codes.to(self.device),
+            labels=y_encoded.to(self.device),
             n_classes=len(self.classes),
             train=torch.from_numpy(self.train),
             validation=torch.from_numpy(self.validation),
@@ -142,22 +144,32 @@ class Problem:
             if init == "noise":
                 x = self.rng.standard_normal((self.per_class.sum(), *self.shape))
             else:
-                x = self.read(initial_rows(self.codes, self.train, self.per_class, init, self.read, self.rng))
+                x = self.read(
+                    initial_rows(
+                        self.y_encoded, self.train, self.per_class, init, self.read, self.rng
+                    )
+                )
         else:
             x = self.preprocessing.apply(self._check_init(init))
         return self.variables_at(x)
 
     def variables_at(self, x):
         """Variables with these network inputs as items, the given labels as targets, and scale 1."""
-        targets = centred_one_hot(torch.from_numpy(self.item_codes), len(self.classes))
+        targets = centred_one_hot(torch.from_numpy(self.item_y_encoded), len(self.classes))
         x = torch.tensor(self.as_read(x), device=self.device).reshape(-1, *self.shape)
-        return {"X": x, "targets": targets.to(self.device), "log_scale": torch.zeros((), dtype=torch.float32, device=self.device)}
+        return {
+            "X": x,
+            "targets": targets.to(self.device),
+            "log_scale": torch.zeros((), dtype=torch.float32, device=self.device),
+        }
 
     def _check_init(self, init):
         rows, seen = as_rows(init)
         rows = np.asarray(rows, dtype=float)
         if seen is not None and seen != self.image_shape:
-            raise ValueError(f"init holds images of shape {seen}, but those of X are {self.image_shape}; reshape init.")
+            raise ValueError(
+                f"init holds images of shape {seen}, but those of X are {self.image_shape}; reshape init."
+            )
         wanted = (int(self.per_class.sum()), self.rows.shape[1])
         if rows.shape != wanted:
             raise ValueError(
@@ -165,24 +177,32 @@ class Problem:
                 f"{np.shape(init)}."
             )
         if not np.isfinite(rows).all():
-            raise ValueError("init holds NaN or infinity; it must be finite numbers in the units of X.")
+            raise ValueError(
+                "init holds NaN or infinity; it must be finite numbers in the units of X."
+            )
         return rows
 
 
-def judging_objective(problem, data, reg, generator):
+def evaluation_objective(context, data, reg, generator):
     """Kernel ridge regression by a few networks that stay: it judges items that are not optimised by it, and fits their scale."""
     config = PoolConfig(
         batch_size=_SCALE_ROWS,
         reg=reg,
-        loss="platt",
+        loss="cross_entropy",
         n_networks=N_EVAL_NETWORKS,
         pool_size=1,
-        refresh_every=1,
+        refresh_interval=1,
         n_eval_networks=N_EVAL_NETWORKS,
     )
-    dtype = torch.promote_types(problem.dtype, torch.float32)
+    dtype = torch.promote_types(context.dtype, torch.float32)
     return RandomFeatureObjective(
-        problem.spec, data, config, generator=generator, device=problem.device, dtype=dtype, project=problem.project
+        context.spec,
+        data,
+        config,
+        generator=generator,
+        device=context.device,
+        dtype=dtype,
+        project=context.project,
     )
 
 
@@ -192,12 +212,15 @@ def held_out_limit(estimator, spec, shape):
     return min(max(_HELD_OUT_BYTES // bytes_of_one, 256), estimator._max_held_out)
 
 
-def _split(estimator, codes, per_class, rng, limit):
+def _split(estimator, y_encoded, per_class, rng, limit):
     """Row numbers to train on and to hold out."""
-    wish, everything = getattr(estimator, "early_stopping", False), (np.arange(len(codes)), np.empty(0, dtype=int))
+    wish, everything = (
+        getattr(estimator, "early_stopping", False),
+        (np.arange(len(y_encoded)), np.empty(0, dtype=int)),
+    )
     if not wish:
         return everything
-    parts = split_holdout(codes, estimator.validation_fraction, per_class, rng, limit)
+    parts = split_holdout(y_encoded, estimator.validation_fraction, per_class, rng, limit)
     return everything if wish == "auto" and len(parts[1]) < _LEAST_HELD_OUT else parts
 
 
@@ -205,19 +228,25 @@ def prepare(estimator, X, y, seed):
     """Validate the arguments of ``fit`` against each other and against X and y."""
     device = resolve_device(estimator.device)
     rows, seen, y = check_rows(estimator, X, reset=True, y=y)
-    classes, codes = check_labels(y)
-    per_class = items_per_class(estimator.ipc, classes, np.bincount(codes))
+    classes, y_encoded = check_labels(y)
+    per_class = items_per_class(estimator.ipc, classes, np.bincount(y_encoded))
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
     shape = image_shape or (rows.shape[1],)
-    spec = resolve_spec(estimator.architecture, shape, getattr(estimator, "width", None), estimator.depth)
+    spec = resolve_spec(
+        estimator.architecture, shape, getattr(estimator, "width", None), estimator.depth
+    )
     rng = np.random.default_rng(seed)
-    train, validation = _split(estimator, codes, per_class, rng, held_out_limit(estimator, spec, shape))
+    train, validation = _split(
+        estimator, y_encoded, per_class, rng, held_out_limit(estimator, spec, shape)
+    )
     frozen, corruption = None, getattr(estimator, "corruption", 0)
     wanted = estimator.preprocessing
     if corruption and isinstance(wanted, str) and wanted == "auto":
         # Whitening would raise the frozen noise above what can still be learned.
         wanted = "standardize"
-    preprocessing = fit_preprocessing(wanted, RowSubset(rows, train), image_shape, invertible=estimator._inverts)
+    preprocessing = fit_preprocessing(
+        wanted, RowSubset(rows, train), image_shape, invertible=estimator._inverts
+    )
     if corruption:
         if not isinstance(preprocessing, Preprocessing):
             raise ValueError(
@@ -230,11 +259,11 @@ def prepare(estimator, X, y, seed):
                 "them, but not all, must be frozen."
             )
         frozen = Frozen.draw(per_class.sum(), rows.shape[1], corruption, rng)
-    return Problem(
+    return FitContext(
         rows=rows,
         layout=np.shape(X)[1:] if seen is not None else (rows.shape[1],),
         classes=classes,
-        codes=codes,
+        y_encoded=y_encoded,
         per_class=per_class,
         image_shape=image_shape,
         spec=spec,

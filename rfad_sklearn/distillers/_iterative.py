@@ -14,7 +14,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._optimization.checkpoint import array_fingerprint, check_same_run, is_checkpoint, load_checkpoint, save_checkpoint
+from .._optimization.checkpoint import (
+    array_fingerprint,
+    check_same_run,
+    is_checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from .._optimization.loop import DamagedStateError, DistillationState, LoopConfig, distill
 from .._utils.callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
 from .._utils.device import explained_memory
@@ -26,11 +32,14 @@ from ._base import CoresetEstimator
 
 # Step size of the logarithm of the scale; the items have ``learning_rate``.
 _SCALE_RATE = 1e-2
-# Items of noise say nothing at first, and their best scale is zero: from there it would take a thousand steps to one.
+# Items of noise say nothing at first, and their best scale is zero: from there it would take a
+# thousand steps to one.
 _LEAST_START = 1.0
-# Learned targets move at this share of the items' step: they are of size 1 / n_classes to 1, the items of size 1.
+# Learned targets move at this share of the items' step: they are of size 1 / n_classes to 1, the
+# items of size 1.
 _TARGET_RATE = 0.1
-# Shares of max_time after which the steps end when labels are solved for, and after which no more rows are read for that.
+# Shares of max_time after which the steps end when labels are solved for, and after which no more
+# rows are read for that.
 _LOOP_SHARE, _SOLVE_DEADLINE = 0.85, 0.95
 # Parameters that a run that goes on may change.
 _BUDGETS = ("max_iter", "max_time", "n_iter_no_change")
@@ -45,8 +54,8 @@ _DEFAULT_MAX_ITER = 1000
 class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     """Base class of the distillers.
 
-    A subclass provides ``_make_objective(problem, generator)`` and ``_divergence_advice()``, and ``_rates()`` where more than the items
-    is learned.
+    A subclass provides ``_make_objective(context, generator)`` and ``_divergence_advice()``, and
+    ``_learning_rates()`` where more than the items is learned.
     """
 
     # What to lower when memory does not suffice.
@@ -72,7 +81,9 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     def _draw_seed(self):
         if self.warm_start and self.checkpoint is None:
-            raise ValueError("warm_start=True goes on from a checkpoint; give checkpoint=path, or warm_start=False.")
+            raise ValueError(
+                "warm_start=True goes on from a checkpoint; give checkpoint=path, or warm_start=False."
+            )
         if self.checkpoint is not None and not Path(self.checkpoint).parent.is_dir():
             raise ValueError(
                 f"checkpoint={str(self.checkpoint)!r} is to lie in a folder that does not exist; make it, or give another path."
@@ -89,54 +100,86 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     def _fit(self, X, y):
         max_iter = self._max_iter()
-        # Begun before the state is noted that errors bring back: scikit-learn finds its callbacks there to tear them down.
-        begin_fit(self, X, y, None if max_iter is None else 1 + math.ceil(max_iter / self.eval_every))
+        # Begun before the state is noted that errors bring back: scikit-learn finds its callbacks
+        # there to tear them down.
+        begin_fit(
+            self, X, y, None if max_iter is None else 1 + math.ceil(max_iter / self.eval_every)
+        )
         super()._fit(X, y)
         end_fit(self, X, y)
 
     def _max_iter(self):
-        return _DEFAULT_MAX_ITER if self.max_iter is None and self.max_time is None else self.max_iter
+        return (
+            _DEFAULT_MAX_ITER if self.max_iter is None and self.max_time is None else self.max_iter
+        )
 
-    def _fingerprint(self, problem, variables):
+    def _fingerprint(self, context, variables):
         """What must be the same for a run to go on; budgets may change."""
-        settings = {name: value for name, value in self._plain_settings().items() if name not in _BUDGETS}
-        own = {"method": type(self).__name__, "version": __version__, "seed": problem.seed}
-        own |= {"device": problem.device.type, "dtype": str(problem.dtype), "network": str(problem.spec)}
+        settings = {
+            name: value for name, value in self._plain_settings().items() if name not in _BUDGETS
+        }
+        own = {"method": type(self).__name__, "version": __version__, "seed": context.seed}
+        own |= {
+            "device": context.device.type,
+            "dtype": str(context.dtype),
+            "network": str(context.spec),
+        }
         # Whatever their form: as they were understood.
-        own |= {"ipc": problem.per_class.tolist(), "image_shape": problem.image_shape and list(problem.image_shape)}
-        # Parameters that are arrays or transformers have no words: what they lead to tells them apart.
-        start = array_fingerprint(variables["X"].cpu().numpy(), problem.read(problem.train[:_READ_TO_TELL]))
-        return {**settings, **own, "data": array_fingerprint(problem.rows, problem.codes), "start": start}
+        own |= {
+            "ipc": context.per_class.tolist(),
+            "image_shape": context.image_shape and list(context.image_shape),
+        }
+        # Parameters that are arrays or transformers have no words: what they lead to tells them
+        # apart.
+        start = array_fingerprint(
+            variables["X"].cpu().numpy(), context.read(context.train[:_READ_TO_TELL])
+        )
+        return {
+            **settings,
+            **own,
+            "data": array_fingerprint(context.rows, context.y_encoded),
+            "start": start,
+        }
 
-    def _checkpoints(self, problem, variables):
+    def _checkpoints(self, context, variables):
         """A function that writes a checkpoint, and the state of the run to go on with; each may be None."""
         if self.checkpoint is None:
             return None, None
-        state, fingerprint = None, self._fingerprint(problem, variables)
+        state, fingerprint = None, self._fingerprint(context, variables)
         if self.warm_start and Path(self.checkpoint).exists():
             state, theirs = load_checkpoint(self.checkpoint)
             check_same_run(self.checkpoint, fingerprint, theirs)
         return lambda state: save_checkpoint(self.checkpoint, state, fingerprint), state
 
-    def _make(self, problem, begin):
-        variables = problem.initial_variables(self.init)
-        save, state = self._checkpoints(problem, variables)
+    def _make(self, context, begin):
+        variables = context.initial_variables(self.init)
+        save, state = self._checkpoints(context, variables)
         if state is not None and isinstance(state.get("seconds"), float):
             # The clock of the run goes on; where the file has none, the loop refuses it.
             begin -= state["seconds"]
-        generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
-        with explained_memory(f"distilling with batch_size={self.batch_size!r}", self._memory_levers):
-            objective = self._make_objective(problem, generator)
-            config, interrupted = self._loop_config(problem, begin), False
+        generator = torch.Generator().manual_seed(int(context.rng.integers(2**62)))
+        with explained_memory(
+            f"distilling with batch_size={self.batch_size!r}", self._memory_levers
+        ):
+            objective = self._make_objective(context, generator)
+            config, interrupted = self._loop_config(context, begin), False
             try:
                 if state is None:
-                    self._prepare(objective, problem, begin)
+                    self._prepare(objective, context, begin)
             except KeyboardInterrupt:
-                # Without a checkpoint: a run that went on from it would lack what was being prepared.
+                # Without a checkpoint: a run that went on from it would lack what was being
+                # prepared.
                 config, interrupted, save = replace(config, max_iter=0), True, None
             variables["log_scale"].fill_(np.log(max(objective.fit_scale(variables), _LEAST_START)))
             try:
-                result = distill(objective, variables, config, self._reporter(problem, begin), save=save, state=state)
+                result = distill(
+                    objective,
+                    variables,
+                    config,
+                    self._reporter(context, begin),
+                    save=save,
+                    state=state,
+                )
             except DamagedStateError as error:
                 raise ValueError(
                     f"{self.checkpoint} is not a readable checkpoint: {error}. Remove it, or give checkpoint= another path."
@@ -146,10 +189,12 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         learned_scale = result.variables["log_scale"].exp().item()
         self._moved = 0.0
         try:
-            self._moved = problem.settle(result.variables)
+            self._moved = context.round_trip(result.variables)
             if result.reason not in ("interrupted", "diverged"):
                 self._finish(objective, result.variables, begin)
-            result.variables["log_scale"].fill_(np.log(objective.fit_scale(result.variables, held_out=True)))
+            result.variables["log_scale"].fill_(
+                np.log(objective.fit_scale(result.variables, held_out=True))
+            )
         except KeyboardInterrupt:
             result.reason = "interrupted"
         self.n_iter_ = result.n_iter
@@ -158,13 +203,13 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         self.validation_scores_ = result.validation_scores or None
         self.best_validation_score_ = result.best_validation_score
         self.stop_reason_ = result.reason
-        facts = self._note(objective, problem)
+        facts = self._note(objective, context)
         self.coreset_ = self._make_coreset(
-            problem,
+            context,
             result.variables,
             n_iter=result.n_iter,
             validation_score=result.best_validation_score,
-            platt_scale_before_refit=learned_scale,
+            logit_scale_before_refit=learned_scale,
             **facts,
         )
 
@@ -182,11 +227,11 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         check_is_fitted(self)
         return write_text(path, json.dumps(self.history_, indent=1))
 
-    def _rates(self):
+    def _learning_rates(self):
         """Step size of each variable that is optimised."""
         return {"X": self.learning_rate}
 
-    def _orthogonal(self, problem):
+    def _muon_parameters(self, context):
         """Names of the variables that take orthogonal steps in place of Adam's."""
         return ()
 
@@ -194,37 +239,40 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         """Seconds of ``fit`` after which the steps end, or None."""
         return self.max_time
 
-    def _prepare(self, objective, problem, begin):
+    def _prepare(self, objective, context, begin):
         """What is left to do with an objective before the first step of a run."""
 
-    def _note(self, objective, problem):
+    def _note(self, objective, context):
         """Set the fitted attributes that the objective knows; return those that belong into the coreset's provenance, by name."""
         return {}
 
     def _finish(self, objective, variables, begin):
         """What is left to do with the variables that the loop has chosen."""
 
-    def _loop_config(self, problem, begin):
+    def _loop_config(self, context, begin):
         seconds = self._loop_time()
         return LoopConfig(
-            rates=self._rates(),
+            learning_rates=self._learning_rates(),
             begin=begin,
             max_iter=self._max_iter(),
             deadline=None if seconds is None else begin + seconds,
             eval_every=self.eval_every,
             n_iter_no_change=self.n_iter_no_change,
             tol=self.tol,
-            orthogonal=self._orthogonal(problem),
+            muon_parameters=self._muon_parameters(context),
         )
 
-    def _reporter(self, problem, begin):
+    def _reporter(self, context, begin):
         """What the loop calls at every evaluation: print a line, ask the user's callback."""
 
         def report(*, variables, **numbers):
             state = DistillationState(
                 time=time.monotonic() - begin,
                 _make_coreset=lambda: self._make_coreset(
-                    problem, variables, n_iter=numbers["step"], validation_score=numbers["validation_score"]
+                    context,
+                    variables,
+                    n_iter=numbers["step"],
+                    validation_score=numbers["validation_score"],
                 ),
                 **numbers,
             )
@@ -244,7 +292,9 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 "another than that on the held-out rows. Put it in front of the distiller with sklearn.pipeline.Pipeline to avoid that."
             )
         if self.stop_reason_ == "interrupted":
-            warn_caller(f"fit was interrupted after {self.n_iter_} steps; the best coreset so far is kept in coreset_.")
+            warn_caller(
+                f"fit was interrupted after {self.n_iter_} steps; the best coreset so far is kept in coreset_."
+            )
         elif self.stop_reason_ == "max_time" and not self.n_iter_:
             warn_caller(
                 f"max_time={self.max_time!r} seconds were over before the first step; coreset_ holds the items at the start. Raise max_time."
@@ -261,7 +311,7 @@ class RidgeDistiller(BaseDistiller):
 
     _parameter_constraints: dict = {
         **BaseDistiller._parameter_constraints,
-        "loss": [StrOptions({"platt", "mse"})],
+        "loss": [StrOptions({"cross_entropy", "mse"})],
         "learn_labels": ["boolean", StrOptions({"solve"})],
     }
 
@@ -272,16 +322,20 @@ class RidgeDistiller(BaseDistiller):
     def _divergence_advice(self):
         return f"Lower learning_rate={self.learning_rate!r} or raise reg={self.reg!r}."
 
-    def _rates(self):
-        rates = super()._rates()
-        if self.loss == "platt":
-            rates["log_scale"] = _SCALE_RATE
+    def _learning_rates(self):
+        learning_rates = super()._learning_rates()
+        if self.loss == "cross_entropy":
+            learning_rates["log_scale"] = _SCALE_RATE
         if self.learn_labels and not self._solves_labels:
-            rates["targets"] = _TARGET_RATE * self.learning_rate
-        return rates
+            learning_rates["targets"] = _TARGET_RATE * self.learning_rate
+        return learning_rates
 
     def _loop_time(self):
-        return self.max_time if self.max_time is None or not self._solves_labels else _LOOP_SHARE * self.max_time
+        return (
+            self.max_time
+            if self.max_time is None or not self._solves_labels
+            else _LOOP_SHARE * self.max_time
+        )
 
     def _finish(self, objective, variables, begin):
         if self._solves_labels:

@@ -21,8 +21,8 @@ def like_input(items, labels, X, y):
 class CoresetSampler(BaseEstimator):
     """Adapter that puts a distiller into an ``imblearn.pipeline.Pipeline``.
 
-    That pipeline refuses a step with both ``transform`` and ``fit_resample``; this one has only the latter. Made by
-    ``distiller.as_sampler()``.
+    That pipeline refuses a step with both ``transform`` and ``fit_resample``; this one has only the
+    latter. Made by ``distiller.as_sampler()``.
 
     Parameters
     ----------

@@ -7,12 +7,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._networks.augment import check_augment
 from .._optimization.gradient_matching_objective import GradientMatchingObjective, MatchingConfig
 from ..architectures import resolve_norm
-from ._fit_context import judging_objective
+from ._fit_context import evaluation_objective
 from ._iterative import BaseDistiller
 
 __all__ = ["GradientMatchingDistiller"]
 
-# Steps of the items per network, and of the network between them, by items per class: the paper's outer and inner loops.
+# Steps of the items per network, and of the network between them, by items per class: the paper's
+# outer and inner loops.
 _LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
 
@@ -24,19 +25,22 @@ def paper_loops(ipc):
 class GradientMatchingDistiller(BaseDistiller):
     """Distil a labelled data set by matching the gradients of finite networks (DC and DSA).
 
-    The items of each class are changed until they move a randomly drawn, briefly trained network in the same direction as the training
-    rows of that class do (DC, [1]_), with augmentation (DSA, [2]_) or without. Meant for networks that are trained on the coreset;
-    usually many times slower than :class:`RFADDistiller`.
+    The items of each class are changed until they move a randomly drawn, briefly trained network in
+    the same direction as the training rows of that class do (DC, [1]_), with augmentation (DSA,
+    [2]_) or without. Meant for networks that are trained on the coreset; usually many times slower
+    than :class:`RFADDistiller`.
 
     Parameters
     ----------
     ipc : int or dict, default=1
         Items per class; a dict of label to int names every class.
     augment : bool or sequence of str, default=False
-        False is DC. True is DSA: rows and items pass through the same random change before gradients are taken, one of "color", "crop",
-        "cutout", "flip", "rotate" and "scale"; a sequence names fewer. Flips and rotations are wrong for digits and letters.
+        False is DC. True is DSA: rows and items pass through the same random change before
+        gradients are taken, one of "color", "crop", "cutout", "flip", "rotate" and "scale"; a
+        sequence names fewer. Flips and rotations are wrong for digits and letters.
     architecture : {"auto"}, ConvNet or MLP, default="auto"
-        Network whose gradients are matched. "auto": a :class:`ConvNet` of 128 channels for images, an :class:`MLP` of 256 units for flat rows.
+        Network whose gradients are matched. "auto": a :class:`ConvNet` of 128 channels for images,
+        an :class:`MLP` of 256 units for flat rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
     width : int, default=None
@@ -44,49 +48,57 @@ class GradientMatchingDistiller(BaseDistiller):
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     norm : {"auto", "instance"} or None, default="auto"
-        Instance normalisation in the network. "auto" has it for a ConvNet, as in the papers, where its smallest maps have at least 4x4
-        pixels; an MLP cannot have it.
+        Instance normalisation in the network. "auto" has it for a ConvNet, as in the papers, where
+        its smallest maps have at least 4x4 pixels; an MLP cannot have it.
     network_life : int or "auto", default="auto"
-        Steps of the items until a new network is drawn. "auto": the papers' 1, 10 and 50 for 1, 10 and 50 items per class.
+        Steps of the items until a new network is drawn. "auto": the papers' 1, 10 and 50 for 1, 10
+        and 50 items per class.
     network_steps : int or "auto", default="auto"
-        Steps of the network on the items between two steps of the items. "auto": the papers' 1, 50 and 10.
+        Steps of the network on the items between two steps of the items. "auto": the papers' 1, 50
+        and 10.
     network_learning_rate : float, default=0.01
         Step size of the network.
     reg : float, default=5e-3
         Ridge that the coreset is to be used with by kernel ridge regression.
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
-        Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
-        class by class.
+        Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white
+        noise; or given items in the units of X, class by class.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
-        What is applied before the network, and taken back in the coreset, as in :class:`RFADDistiller`; the default is the papers' own.
+        What is applied before the network, and taken back in the coreset, as in
+        :class:`RFADDistiller`; the default is the papers' own.
     batch_size : int, default=256
         Training rows per class and step.
     learning_rate : float, default=0.03
-        Step size of Adam in preprocessed units; decays linearly to zero over the budget. (The papers: gradient descent with momentum.)
+        Step size of Adam in preprocessed units; decays linearly to zero over the budget. (The
+        papers: gradient descent with momentum.)
     max_iter : int, default=None
         Number of steps; None: 1000, or unbounded when ``max_time`` is set.
     max_time : float, default=None
         Seconds for the whole of ``fit``.
     early_stopping : bool or "auto", default=False
-        Hold out training rows ("auto": where at least 100 would be) and keep the state from which kernel ridge regression predicts them best,
-        which is not what gradient matching is for. With False the last state is kept.
+        Hold out training rows ("auto": where at least 100 would be) and keep the state from which
+        kernel ridge regression predicts them best, which is not what gradient matching is for. With
+        False the last state is kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 2048 rows.
     n_iter_no_change : int, default=100
-        Evaluations without a better validation loss after which the end begins: the step size falls to zero over a quarter of the
-        steps done, and ``fit`` stops.
+        Evaluations without a better validation loss after which the end begins: the step size falls
+        to zero over a quarter of the steps done, and ``fit`` stops.
     eval_every : int, default=50
         Steps between evaluations.
     tol : float, default=1e-4
         Improvement of the validation loss that counts as one.
     callback : callable, default=None
-        Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns True to stop.
+        Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns
+        True to stop.
     checkpoint : str or path-like, default=None
-        File that is written at every evaluation, whole or not at all, with everything that the run needs to go on.
+        File that is written at every evaluation, whole or not at all, with everything that the run
+        needs to go on.
     warm_start : bool, default=False
-        Go on from the file ``checkpoint`` where there is one: with the same parameters, data, versions and number of threads, and
-        ``max_time=None``, the coreset has the same bits as that of a run that was never cut off. ``max_iter``, ``max_time`` and
-        ``n_iter_no_change`` may be raised.
+        Go on from the file ``checkpoint`` where there is one: with the same parameters, data,
+        versions and number of threads, and ``max_time=None``, the coreset has the same bits as that
+        of a run that was never cut off. ``max_iter``, ``max_time`` and ``n_iter_no_change`` may be
+        raised.
     verbose : int, default=0
         Print one line per evaluation.
     random_state : int, RandomState instance or None, default=None
@@ -94,8 +106,9 @@ class GradientMatchingDistiller(BaseDistiller):
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
-        Arithmetic of the hidden layers for the training rows' gradients and for the network's own steps; the gradients that change the
-        items are in float32 at least. "auto" is bfloat16 for a ConvNet where the hardware is fast at it, else float32.
+        Arithmetic of the hidden layers for the training rows' gradients and for the network's own
+        steps; the gradients that change the items are in float32 at least. "auto" is bfloat16 for a
+        ConvNet where the hardware is fast at it, else float32.
 
     Attributes
     ----------
@@ -108,7 +121,8 @@ class GradientMatchingDistiller(BaseDistiller):
     n_iter_ : int
         Steps done.
     history_ : list of dict
-        One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and "validation_loss".
+        One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and
+        "validation_loss".
     loss_curve_ : list of float
         Mean distance of the gradients up to each evaluation; the first is the initial one.
     validation_scores_ : list of float, or None
@@ -219,26 +233,26 @@ class GradientMatchingDistiller(BaseDistiller):
         self.device = device
         self.dtype = dtype
 
-    def _make_objective(self, problem, generator):
-        data = problem.training_data()
-        life, steps = paper_loops(int(problem.per_class.max()))
+    def _make_objective(self, context, generator):
+        data = context.training_data()
+        life, steps = paper_loops(int(context.per_class.max()))
         config = MatchingConfig(
             batch_size=self.batch_size,
             network_life=life if isinstance(self.network_life, str) else self.network_life,
             network_steps=steps if isinstance(self.network_steps, str) else self.network_steps,
             network_rate=self.network_learning_rate,
-            instance_norm=resolve_norm(self.norm, problem.spec, problem.shape),
-            augmentations=check_augment(self.augment, problem.shape),
+            instance_norm=resolve_norm(self.norm, context.spec, context.shape),
+            augmentations=check_augment(self.augment, context.shape),
         )
         return GradientMatchingObjective(
-            problem.spec,
+            context.spec,
             data,
             config,
-            item_codes=problem.item_codes,
-            ridge=judging_objective(problem, data, self.reg, generator),
+            item_y_encoded=context.item_y_encoded,
+            ridge=evaluation_objective(context, data, self.reg, generator),
             generator=generator,
-            device=problem.device,
-            dtype=problem.dtype,
+            device=context.device,
+            dtype=context.dtype,
         )
 
     def _divergence_advice(self):

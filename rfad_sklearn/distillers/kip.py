@@ -20,9 +20,10 @@ _COMPILING_TIME = 300
 class KIPDistiller(RidgeDistiller):
     """Distil a labelled data set into a few synthetic rows per class, by kernel inducing points.
 
-    The coreset is optimised such that kernel ridge regression on it, with the exact kernel of an infinitely wide network, classifies
-    the training rows (KIP, [1]_). A step costs far more than one of :class:`RFADDistiller`, above all for images: it is here for small
-    images, tables and comparisons.
+    The coreset is optimised such that kernel ridge regression on it, with the exact kernel of an
+    infinitely wide network, classifies the training rows (KIP, [1]_). A step costs far more than
+    one of :class:`RFADDistiller`, above all for images: it is here for small images, tables and
+    comparisons.
 
     Parameters
     ----------
@@ -31,28 +32,33 @@ class KIPDistiller(RidgeDistiller):
     kernel : {"ntk", "nngp"}, default="ntk"
         Neural tangent kernel, as in the paper, or the kernel of the untrained network.
     architecture : {"auto"}, ConvNet or MLP, default="auto"
-        Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or ``image_shape`` given; fewer pooling
-        stages under 8x8 pixels), an :class:`MLP` for flat rows.
+        Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or
+        ``image_shape`` given; fewer pooling stages under 8x8 pixels), an :class:`MLP` for flat
+        rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
         Ridge, relative to the mean diagonal of the kernel matrix.
-    loss : {"platt", "mse"}, default="mse"
-        "platt": cross entropy of ``platt_scale * scores`` with a learned scale; "mse": squared distance to the centred one-hot targets.
+    loss : {"cross_entropy", "mse"}, default="mse"
+        "cross_entropy": cross entropy of ``logit_scale * scores`` with a learned scale; "mse":
+        squared distance to the centred one-hot targets.
     learn_labels : bool or "solve", default=False
-        True: optimise the targets along with the items. "solve": fit them once at the end on training rows (8 batches, or 8 rows per
-        item where that is more), as the convex problem that they are for fixed items, pulled towards the centred one-hot labels as
-        strongly as the held-out rows ask for.
+        True: optimise the targets along with the items. "solve": fit them once at the end on
+        training rows (8 batches, or 8 rows per item where that is more), as the convex problem that
+        they are for fixed items, pulled towards the centred one-hot labels as strongly as the
+        held-out rows ask for.
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
-        Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
-        class by class.
+        Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white
+        noise; or given items in the units of X, class by class.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
-        What is applied before the network, and taken back in the coreset. "standardize": zero mean and unit variance per channel of
-        images, per column of tables. "auto": the same for tables; images are whitened as well along their 64 to 256 leading directions,
-        the more gently the smaller they are and the fewer rows there are, and from 50 rows on. "zca": whitened as in the literature, which
-        makes large files. None: nothing. A transformer needs ``inverse_transform``.
+        What is applied before the network, and taken back in the coreset. "standardize": zero mean
+        and unit variance per channel of images, per column of tables. "auto": the same for tables;
+        images are whitened as well along their 64 to 256 leading directions, the more gently the
+        smaller they are and the fewer rows there are, and from 50 rows on. "zca": whitened as in
+        the literature, which makes large files. None: nothing. A transformer needs
+        ``inverse_transform``.
     batch_size : int, default=512
         Training rows per step, fresh ones each time.
     learning_rate : float, default=0.03
@@ -62,32 +68,36 @@ class KIPDistiller(RidgeDistiller):
     max_time : float, default=None
         Seconds for the whole of ``fit``.
     early_stopping : bool or "auto", default="auto"
-        True: hold out training rows, keep the state that predicts them best, and stop when it no longer changes. "auto" does so where at
-        least 100 rows would be held out: fewer choose by chance, and are better trained on. Otherwise, or where no class can spare
-        a row, the last state is kept.
+        True: hold out training rows, keep the state that predicts them best, and stop when it no
+        longer changes. "auto" does so where at least 100 rows would be held out: fewer choose by
+        chance, and are better trained on. Otherwise, or where no class can spare a row, the last
+        state is kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 512 rows.
     n_iter_no_change : int, default=100
-        Evaluations without a better validation loss after which the end begins: the step size falls to zero over a quarter of the
-        steps done, and ``fit`` stops. The default cannot be reached within the default number of steps; it ends long
-        time budgets.
+        Evaluations without a better validation loss after which the end begins: the step size falls
+        to zero over a quarter of the steps done, and ``fit`` stops. The default cannot be reached
+        within the default number of steps; it ends long time budgets.
     eval_every : int, default=50
         Steps between evaluations.
     tol : float, default=1e-4
         Improvement of the validation loss that counts as one.
     callback : callable, default=None
-        Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns True to stop.
+        Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns
+        True to stop.
     checkpoint : str or path-like, default=None
-        File that is written at every evaluation, whole or not at all, with everything that the run needs to go on.
+        File that is written at every evaluation, whole or not at all, with everything that the run
+        needs to go on.
     warm_start : bool, default=False
-        Go on from the file ``checkpoint`` where there is one: with the same parameters, data, versions and number of threads, and
-        ``max_time=None``, the coreset has the same bits as that of a run that was never cut off. ``max_iter``, ``max_time`` and
-        ``n_iter_no_change`` may be raised.
+        Go on from the file ``checkpoint`` where there is one: with the same parameters, data,
+        versions and number of threads, and ``max_time=None``, the coreset has the same bits as that
+        of a run that was never cut off. ``max_iter``, ``max_time`` and ``n_iter_no_change`` may be
+        raised.
     verbose : int, default=0
         Print one line per evaluation.
     random_state : int, RandomState instance or None, default=None
-        Seed of everything random. With the same seed, versions, machine and number of threads, and ``max_time=None``, the coreset has
-        the same bits on the CPU.
+        Seed of everything random. With the same seed, versions, machine and number of threads, and
+        ``max_time=None``, the coreset has the same bits on the CPU.
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64"}, default="auto"
@@ -104,13 +114,15 @@ class KIPDistiller(RidgeDistiller):
     n_iter_ : int
         Steps done.
     history_ : list of dict
-        One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and "validation_loss".
+        One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and
+        "validation_loss".
     loss_curve_ : list of float
         Mean training loss up to each evaluation; the first is the initial one.
     validation_scores_ : list of float, or None
         Accuracy on the held-out rows at each evaluation.
     best_validation_score_ : float or None
-        Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out rows.
+        Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out
+        rows.
     stop_reason_ : str
         "max_iter", "max_time", "no_change", "callback", "interrupted" or "diverged".
     image_shape_ : tuple (H, W, channels) or None
@@ -128,14 +140,15 @@ class KIPDistiller(RidgeDistiller):
     References
     ----------
     .. [1] T. Nguyen, Z. Chen and J. Lee, "Dataset Meta-Learning from Kernel Ridge-Regression", ICLR 2021, Algorithm 1; T. Nguyen, R.
-       Novak, L. Xiao and J. Lee, "Dataset Distillation with Infinitely Wide Convolutional Networks", NeurIPS 2021.
+       Novak, L. Xiao and J. Lee, "Dataset Distillation with Infinitely Wide Convolutional
+       Networks", NeurIPS 2021.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from rfad_sklearn import KIPDistiller, NNGPKernelRidge
     >>> X, y = load_iris(return_X_y=True)
-    >>> coreset = KIPDistiller(ipc=2, loss="platt", max_iter=30, random_state=0).fit(X, y).coreset_
+    >>> coreset = KIPDistiller(ipc=2, loss="cross_entropy", max_iter=30, random_state=0).fit(X, y).coreset_
     >>> bool(NNGPKernelRidge(kernel="ntk").fit_coreset(coreset).score(X, y) > 0.9)
     True
     """
@@ -143,7 +156,10 @@ class KIPDistiller(RidgeDistiller):
     _parameter_constraints: dict = {
         **RidgeDistiller._parameter_constraints,
         "kernel": [StrOptions({"ntk", "nngp"})],
-        "dtype": [StrOptions({"auto", "float32", "float64"}), Options(torch.dtype, {torch.float32, torch.float64})],
+        "dtype": [
+            StrOptions({"auto", "float32", "float64"}),
+            Options(torch.dtype, {torch.float32, torch.float64}),
+        ],
     }
     _max_held_out = 512
 
@@ -208,22 +224,22 @@ class KIPDistiller(RidgeDistiller):
     def _kernel(self):
         return self.kernel
 
-    def _make_objective(self, problem, generator):
-        n_items = int(problem.per_class.sum())
+    def _make_objective(self, context, generator):
+        n_items = int(context.per_class.sum())
         steps = _EXPECTED_STEPS if self.max_iter is None else self.max_iter
-        n_pairs = steps * n_items * (min(self.batch_size, len(problem.train)) + n_items)
-        compiled = worth_compiling(problem.spec, tuple(problem.shape), n_pairs)
+        n_pairs = steps * n_items * (min(self.batch_size, len(context.train)) + n_items)
+        compiled = worth_compiling(context.spec, tuple(context.shape), n_pairs)
         if self.max_time is not None and self.max_time < _COMPILING_TIME:
             compiled = False
         return ExactKernelObjective(
-            problem.spec,
-            problem.training_data(),
+            context.spec,
+            context.training_data(),
             RidgeConfig(batch_size=self.batch_size, reg=self.reg, loss=self.loss),
             kernel=self.kernel,
             compiled=compiled,
             generator=generator,
-            device=problem.device,
-            project=problem.project,
+            device=context.device,
+            project=context.project,
         )
 
     def _transform_model(self, inputs):

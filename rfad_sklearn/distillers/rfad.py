@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._optimization.random_feature_objective import RandomFeatureObjective
 from .._optimization.teacher import Teacher
 from .._planning.depth_selection import enough_blocks, in_question
-from .._planning.flip_selection import classes_to_mirror
+from .._planning.flip_selection import classes_to_flip
 from .._planning.plan import ChoosesPool
 from ..architectures import auto_spec
 from ..coreset import label_array
@@ -19,7 +19,8 @@ from ._iterative import RidgeDistiller
 
 __all__ = ["RFADDistiller"]
 
-# What a teacher may take: a share of the time that is left, and, where nobody asked for it, 256 MB for what it says; its stream of seeds.
+# What a teacher may take: a share of the time that is left, and, where nobody asked for it, 256 MB
+# for what it says; its stream of seeds.
 _TEACHER_SHARE, _TAUGHT_BYTES, _TEACHER_STREAM = 0.2, 2**28, 1
 
 
@@ -30,113 +31,140 @@ def _is_image(shape):
 class RFADDistiller(ChoosesPool, RidgeDistiller):
     """Distil a labelled data set into a few synthetic rows per class, by random feature approximation.
 
-    The coreset is optimised such that kernel ridge regression on it, with the kernel of an infinitely wide random network,
-    classifies the training rows. The kernel is estimated by random features of finite networks (RFAD, [1]_).
+    The coreset is optimised such that kernel ridge regression on it, with the kernel of an
+    infinitely wide random network, classifies the training rows. The kernel is estimated by random
+    features of finite networks (RFAD, [1]_).
 
     Parameters
     ----------
     ipc : int or dict, default=1
         Items per class; a dict of label to int names every class.
     architecture : {"auto"}, ConvNet or MLP, default="auto"
-        Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or ``image_shape`` given), an :class:`MLP` for
-        flat rows. The ConvNet has three blocks, or two where the third tells real rows hardly better apart (see Notes); fewer under 8x8 pixels.
+        Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or
+        ``image_shape`` given), an :class:`MLP` for flat rows. The ConvNet has three blocks, or two
+        where the third tells real rows hardly better apart (see Notes); fewer under 8x8 pixels.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
     n_networks : int, default=8
         Random networks per step.
     width : int, default=None
-        Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With "auto", None means an MLP of 256
-        units, or a ConvNet trained on 64 channels (32 to 512 without a pool, see Notes) and judged on 32 to 256.
+        Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With
+        "auto", None means an MLP of 256 units, or a ConvNet trained on 64 channels (32 to 512
+        without a pool, see Notes) and judged on 32 to 256.
     depth : int, default=None
-        Number of blocks, in place of the architecture's; with "auto" it spares the comparison of two and three.
+        Number of blocks, in place of the architecture's; with "auto" it spares the comparison of
+        two and three.
     reg : float, default=5e-3
         Ridge, relative to the mean diagonal of the kernel matrix.
     debias : bool, default=False
-        Free the loss of most of the bias that the noise of random networks gives it, by a jackknife over the networks of a step ([5]_): what
-        is minimised is then nearer to the loss with the exact kernel. It is for photographs without a pool (see Notes) whose coreset
-        will be judged by the exact kernel: fewer and narrower networks judge it worse. Needs ``n_networks`` of at least 2.
-    loss : {"platt", "mse"}, default="platt"
-        "platt": cross entropy of ``platt_scale * scores`` with a learned scale; "mse": squared distance to the centred one-hot targets.
+        Free the loss of most of the bias that the noise of random networks gives it, by a jackknife
+        over the networks of a step ([5]_): what is minimised is then nearer to the loss with the
+        exact kernel. It is for photographs without a pool (see Notes) whose coreset will be judged
+        by the exact kernel: fewer and narrower networks judge it worse. Needs ``n_networks`` of at
+        least 2.
+    loss : {"cross_entropy", "mse"}, default="cross_entropy"
+        "cross_entropy": cross entropy of ``logit_scale * scores`` with a learned scale; "mse":
+        squared distance to the centred one-hot targets.
     learn_labels : bool or "solve", default=False
-        True: optimise the targets along with the items. "solve": fit them once at the end on training rows (8 batches, or 8 rows per
-        item where that is more), as the convex problem that they are for fixed items, pulled towards the centred one-hot labels as
-        strongly as the held-out rows ask for.
+        True: optimise the targets along with the items. "solve": fit them once at the end on
+        training rows (8 batches, or 8 rows per item where that is more), as the convex problem that
+        they are for fixed items, pulled towards the centred one-hot labels as strongly as the
+        held-out rows ask for.
     teacher : {"auto", "network"} or None, default="auto"
-        Whose word is taken for the training rows. None: their labels. "network": a small convolutional network is trained on them first, on
-        images moved by up to an eighth of their sides, for ten epochs (at least 200 steps) or a fifth of ``max_time``; its probabilities
-        then stand for the labels, until the coreset predicts the held-out rows as well as it does, or in the second half of the run nearly
-        as well (a cross entropy at most 1.4 times its own); without such rows, to the end. What a label says beyond them is noise ([4]_),
-        but a coreset near its teacher learns more from labels. Images only. "auto": that, without a pool (see Notes), with ``max_time`` and
-        held-out rows, where a fifth of the time is enough for five epochs and 200 steps; else None.
+        Whose word is taken for the training rows. None: their labels. "network": a small
+        convolutional network is trained on them first, on images moved by up to an eighth of their
+        sides, for ten epochs (at least 200 steps) or a fifth of ``max_time``; its probabilities
+        then stand for the labels, until the coreset predicts the held-out rows as well as it does,
+        or in the second half of the run nearly as well (a cross entropy at most 1.4 times its own);
+        without such rows, to the end. What a label says beyond them is noise ([4]_), but a coreset
+        near its teacher learns more from labels. Images only. "auto": that, without a pool (see
+        Notes), with ``max_time`` and held-out rows, where a fifth of the time is enough for five
+        epochs and 200 steps; else None.
     mirror : bool or "auto", default="auto"
-        Mirror half of the images of each step, and of the teacher, left to right, as the network sees them: twice as many rows to learn from,
-        where an image keeps its class. Images only. True: of all classes. "auto": in long runs (see Notes), of those classes that lose no
-        more than about three in ten of the training rows that are recognised as they are (less what is won; classes of few rows go by the
-        others). Up to 2,048 rows are asked. Fewer than 200 rows, and large images (above 64x64 pixels or more, by the network), are not
-        asked, and not mirrored. ``learn_labels="solve"`` takes rows as they are.
+        Mirror half of the images of each step, and of the teacher, left to right, as the network
+        sees them: twice as many rows to learn from, where an image keeps its class. Images only.
+        True: of all classes. "auto": in long runs (see Notes), of those classes that lose no more
+        than about three in ten of the training rows that are recognised as they are (less what is
+        won; classes of few rows go by the others). Up to 2,048 rows are asked. Fewer than 200 rows,
+        and large images (above 64x64 pixels or more, by the network), are not asked, and not
+        flipped. ``learn_labels="solve"`` takes rows as they are.
     init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
-        Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white noise; or given items in the units of X,
-        class by class.
+        Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white
+        noise; or given items in the units of X, class by class.
     corruption : float, default=0.0
-        Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and below 1 ([1]_). Above 0 the items
-        start as noise with the mean and variance of the data per channel or column (0 and 1 with ``preprocessing=None``), and
-        ``init`` must be left alone or "noise". It hides what the rows look like; it is **no guarantee of privacy**.
+        Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and
+        below 1 ([1]_). Above 0 the items start as noise with the mean and variance of the data per
+        channel or column (0 and 1 with ``preprocessing=None``), and ``init`` must be left alone or
+        "noise". It hides what the rows look like; it is **no guarantee of privacy**.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
-        What is applied before the network, and taken back in the coreset. "standardize": zero mean and unit variance per channel of
-        images, per column of tables. "auto": the same for tables; images are whitened as well along their 64 to 256 leading directions,
-        the more gently the smaller they are and the fewer rows there are, and from 50 rows on (not with ``corruption``, whose noise it
-        would raise). "zca": whitened as in the literature, which makes large files. None: nothing. A transformer needs ``inverse_transform``.
+        What is applied before the network, and taken back in the coreset. "standardize": zero mean
+        and unit variance per channel of images, per column of tables. "auto": the same for tables;
+        images are whitened as well along their 64 to 256 leading directions, the more gently the
+        smaller they are and the fewer rows there are, and from 50 rows on (not with ``corruption``,
+        whose noise it would raise). "zca": whitened as in the literature, which makes large files.
+        None: nothing. A transformer needs ``inverse_transform``.
     batch_size : int, default=1024
         Training rows per step.
     pool_size : int or "auto", default="auto"
-        The pool holds this many groups of ``n_networks`` networks and ``batch_size`` training rows, with the rows' activations cached;
-        fewer, but at least one, where activations and weights would take more than 512 MB. Each step uses one group at random. "auto": 32,
-        or 1, which is no pool (see Notes).
+        The pool holds this many groups of ``n_networks`` networks and ``batch_size`` training rows,
+        with the rows' activations cached; fewer, but at least one, where activations and weights
+        would take more than 512 MB. Each step uses one group at random. "auto": 32, or 1, which is
+        no pool (see Notes).
     refresh_every : int or "auto", default="auto"
-        Steps after which a new group is made; once the pool is full it takes the place of the oldest. "auto": ``batch_size / n_items``,
-        at least 4 and at most 32, so that refreshing costs about half as much as the coreset's own passes; 1 without a pool (see
-        Notes). ``pool_size=1, refresh_every=1`` is what the paper does: new networks and rows at every step.
+        Steps after which a new group is made; once the pool is full it takes the place of the
+        oldest. "auto": ``batch_size / n_items``, at least 4 and at most 32, so that refreshing
+        costs about half as much as the coreset's own passes; 1 without a pool (see Notes).
+        ``pool_size=1, refresh_every=1`` is what the paper does: new networks and rows at every
+        step.
     solver : {"auto", "muon", "adam"}, default="auto"
-        How the items move. "muon": momentum whose steps are made orthogonal, so that what the gradients of all items have in common does
-        not drown the rest ([2]_, [3]_). "adam": every entry by itself. "auto": "muon" for images, "adam" for flat rows and with
-        ``corruption``. Scale and learned targets always take Adam's steps.
+        How the items move. "muon": momentum whose steps are made orthogonal, so that what the
+        gradients of all items have in common does not drown the rest ([2]_, [3]_). "adam": every
+        entry by itself. "auto": "muon" for images, "adam" for flat rows and with ``corruption``.
+        Scale and learned targets always take Adam's steps.
     learning_rate : float, default=0.03
-        Step size in preprocessed units; decays linearly to zero over the budget. Muon's steps are scaled to the size of Adam's.
+        Step size in preprocessed units; decays linearly to zero over the budget. Muon's steps are
+        scaled to the size of Adam's.
     max_iter : int, default=None
         Number of steps; None: 1000, or unbounded when ``max_time`` is set.
     max_time : float, default=None
         Seconds for the whole of ``fit``.
     early_stopping : bool or "auto", default="auto"
-        True: hold out training rows, keep the state that predicts them best, and stop when it no longer changes. "auto" does so where at
-        least 100 rows would be held out: fewer choose by chance, and are better trained on. Otherwise, or where no class can spare
-        a row, the last state is kept.
+        True: hold out training rows, keep the state that predicts them best, and stop when it no
+        longer changes. "auto" does so where at least 100 rows would be held out: fewer choose by
+        chance, and are better trained on. Otherwise, or where no class can spare a row, the last
+        state is kept.
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, at most about 2048 rows (fewer for images from 48x48 pixels on, from 24x24 with ``depth=2``).
+        Share of the rows to hold out, at most about 2048 rows (fewer for images from 48x48 pixels
+        on, from 24x24 with ``depth=2``).
     n_iter_no_change : int, default=100
-        Evaluations without a better validation loss after which the end begins: the step size falls to zero over a quarter of the
-        steps done, and ``fit`` stops. The default cannot be reached within the default number of steps; it ends long
-        time budgets.
+        Evaluations without a better validation loss after which the end begins: the step size falls
+        to zero over a quarter of the steps done, and ``fit`` stops. The default cannot be reached
+        within the default number of steps; it ends long time budgets.
     eval_every : int, default=50
         Steps between evaluations.
     tol : float, default=1e-4
         Improvement of the validation loss that counts as one.
     callback : callable, default=None
-        Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns True to stop.
+        Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns
+        True to stop.
     checkpoint : str or path-like, default=None
-        File that is written at every evaluation, whole or not at all, with everything that the run needs to go on.
+        File that is written at every evaluation, whole or not at all, with everything that the run
+        needs to go on.
     warm_start : bool, default=False
-        Go on from the file ``checkpoint`` where there is one: with the same parameters, data, versions and number of threads, and
-        ``max_time=None``, the coreset has the same bits (on the CPU) as that of a run that was never cut off. ``max_iter``, ``max_time`` and
+        Go on from the file ``checkpoint`` where there is one: with the same parameters, data,
+        versions and number of threads, and ``max_time=None``, the coreset has the same bits (on the
+        CPU) as that of a run that was never cut off. ``max_iter``, ``max_time`` and
         ``n_iter_no_change`` may be raised.
     verbose : int, default=0
-        Print one line per evaluation, one about the teacher, and one where rows are mirrored.
+        Print one line per evaluation, one about the teacher, and one where rows are flipped.
     random_state : int, RandomState instance or None, default=None
-        Seed of everything random. With the same seed, versions, machine and number of threads, and ``max_time=None``, the coreset has
-        the same bits on the CPU.
+        Seed of everything random. With the same seed, versions, machine and number of threads, and
+        ``max_time=None``, the coreset has the same bits on the CPU.
     device : str or torch.device, default="auto"
         Where to compute; "auto" is CUDA if there is one, else the CPU.
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
-        Arithmetic of the networks in training. "auto": bfloat16 for ConvNets on hardware that is fast at it, else float32.
+        Arithmetic of the networks in training. "auto": bfloat16 for ConvNets on hardware that is
+        fast at it, else float32.
 
     Attributes
     ----------
@@ -149,15 +177,18 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     n_iter_ : int
         Steps done.
     history_ : list of dict
-        One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and "validation_loss".
+        One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and
+        "validation_loss".
     loss_curve_ : list of float
-        Mean training loss up to each evaluation; the first is the initial one. With a teacher that is the loss on its probabilities.
+        Mean training loss up to each evaluation; the first is the initial one. With a teacher that
+        is the loss on its probabilities.
     validation_scores_ : list of float, or None
         Accuracy on the held-out rows at each evaluation.
     best_validation_score_ : float or None
-        Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out rows.
-    mirrored_classes_ : array of shape (n_mirrored,)
-        Classes whose rows were mirrored; empty where none were.
+        Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out
+        rows.
+    flipped_classes_ : array of shape (n_flipped,)
+        Classes whose rows were flipped; empty where none were.
     teacher_score_ : float or None
         Accuracy of the teacher on the held-out rows; None without either.
     stop_reason_ : str
@@ -182,16 +213,20 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     tell the class of three more of a hundred rows, and of more than chance would. It stays with fewer than 200 rows, and in images of more
     than about 64x64 pixels. On one CPU thread that takes about five seconds for images of 32x32 pixels.
 
-    "auto" does without a pool, and takes fresh networks and fresh rows at every step, for a ConvNet with more than 200 items, and with 50
-    items or more where ``max_time`` is long enough for about 400 such steps. A part of a second of measuring at the start tells that. The
-    items then fit no networks in particular, but each step costs several times as much. The blocks of these networks have 32, 64 and 256
-    channels, two of them 32 and 128: much of the noise of a random kernel comes from the last block, whose maps are small and cost
-    little. The last block has fewer, but at least 64, where images are so large that it would take more than a pool may. 8 to 16 such networks
-    judge the held-out rows, as many as 256 MB of cached features allow; on a GPU up to 32, and 2 GB.
+    "auto" does without a pool, and takes fresh networks and fresh rows at every step, for a ConvNet
+    with more than 200 items, and with 50 items or more where ``max_time`` is long enough for about
+    400 such steps. A part of a second of measuring at the start tells that. The items then fit no
+    networks in particular, but each step costs several times as much. The blocks of these networks
+    have 32, 64 and 256 channels, two of them 32 and 128: much of the noise of a random kernel comes
+    from the last block, whose maps are small and cost little. The last block has fewer, but at
+    least 64, where images are so large that it would take more than a pool may. 8 to 16 such
+    networks judge the held-out rows, as many as 256 MB of cached features allow; on a GPU up to 32,
+    and 2 GB.
 
-    A run is a long one where ``max_time`` would be enough for about 1,000 steps of networks twice as wide, and ``max_iter`` allows them. It
-    takes those then, and asks the rows which classes may be mirrored: late in a run it is the noise of the networks, and training rows
-    learned by heart, that limit what is gained.
+    A run is a long one where ``max_time`` would be enough for about 1,000 steps of networks twice
+    as wide, and ``max_iter`` allows them. It takes those then, and asks the rows which classes may
+    be flipped: late in a run it is the noise of the networks, and training rows learned by heart,
+    that limit what is gained.
 
     References
     ----------
@@ -241,7 +276,7 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         depth=None,
         reg=5e-3,
         debias=False,
-        loss="platt",
+        loss="cross_entropy",
         learn_labels=False,
         teacher="auto",
         mirror="auto",
@@ -303,83 +338,109 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         self.device = device
         self.dtype = dtype
 
-    def _orthogonal(self, problem):
+    def _muon_parameters(self, context):
         # Frozen entries have no gradient: the others would take larger steps in their place.
-        default = "muon" if len(problem.shape) == 3 and not self.corruption else "adam"
+        default = "muon" if len(context.shape) == 3 and not self.corruption else "adam"
         return ("X",) if (default if self.solver == "auto" else self.solver) == "muon" else ()
 
     def _depth_is_open(self, shape):
-        return isinstance(self.architecture, str) and self.depth is None and in_question(auto_spec(shape))
+        return (
+            isinstance(self.architecture, str)
+            and self.depth is None
+            and in_question(auto_spec(shape))
+        )
 
-    def _make(self, problem, begin):
-        if self._depth_is_open(tuple(problem.shape)):
-            problem = replace(problem, spec=replace(problem.spec, depth=enough_blocks(problem)))
-        super()._make(problem, begin)
+    def _make(self, context, begin):
+        if self._depth_is_open(tuple(context.shape)):
+            context = replace(context, spec=replace(context.spec, depth=enough_blocks(context)))
+        super()._make(context, begin)
 
-    def _make_objective(self, problem, generator):
-        if self.corruption and not (isinstance(self.init, str) and self.init in ("random", "noise")):
+    def _make_objective(self, context, generator):
+        if self.corruption and not (
+            isinstance(self.init, str) and self.init in ("random", "noise")
+        ):
             raise ValueError(
                 f"corruption={self.corruption!r} starts from noise, but init={self.init!r}; leave init at its default."
             )
-        for name, asked, other in (("teacher", self.teacher == "network", "None"), ("mirror", self._mirrors is True, "False")):
-            if asked and not _is_image(problem.shape):
+        for name, asked, other in (
+            ("teacher", self.teacher == "network", "None"),
+            ("mirror", self._flips is True, "False"),
+        ):
+            if asked and not _is_image(context.shape):
                 raise ValueError(
-                    f"{name}={getattr(self, name)!r} takes images of at least 2x2 pixels, but X holds rows of shape {tuple(problem.shape)}; "
+                    f"{name}={getattr(self, name)!r} takes images of at least 2x2 pixels, but X holds rows of shape {tuple(context.shape)}; "
                     f"give image_shape, or use {name}='auto' or {other}."
                 )
         if self.debias and self.n_networks == 1:
-            raise ValueError("debias=True compares networks, but n_networks=1; use n_networks of at least 2, or debias=False.")
-        spec, defaults = problem.spec, self._pool_defaults(problem)
+            raise ValueError(
+                "debias=True compares networks, but n_networks=1; use n_networks of at least 2, or debias=False."
+            )
+        spec, defaults = context.spec, self._pool_defaults(context)
         if self._chooses_width(spec):
             spec = replace(spec, width=defaults.width)
-        config = self._pool_config(problem, spec, defaults)
+        config = self._pool_config(context, spec, defaults)
         return RandomFeatureObjective(
             spec,
-            problem.training_data(),
-            replace(config, mirrored=self._classes_to_mirror(problem, asks=defaults.long and config.pool_size == 1)),
+            context.training_data(),
+            replace(
+                config,
+                flipped=self._classes_to_flip(
+                    context, asks=defaults.long and config.pool_size == 1
+                ),
+            ),
             generator=generator,
-            device=problem.device,
-            dtype=problem.dtype,
-            project=problem.project,
-            eval_spec=self._judging_spec(problem),
+            device=context.device,
+            dtype=context.dtype,
+            project=context.project,
+            evaluation_spec=self._evaluation_spec(context),
         )
 
     @property
-    def _mirrors(self):
-        """What the user says of mirroring; None where the rows are to say."""
+    def _flips(self):
+        """What the user says of flipping; None where the rows are to say."""
         return None if isinstance(self.mirror, str) else bool(self.mirror)
 
-    def _classes_to_mirror(self, problem, *, asks):
-        """Numbers of the classes whose rows are mirrored; the rows are asked only if ``asks``."""
-        if self._mirrors is not None:
-            return tuple(range(len(problem.classes))) if self._mirrors else ()
-        if not asks or self.max_iter == 0 or not _is_image(problem.shape):
+    def _classes_to_flip(self, context, *, asks):
+        """Numbers of the classes whose rows are flipped; the rows are asked only if ``asks``."""
+        if self._flips is not None:
+            return tuple(range(len(context.classes))) if self._flips else ()
+        if not asks or self.max_iter == 0 or not _is_image(context.shape):
             return ()
-        return classes_to_mirror(problem)
+        return classes_to_flip(context)
 
-    def _teaches(self, problem, objective):
+    def _teaches(self, context, objective):
         """Whether a teacher is wanted, if there is time."""
         if self.max_iter == 0 or self.teacher is None:
             return False
         if self.teacher == "network":
             return True
-        n_bytes = 4 * len(problem.codes) * len(problem.classes)
+        n_bytes = 4 * len(context.y_encoded) * len(context.classes)
         return (
             self.max_time is not None
             and objective.config.pool_size == 1
-            and len(problem.validation) > 0
+            and len(context.validation) > 0
             and n_bytes <= _TAUGHT_BYTES
         )
 
-    def _prepare(self, objective, problem, begin):
-        if self.verbose and objective.config.mirrored:
-            print(f"mirror: rows of {len(objective.config.mirrored)} of {len(problem.classes)} classes")
-        if not _is_image(problem.shape) or not self._teaches(problem, objective):
+    def _prepare(self, objective, context, begin):
+        if self.verbose and objective.config.flipped:
+            print(
+                f"mirror: rows of {len(objective.config.flipped)} of {len(context.classes)} classes"
+            )
+        if not _is_image(context.shape) or not self._teaches(context, objective):
             return
         start, deadline = time.monotonic(), None
-        generator = torch.Generator().manual_seed(int(np.random.default_rng([problem.seed, _TEACHER_STREAM]).integers(2**62)))
-        mirrored = objective.config.mirrored
-        teacher = Teacher(objective.data, len(problem.classes), generator=generator, dtype=problem.dtype, mirrored=mirrored)
+        generator = torch.Generator().manual_seed(
+            int(np.random.default_rng([context.seed, _TEACHER_STREAM]).integers(2**62))
+        )
+        flipped = objective.config.flipped
+        teacher = Teacher(
+            objective.data,
+            len(context.classes),
+            generator=generator,
+            dtype=context.dtype,
+            flipped=flipped,
+        )
         n_epochs = teacher.all_epochs
         if self.max_time is not None:
             seconds = max(_TEACHER_SHARE * (begin + self.max_time - start), 0.0)
@@ -387,15 +448,17 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
             if self.teacher == "auto":
                 n_epochs = teacher.n_epochs(seconds)
         if n_epochs:
-            objective.teaching = teacher.teach(n_epochs, deadline)
+            objective.soft_labels = teacher.train(n_epochs, deadline)
             if self.verbose:
-                print(f"teacher: {time.monotonic() - start:.1f} s | {objective.teaching or 'of no use, labels count'}")
+                print(
+                    f"teacher: {time.monotonic() - start:.1f} s | {objective.soft_labels or 'of no use, labels count'}"
+                )
 
-    def _note(self, objective, problem):
-        self.teacher_score_ = None if objective.teaching is None else objective.teaching.score
-        self.mirrored_classes_ = problem.classes[list(objective.config.mirrored)]
+    def _note(self, objective, context):
+        self.teacher_score_ = None if objective.soft_labels is None else objective.soft_labels.score
+        self.flipped_classes_ = context.classes[list(objective.config.flipped)]
         return {
-            "teacher": objective.teaching is not None,
+            "teacher": objective.soft_labels is not None,
             "teacher_score": self.teacher_score_,
-            "mirrored_classes": label_array(self.mirrored_classes_).tolist(),
+            "flipped_classes": label_array(self.flipped_classes_).tolist(),
         }

@@ -11,7 +11,7 @@ from .._networks.random_features import cached_features, cpu_networks
 from .._utils.device import explained_memory
 from .._utils.row_selection import STRATEGIES, initial_rows
 from ._base import CoresetEstimator
-from ._fit_context import held_out_limit, judging_objective
+from ._fit_context import evaluation_objective, held_out_limit
 
 __all__ = ["CoresetSelector"]
 
@@ -22,19 +22,23 @@ _CHUNK = 512
 class CoresetSelector(CoresetEstimator):
     """Choose a few real rows per class.
 
-    The choice is made class by class. Of a class with more than 8,192 rows, as many random ones are compared with each other.
+    The choice is made class by class. Of a class with more than 8,192 rows, as many random ones are
+    compared with each other.
 
     Parameters
     ----------
     ipc : int or dict, default=1
         Items per class; a dict of label to int names every class.
     strategy : {"random", "kmeans", "herding", "kcenter"}, default="kmeans"
-        "kmeans": the rows nearest to the centres of k-means. "herding": rows whose running mean stays nearest to the mean of the class
-        ([1]_). "kcenter": the row nearest to the mean, then always the row farthest from those chosen ([2]_).
+        "kmeans": the rows nearest to the centres of k-means. "herding": rows whose running mean
+        stays nearest to the mean of the class ([1]_). "kcenter": the row nearest to the mean, then
+        always the row farthest from those chosen ([2]_).
     space : {"input", "features"}, default="input"
-        Where distances are taken: between preprocessed rows, or between random features, that is by the NNGP kernel.
+        Where distances are taken: between preprocessed rows, or between random features, that is by
+        the NNGP kernel.
     architecture : {"auto"}, ConvNet or MLP, default="auto"
-        Network whose kernel is used. "auto": a :class:`ConvNet` for images, an :class:`MLP` for flat rows.
+        Network whose kernel is used. "auto": a :class:`ConvNet` for images, an :class:`MLP` for
+        flat rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
     n_networks : int, default=8
@@ -44,10 +48,12 @@ class CoresetSelector(CoresetEstimator):
     depth : int, default=None
         Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
-        Ridge that the coreset is to be used with, relative to the mean diagonal of the kernel matrix.
+        Ridge that the coreset is to be used with, relative to the mean diagonal of the kernel
+        matrix.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
-        What is applied before the network, as in :class:`RFADDistiller`. A transformer needs no ``inverse_transform``. A few real images
-        are worth less when whitened, other than distilled ones.
+        What is applied before the network, as in :class:`RFADDistiller`. A transformer needs no
+        ``inverse_transform``. A few real images are worth less when whitened, other than distilled
+        ones.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
     device : str or torch.device, default="auto"
@@ -58,7 +64,8 @@ class CoresetSelector(CoresetEstimator):
     Attributes
     ----------
     coreset_ : Coreset
-        The chosen rows with centred one-hot targets. Its scale is fitted on up to 2,048 of the rows that were not chosen.
+        The chosen rows with centred one-hot targets. Its scale is fitted on up to 2,048 of the rows
+        that were not chosen.
     sample_indices_ : array of shape (n_items,)
         Their numbers in X.
     classes_ : array of shape (n_classes,)
@@ -132,37 +139,54 @@ class CoresetSelector(CoresetEstimator):
         self.device = device
         self.dtype = dtype
 
-    def _make(self, problem, begin):
-        problem = replace(problem, dtype=torch.promote_types(problem.dtype, torch.float32))
-        read = self._read_features(problem) if self.space == "features" else problem.read
-        with explained_memory("comparing the rows of a class", "n_networks or width, or use space='input'"):
-            chosen = initial_rows(problem.codes, problem.train, problem.per_class, self.strategy, read, problem.rng)
-        variables = problem.variables_at(problem.read(chosen))
-        variables["log_scale"].fill_(np.log(self._fit_scale(problem, chosen, variables)))
+    def _make(self, context, begin):
+        context = replace(context, dtype=torch.promote_types(context.dtype, torch.float32))
+        read = self._read_features(context) if self.space == "features" else context.read
+        with explained_memory(
+            "comparing the rows of a class", "n_networks or width, or use space='input'"
+        ):
+            chosen = initial_rows(
+                context.y_encoded,
+                context.train,
+                context.per_class,
+                self.strategy,
+                read,
+                context.rng,
+            )
+        variables = context.variables_at(context.read(chosen))
+        variables["log_scale"].fill_(np.log(self._fit_scale(context, chosen, variables)))
         self.sample_indices_ = chosen
-        self.coreset_ = self._make_coreset(problem, variables, rows=problem.rows[chosen])
+        self.coreset_ = self._make_coreset(context, variables, rows=context.rows[chosen])
 
-    def _read_features(self, problem):
+    def _read_features(self, context):
         """A function that gives the random features of rows."""
-        seeds = problem.rng.integers(2**31, size=self.n_networks).tolist()
-        dtype = torch.promote_types(problem.dtype, torch.float32)
-        networks = cpu_networks(problem.spec, problem.shape, seeds, problem.device, dtype)
-        data = problem.training_data()
+        seeds = context.rng.integers(2**31, size=self.n_networks).tolist()
+        dtype = torch.promote_types(context.dtype, torch.float32)
+        networks = cpu_networks(context.spec, context.shape, seeds, context.device, dtype)
+        data = context.training_data()
 
         def read(rows):
             parts = torch.from_numpy(rows).split(_CHUNK)
             return np.concatenate(
-                [cached_features(problem.spec, networks, data.read(part)).flatten(1).cpu().numpy() for part in parts]
+                [
+                    cached_features(context.spec, networks, data.read(part))
+                    .flatten(1)
+                    .cpu()
+                    .numpy()
+                    for part in parts
+                ]
             )
 
         return read
 
-    def _fit_scale(self, problem, chosen, variables):
+    def _fit_scale(self, context, chosen, variables):
         """Scale of the scores on rows that were not chosen; on the chosen ones where there are no others."""
-        others = np.setdiff1d(problem.train, chosen)
-        limit = held_out_limit(self, problem.spec, problem.shape)
+        others = np.setdiff1d(context.train, chosen)
+        limit = held_out_limit(self, context.spec, context.shape)
         if len(others) > limit:
-            others = np.sort(problem.rng.choice(others, limit, replace=False))
-        data = replace(problem, train=chosen, validation=others).training_data()
-        generator = torch.Generator().manual_seed(int(problem.rng.integers(2**62)))
-        return judging_objective(problem, data, self.reg, generator).fit_scale(variables, held_out=True)
+            others = np.sort(context.rng.choice(others, limit, replace=False))
+        data = replace(context, train=chosen, validation=others).training_data()
+        generator = torch.Generator().manual_seed(int(context.rng.integers(2**62)))
+        return evaluation_objective(context, data, self.reg, generator).fit_scale(
+            variables, held_out=True
+        )

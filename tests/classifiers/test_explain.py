@@ -44,14 +44,20 @@ def test_two_classes_differ_by_the_decision_function():
     X, y = load_breast_cancer(return_X_y=True)
     clf = NNGPKernelRidge(distiller=CoresetSelector(ipc=3, random_state=0)).fit(X, y)
     parts = clf.explain(X[:20]).sum(1)
-    np.testing.assert_allclose(parts[:, 1] - parts[:, 0], clf.decision_function(X[:20]), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(
+        parts[:, 1] - parts[:, 0], clf.decision_function(X[:20]), rtol=0, atol=1e-10
+    )
 
 
 def test_images_of_single_precision(digits, coreset):
     X_test = digits[1].astype(np.float32)
     parts = NNGPKernelRidge().fit_coreset(coreset).explain(X_test[:5])
     assert parts.shape == (5, 6, 3)
-    np.testing.assert_allclose(parts.sum(1), NNGPKernelRidge().fit_coreset(coreset).decision_function(X_test[:5]), atol=1e-6)
+    np.testing.assert_allclose(
+        parts.sum(1),
+        NNGPKernelRidge().fit_coreset(coreset).decision_function(X_test[:5]),
+        atol=1e-6,
+    )
 
 
 def test_only_a_coreset_has_items(iris):
@@ -65,7 +71,9 @@ def test_only_a_coreset_has_items(iris):
 def test_nearest_rows_are_those_of_the_normalised_kernel(iris, distiller, kernel, function):
     X, y = iris
     coreset = distiller.coreset_
-    similarities, rows = fitted(coreset, X, y, kernel=kernel, method="exact").nearest_rows(X, n_rows=4)
+    similarities, rows = fitted(coreset, X, y, kernel=kernel, kernel_method="exact").nearest_rows(
+        X, n_rows=4
+    )
     Z, S = coreset.preprocessing.apply(X), coreset.preprocessing.apply(coreset.X)
     both = function(np.concatenate([Z, S]), architecture=MLP())
     scaled = both / np.sqrt(np.outer(np.diag(both), np.diag(both)))
@@ -78,7 +86,11 @@ def test_a_chosen_row_is_nearest_to_itself(digits):
     X, _, y, _ = digits
     selector = CoresetSelector(ipc=2, random_state=0).fit(X, y)
     for method in ("exact", "random_features"):
-        similarities, rows = NNGPKernelRidge(method=method).fit_coreset(selector.coreset_).nearest_rows(X, n_rows=2)
+        similarities, rows = (
+            NNGPKernelRidge(kernel_method=method)
+            .fit_coreset(selector.coreset_)
+            .nearest_rows(X, n_rows=2)
+        )
         np.testing.assert_array_equal(rows[:, 0], selector.sample_indices_)
         np.testing.assert_allclose(similarities[:, 0], 1, atol=1e-5)
         assert (similarities[:, 1] < similarities[:, 0]).all()
@@ -95,10 +107,15 @@ def test_number_of_rows_is_checked(iris, distiller):
 def test_picture_of_an_image_shows_the_items_that_speak_loudest(digits, coreset):
     x = digits[1][0]
     clf = NNGPKernelRidge().fit_coreset(coreset)
-    display = ExplanationDisplay.from_estimator(clf, x, n_items=2, class_names=["zero", "one", "two"])
+    display = ExplanationDisplay.from_estimator(
+        clf, x, n_items=2, class_names=["zero", "one", "two"]
+    )
     parts = clf.explain(x[None])[0]
     predicted = clf.predict(x[None])[0]
-    assert display.axes_[0].get_title() == f"predicted {['zero', 'one', 'two'][predicted]}: {parts[:, predicted].sum():+.2f}"
+    assert (
+        display.axes_[0].get_title()
+        == f"predicted {['zero', 'one', 'two'][predicted]}: {parts[:, predicted].sum():+.2f}"
+    )
     np.testing.assert_allclose(display.axes_[0].images[0].get_array(), x)
     own = parts[:, predicted]
     assert display.items_[0] == own.argmax()
@@ -137,7 +154,10 @@ def test_bars_of_a_table(iris, distiller):
     widths = [bar.get_width() for bar in display.axes_[0].patches]
     np.testing.assert_allclose(widths, own[display.items_])
     assert widths[0] == own.max()
-    assert display.axes_[0].get_yticklabels()[0].get_text() == f"{distiller.coreset_.y[own.argmax()]} (item {own.argmax()})"
+    assert (
+        display.axes_[0].get_yticklabels()[0].get_text()
+        == f"{distiller.coreset_.y[own.argmax()]} (item {own.argmax()})"
+    )
     assert display.figure_ is figure
     with pytest.raises(ValueError, match="n_items must be at least 1"):
         display.plot(n_items=0)

@@ -29,15 +29,25 @@ def test_outputs_are_those_of_the_network_as_a_beginner_writes_it(spec, shape):
         y = torch.nn.functional.avg_pool2d(y, 2) if spec.pooling == "avg" else y
     if not isinstance(spec, MLP):
         y = y.mean((2, 3)) if spec.readout == "mean" else y.permute(0, 2, 3, 1).flatten(1)
-    torch.testing.assert_close(network_outputs(spec, [*hidden, weight, bias], x), y @ weight.T + bias)
+    torch.testing.assert_close(
+        network_outputs(spec, [*hidden, weight, bias], x), y @ weight.T + bias
+    )
 
 
 def test_wide_networks_have_the_nngp_as_covariance():
     """Over many networks the outputs at initialisation have the kernel as their covariance."""
     from rfad_sklearn.kernels import nngp_kernel
 
-    spec, x = MLP(depth=2, width=256), torch.randn((3, 5), generator=torch.Generator().manual_seed(0))
-    outputs = torch.stack([network_outputs(spec, draw_finite_network(spec, (5,), 1, seed), x)[:, 0] for seed in range(3000)])
+    spec, x = (
+        MLP(depth=2, width=256),
+        torch.randn((3, 5), generator=torch.Generator().manual_seed(0)),
+    )
+    outputs = torch.stack(
+        [
+            network_outputs(spec, draw_finite_network(spec, (5,), 1, seed), x)[:, 0]
+            for seed in range(3000)
+        ]
+    )
     kernel = torch.from_numpy(nngp_kernel(x.numpy().astype(float), architecture=spec)).float()
     covariance = outputs.T @ outputs / len(outputs)
     assert (covariance - kernel).abs().max() < 0.12 * kernel.max()
@@ -48,7 +58,9 @@ def test_instance_norm_makes_outputs_blind_to_contrast():
     x = torch.randn((3, *shape), generator=torch.Generator().manual_seed(0))
     parameters = draw_finite_network(spec, shape, 2, 0, instance_norm=True)
     outputs = network_outputs(spec, parameters, x, instance_norm=True)
-    torch.testing.assert_close(network_outputs(spec, parameters, 5 * x, instance_norm=True), outputs, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        network_outputs(spec, parameters, 5 * x, instance_norm=True), outputs, rtol=1e-3, atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(("spec", "shape"), CASES)
@@ -59,7 +71,9 @@ def test_largest_curvature_is_that_of_the_jacobian(spec, shape):
     jacobians = torch.autograd.functional.jacobian(lambda *p: outputs(list(p)), tuple(parameters))
     jacobian = torch.cat([part.reshape(12, -1) for part in jacobians], dim=1)
     exact = torch.linalg.eigvalsh(jacobian @ jacobian.T)[-1].item() / 4
-    assert largest_curvature(outputs, parameters, torch.Generator().manual_seed(0)) == pytest.approx(exact, rel=0.1)
+    assert largest_curvature(
+        outputs, parameters, torch.Generator().manual_seed(0)
+    ) == pytest.approx(exact, rel=0.1)
 
 
 def test_where_networks_are_normalised():
@@ -76,7 +90,8 @@ def test_where_networks_are_normalised():
 def test_targets_as_probabilities():
     targets = torch.tensor([[2 / 3, -1 / 3, -1 / 3], [0.5, -0.6, 0.1]])
     torch.testing.assert_close(
-        target_distribution(targets), torch.tensor([[1, 0, 0], [0.8333333, 0, 0.4333333]]) / torch.tensor([[1], [1.2666667]])
+        target_distribution(targets),
+        torch.tensor([[1, 0, 0], [0.8333333, 0, 0.4333333]]) / torch.tensor([[1], [1.2666667]]),
     )
 
 
@@ -108,7 +123,8 @@ def test_network_trained_on_a_coreset_beats_one_trained_on_random_rows(digits, c
     "kw",
     [
         {"loss": "cross_entropy"},
-        # A single one gets 62 to 71 %: the last maps of these images have four pixels to normalise by.
+        # A single one gets 62 to 71 %: the last maps of these images have four pixels to normalise
+        # by.
         {"norm": "instance", "n_init": 4},
         {"n_init": 2},
         {"augment": ("crop", "scale")},
@@ -116,7 +132,9 @@ def test_network_trained_on_a_coreset_beats_one_trained_on_random_rows(digits, c
     ],
 )
 def test_options_learn_too(digits, coreset, kw):
-    clf = FiniteNetworkClassifier(**SMALL, **kw).fit_coreset(coreset, digits[0][:300], digits[1][:300])
+    clf = FiniteNetworkClassifier(**SMALL, **kw).fit_coreset(
+        coreset, digits[0][:300], digits[1][:300]
+    )
     # Items made for squared loss teach less by cross entropy.
     assert clf.score(*digits[2:]) > (0.4 if "loss" in kw else 0.6)
     assert clf.validation_loss_ < 1.5
@@ -134,32 +152,50 @@ def test_held_out_rows_choose_the_step_size_of_cross_entropy(digits, coreset, ca
 
 def test_strong_weight_decay_keeps_the_network_at_its_start(digits, coreset):
     free, held = (
-        FiniteNetworkClassifier(**SMALL, label_scale=1.0, weight_decay=decay).fit_coreset(coreset) for decay in (0.0, 10.0)
+        FiniteNetworkClassifier(**SMALL, label_scale=1.0, weight_decay=decay).fit_coreset(coreset)
+        for decay in (0.0, 10.0)
     )
-    assert abs(held.decision_function(digits[2])).max() < 0.2 * abs(free.decision_function(digits[2])).max()
+    assert (
+        abs(held.decision_function(digits[2])).max()
+        < 0.2 * abs(free.decision_function(digits[2])).max()
+    )
 
 
 def test_lazy_network_is_kernel_regression_with_its_tangent_kernel():
     """With small targets and centring, gradient descent stays in the linear regime of the network's own tangent kernel."""
     X, y = load_iris(return_X_y=True)
-    coreset = CoresetSelector(ipc=2, random_state=0, architecture=MLP(depth=1, width=64)).fit(X, y).coreset_
-    clf = FiniteNetworkClassifier(width=256, label_scale=0.01, max_iter=4000, random_state=0, dtype="float64").fit_coreset(coreset)
+    coreset = (
+        CoresetSelector(ipc=2, random_state=0, architecture=MLP(depth=1, width=64))
+        .fit(X, y)
+        .coreset_
+    )
+    clf = FiniteNetworkClassifier(
+        width=256, label_scale=0.01, max_iter=4000, random_state=0, dtype="float64"
+    ).fit_coreset(coreset)
     start = [torch.from_numpy(array) for array in clf._networks[0][1]]
 
     def jacobian(rows):
         x = torch.from_numpy(coreset.preprocessing.apply(rows)).double()
-        parts = torch.autograd.functional.jacobian(lambda *p: network_outputs(clf.architecture_, list(p), x), tuple(start))
+        parts = torch.autograd.functional.jacobian(
+            lambda *p: network_outputs(clf.architecture_, list(p), x), tuple(start)
+        )
         return torch.cat([part.reshape(3 * len(rows), -1) for part in parts], dim=1)
 
     J_S, J = jacobian(coreset.X), jacobian(X[::10])
-    expected = J @ J_S.T @ torch.linalg.solve(J_S @ J_S.T, torch.tensor(coreset.targets).reshape(-1))
-    np.testing.assert_allclose(clf.decision_function(X[::10]), expected.reshape(-1, 3).numpy(), atol=0.03)
+    expected = (
+        J @ J_S.T @ torch.linalg.solve(J_S @ J_S.T, torch.tensor(coreset.targets).reshape(-1))
+    )
+    np.testing.assert_allclose(
+        clf.decision_function(X[::10]), expected.reshape(-1, 3).numpy(), atol=0.03
+    )
 
 
 def test_training_in_reduced_precision_ends_nearby(digits, coreset):
     # With large targets, or instance normalisation, training is chaotic in any precision.
     wide, narrow = (
-        FiniteNetworkClassifier(**SMALL, label_scale=0.25, dtype=dtype).fit_coreset(coreset).decision_function(digits[2])
+        FiniteNetworkClassifier(**SMALL, label_scale=0.25, dtype=dtype)
+        .fit_coreset(coreset)
+        .decision_function(digits[2])
         for dtype in ("float64", "bfloat16")
     )
     assert 0 < np.abs(narrow - wide).mean() < 0.25 * np.abs(wide).mean()
@@ -170,14 +206,19 @@ def test_hidden_layers_take_the_type_they_are_told():
     spec, shape = ConvNet(depth=2, width=32), (8, 8, 1)
     x = torch.randn((6, *shape), generator=torch.Generator().manual_seed(0))
     parameters = draw_finite_network(spec, shape, 3, seed=0)
-    wide, narrow = (network_outputs(spec, parameters, x, dtype=dtype) for dtype in (None, torch.bfloat16))
+    wide, narrow = (
+        network_outputs(spec, parameters, x, dtype=dtype) for dtype in (None, torch.bfloat16)
+    )
     assert narrow.dtype == torch.float32
     assert 0 < (narrow - wide).abs().max() < 0.02 * wide.abs().max()
 
 
 def test_without_centering_the_start_shows(coreset):
     items = coreset.images
-    fitted = [FiniteNetworkClassifier(**SMALL, centering=c, label_scale=1.0).fit_coreset(coreset) for c in (True, False)]
+    fitted = [
+        FiniteNetworkClassifier(**SMALL, centering=c, label_scale=1.0).fit_coreset(coreset)
+        for c in (True, False)
+    ]
     for clf in fitted:
         assert (clf.predict(items) == coreset.y).all()
     assert abs(fitted[0].decision_function(items) - fitted[1].decision_function(items)).max() > 1e-3
@@ -185,7 +226,9 @@ def test_without_centering_the_start_shows(coreset):
 
 def test_rows_with_any_labels():
     X, y = load_breast_cancer(return_X_y=True)
-    clf = FiniteNetworkClassifier(width=64, max_iter=200, random_state=0).fit(X, np.array(["bad", "good"])[y])
+    clf = FiniteNetworkClassifier(width=64, max_iter=200, random_state=0).fit(
+        X, np.array(["bad", "good"])[y]
+    )
     assert set(clf.predict(X)) == {"bad", "good"}
     assert (clf.predict(X) == np.array(["bad", "good"])[y]).mean() > 0.93
     assert clf.label_scale_ in (1.0, 4.0, 16.0)
@@ -203,7 +246,9 @@ def test_same_seed_same_bits_and_row_independence(digits, coreset):
     first, second = (FiniteNetworkClassifier(**SMALL).fit_coreset(coreset) for _ in range(2))
     X = digits[2]
     np.testing.assert_array_equal(first.decision_function(X), second.decision_function(X))
-    np.testing.assert_array_equal(first.decision_function(X)[37:40], first.decision_function(X[37:40]))
+    np.testing.assert_array_equal(
+        first.decision_function(X)[37:40], first.decision_function(X[37:40])
+    )
 
 
 def test_too_large_a_step_is_said_and_nothing_is_left(coreset):

@@ -32,11 +32,13 @@ def table_coreset(iris):
 def test_exact_scores_are_the_formula(iris):
     X, X_test, y, _ = iris
     clf = NNGPKernelRidge(reg=0.02, preprocessing=None).fit(X, y)
-    assert clf.method_ == "exact"
+    assert clf.kernel_method_ == "exact"
     first, second = torch.tensor(X), torch.tensor(X_test)
     spec = MLP()
     targets = torch.tensor(np.eye(3)[y] - 1 / 3)
-    scores = exact_kernel(spec, second, first) @ solve_targets(exact_kernel(spec, first), targets, 0.02)
+    scores = exact_kernel(spec, second, first) @ solve_targets(
+        exact_kernel(spec, first), targets, 0.02
+    )
     np.testing.assert_allclose(clf.decision_function(X_test), scores, atol=1e-6)
 
 
@@ -50,16 +52,18 @@ def test_it_classifies_real_tables(kernel):
 def test_it_classifies_real_images(all_digits):
     X, X_test, y, y_test = all_digits
     clf = NNGPKernelRidge(n_networks=8, width=64, random_state=0).fit(X, y)
-    assert clf.method_ == "random_features"
+    assert clf.kernel_method_ == "random_features"
     assert clf.score(X_test, y_test) > 0.97
 
 
 def test_random_features_approach_the_exact_kernel(iris):
     X, X_test, y, _ = iris
-    exact = NNGPKernelRidge(method="exact").fit(X, y).decision_function(X_test)
+    exact = NNGPKernelRidge(kernel_method="exact").fit(X, y).decision_function(X_test)
 
     def error(n_networks):
-        clf = NNGPKernelRidge(method="random_features", n_networks=n_networks, width=256, random_state=0)
+        clf = NNGPKernelRidge(
+            kernel_method="random_features", n_networks=n_networks, width=256, random_state=0
+        )
         return abs(clf.fit(X, y).decision_function(X_test) - exact).mean()
 
     assert error(64) < 0.6 * error(4)
@@ -72,7 +76,7 @@ def test_coreset_brings_everything(coreset, digits):
     assert clf.coreset_ is coreset
     assert clf.architecture_ == coreset.architecture
     assert clf.reg_ == coreset.reg
-    assert clf.platt_scale_ == coreset.platt_scale
+    assert clf.logit_scale_ == coreset.logit_scale
     assert clf.image_shape_ == (8, 8, 1)
     assert clf.n_features_in_ == 64
     assert clf.score(X_test, y_test) > 0.6
@@ -84,7 +88,10 @@ def test_learned_targets_are_what_is_regressed_on(coreset, digits):
 
     _, X_test, _, _ = digits
     permuted = replace(coreset, targets=coreset.targets[:, [1, 2, 0]])
-    first, second = (NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(c).predict(X_test) for c in (coreset, permuted))
+    first, second = (
+        NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(c).predict(X_test)
+        for c in (coreset, permuted)
+    )
     np.testing.assert_array_equal((first + 1) % 3, (second + 2) % 3)
 
 
@@ -107,70 +114,89 @@ def test_probabilities_of_a_ridge_on_rows_are_calibrated_by_leave_one_out():
     loss = log_loss(y_test, clf.predict_proba(X_test))
     for factor in (0.3, 3.0):
         other = clone(clf).fit(X, y)
-        other.platt_scale_ = factor * clf.platt_scale_
+        other.logit_scale_ = factor * clf.logit_scale_
         assert loss < log_loss(y_test, other.predict_proba(X_test))
 
 
 def test_scale_is_one_where_a_class_has_a_single_row():
     X, y = np.arange(6.0).reshape(3, 2), [0, 0, 1]
-    assert NNGPKernelRidge().fit(X, y).platt_scale_ == 1.0
+    assert NNGPKernelRidge().fit(X, y).logit_scale_ == 1.0
 
 
 def test_a_single_row_of_a_class_leaves_the_scale_to_the_others(iris):
     X, _, y, _ = iris
     one = np.flatnonzero(y == 2)[:1]
     chosen = np.concatenate([np.flatnonzero(y != 2), one])
-    scale = NNGPKernelRidge(reg=1e-4).fit(X[y != 2], y[y != 2]).platt_scale_
-    assert NNGPKernelRidge(reg=1e-4).fit(X[chosen], y[chosen]).platt_scale_ == pytest.approx(scale, rel=0.5)
+    scale = NNGPKernelRidge(reg=1e-4).fit(X[y != 2], y[y != 2]).logit_scale_
+    assert NNGPKernelRidge(reg=1e-4).fit(X[chosen], y[chosen]).logit_scale_ == pytest.approx(
+        scale, rel=0.5
+    )
     assert scale > 3
 
 
 def test_stale_scale_is_said_or_refitted(table_coreset, iris):
     X, X_test, y, y_test = iris
-    with pytest.warns(UserWarning, match=r"platt_scale belongs to kernel='nngp' and reg=0.005.*Give real rows"):
+    with pytest.warns(
+        UserWarning, match=r"logit_scale belongs to kernel='nngp' and reg=0.005.*Give real rows"
+    ):
         stale = NNGPKernelRidge(reg=0.5).fit_coreset(table_coreset)
     refitted = NNGPKernelRidge(reg=0.5).fit_coreset(table_coreset, X, y)
-    assert refitted.platt_scale_ != stale.platt_scale_
-    assert log_loss(y_test, refitted.predict_proba(X_test)) < log_loss(y_test, stale.predict_proba(X_test))
+    assert refitted.logit_scale_ != stale.logit_scale_
+    assert log_loss(y_test, refitted.predict_proba(X_test)) < log_loss(
+        y_test, stale.predict_proba(X_test)
+    )
     with pytest.warns(UserWarning, match="not to kernel='ntk'"):
         NNGPKernelRidge(kernel="ntk").fit_coreset(table_coreset)
 
 
 def test_method_is_decided_in_fit_and_stored(iris, coreset, digits, monkeypatch):
     X, _, y, _ = iris
-    assert NNGPKernelRidge().fit(X, y).method_ == "exact"
-    assert NNGPKernelRidge().fit_coreset(coreset).method_ == "exact"
+    assert NNGPKernelRidge().fit(X, y).kernel_method_ == "exact"
+    assert NNGPKernelRidge().fit_coreset(coreset).kernel_method_ == "exact"
     images, _, labels, _ = digits
     images = images.repeat(4, axis=1).repeat(4, axis=2)
-    assert NNGPKernelRidge(n_networks=1, width=4).fit(images[:90], labels[:90]).method_ == "random_features"
-    assert NNGPKernelRidge().fit(images[:9], labels[:9]).method_ == "exact"
+    assert (
+        NNGPKernelRidge(n_networks=1, width=4).fit(images[:90], labels[:90]).kernel_method_
+        == "random_features"
+    )
+    assert NNGPKernelRidge().fit(images[:9], labels[:9]).kernel_method_ == "exact"
     monkeypatch.setattr("rfad_sklearn.classifiers._compatibility._MAX_EXACT", 100)
-    assert NNGPKernelRidge(n_networks=2, width=16).fit(X, y).method_ == "random_features"
+    assert NNGPKernelRidge(n_networks=2, width=16).fit(X, y).kernel_method_ == "random_features"
 
 
 @pytest.mark.parametrize("kernel", ["nngp", "ntk"])
 def test_exact_kernels_of_images(all_digits, kernel):
     X, X_test, y, y_test = all_digits
-    clf = NNGPKernelRidge(kernel=kernel, method="exact", preprocessing=None).fit(X[:300] / 16, y[:300])
+    clf = NNGPKernelRidge(kernel=kernel, kernel_method="exact", preprocessing=None).fit(
+        X[:300] / 16, y[:300]
+    )
     assert clf.score(X_test / 16, y_test) > 0.95
     first, second = (torch.tensor(images[..., None] / 16) for images in (X[:300], X_test[:20]))
     targets = torch.tensor(np.eye(10)[y[:300]] - 0.1)
     dual = solve_targets(exact_kernel(ConvNet(), first, kernel=kernel), targets, 5e-3)
     np.testing.assert_allclose(
-        clf.decision_function(X_test[:20] / 16), exact_kernel(ConvNet(), second, first, kernel=kernel) @ dual, atol=1e-3
+        clf.decision_function(X_test[:20] / 16),
+        exact_kernel(ConvNet(), second, first, kernel=kernel) @ dual,
+        atol=1e-3,
     )
-    double = NNGPKernelRidge(kernel=kernel, method="exact", preprocessing=None, dtype="float64").fit(X[:300] / 16, y[:300])
+    double = NNGPKernelRidge(
+        kernel=kernel, kernel_method="exact", preprocessing=None, dtype="float64"
+    ).fit(X[:300] / 16, y[:300])
     np.testing.assert_allclose(
-        double.decision_function(X_test[:20] / 16), exact_kernel(ConvNet(), second, first, kernel=kernel) @ dual, atol=1e-7
+        double.decision_function(X_test[:20] / 16),
+        exact_kernel(ConvNet(), second, first, kernel=kernel) @ dual,
+        atol=1e-7,
     )
 
 
 def test_random_features_of_images_approach_the_exact_kernel(coreset, digits):
     _, X_test, _, _ = digits
-    exact = NNGPKernelRidge(method="exact").fit_coreset(coreset).decision_function(X_test)
+    exact = NNGPKernelRidge(kernel_method="exact").fit_coreset(coreset).decision_function(X_test)
 
     def error(n_networks, width):
-        clf = NNGPKernelRidge(method="random_features", n_networks=n_networks, width=width, random_state=0)
+        clf = NNGPKernelRidge(
+            kernel_method="random_features", n_networks=n_networks, width=width, random_state=0
+        )
         return abs(clf.fit_coreset(coreset).decision_function(X_test) - exact).mean()
 
     assert error(32, 64) < 0.5 * error(2, 64)
@@ -180,13 +206,16 @@ def test_random_features_of_images_approach_the_exact_kernel(coreset, digits):
 def test_ntk_has_no_random_features(iris):
     X, _, y, _ = iris
     with pytest.raises(ValueError, match="kernel='ntk' has no random features"):
-        NNGPKernelRidge(kernel="ntk", method="random_features").fit(X, y)
+        NNGPKernelRidge(kernel="ntk", kernel_method="random_features").fit(X, y)
 
 
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"architecture": ConvNet(depth=3)}, r"architecture=ConvNet\(depth=3.*contradicts the coreset's ConvNet\(depth=2"),
+        (
+            {"architecture": ConvNet(depth=3)},
+            r"architecture=ConvNet\(depth=3.*contradicts the coreset's ConvNet\(depth=2",
+        ),
         ({"architecture": MLP()}, "takes flat rows, got images of shape"),
         ({"depth": 3}, "contradicts the coreset's"),
         ({"image_shape": (4, 16)}, r"image_shape=\(4, 16\) contradicts the coreset's \(8, 8, 1\)"),
@@ -204,13 +233,17 @@ def test_what_contradicts_the_coreset_is_refused(coreset, parameters, message):
 
 def test_what_agrees_with_the_coreset_is_accepted(coreset, digits):
     X, _, y, _ = digits
-    NNGPKernelRidge(architecture=ConvNet(depth=2), width=8, image_shape=(8, 8), n_networks=1).fit_coreset(coreset)
+    NNGPKernelRidge(
+        architecture=ConvNet(depth=2), width=8, image_shape=(8, 8), n_networks=1
+    ).fit_coreset(coreset)
     plain = RFADDistiller(**FAST, preprocessing=None).fit(X, y).coreset_
     NNGPKernelRidge(preprocessing=None, n_networks=1).fit_coreset(plain)
 
 
 def test_only_coresets_are_coresets(iris):
-    with pytest.raises(TypeError, match=r"must be a Coreset, got ndarray; use fit\(X, y\) for rows"):
+    with pytest.raises(
+        TypeError, match=r"must be a Coreset, got ndarray; use fit\(X, y\) for rows"
+    ):
         NNGPKernelRidge().fit_coreset(iris[0])
 
 
@@ -219,7 +252,7 @@ def test_rows_for_the_scale_may_have_labels_as_objects(digits):
     labels = np.array(["zero", "one", "two"], dtype=object)[y]
     coreset = RFADDistiller(ipc=2, **FAST).fit(X, labels).coreset_
     clf = NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(coreset, X, labels)
-    assert clf.platt_scale_ > 0
+    assert clf.logit_scale_ > 0
     assert clf.score(X, labels) > 0.6
 
 
@@ -236,13 +269,18 @@ def test_numbers_as_text_are_other_labels(rng):
     y = np.repeat(np.arange(20), 3)
     X = rng.normal(size=(60, 4))
     coreset = CoresetSelector(random_state=0).fit(X, y).coreset_
-    with pytest.raises(ValueError, match=r"labels that the coreset does not know: \['0', '1', '10'"):
+    with pytest.raises(
+        ValueError, match=r"labels that the coreset does not know: \['0', '1', '10'"
+    ):
         NNGPKernelRidge().fit_coreset(coreset, X, y.astype(str))
 
 
 def test_soft_targets_come_in_by_fit_coreset(iris):
     X, _, y, _ = iris
-    with pytest.raises(ValueError, match=r"array of shape \(112, 3\); soft \(learned\) targets come in with fit_coreset"):
+    with pytest.raises(
+        ValueError,
+        match=r"array of shape \(112, 3\); soft \(learned\) targets come in with fit_coreset",
+    ):
         NNGPKernelRidge().fit(X, np.eye(3)[y])
 
 
@@ -261,20 +299,40 @@ def test_scale_of_a_distiller_inside_is_refitted_only_when_stale(digits):
     X, _, y, _ = digits
     parameters = {"distiller": RFADDistiller(ipc=2, **FAST), "n_networks": 2, "random_state": 0}
     own = NNGPKernelRidge(**parameters).fit(X, y)
-    assert own.platt_scale_ == own.coreset_.platt_scale
+    assert own.logit_scale_ == own.coreset_.logit_scale
     other = NNGPKernelRidge(**parameters, reg=0.5).fit(X, y)
-    assert other.platt_scale_ != other.coreset_.platt_scale
+    assert other.logit_scale_ != other.coreset_.logit_scale
 
 
 @pytest.mark.parametrize(
     ("parameters", "distiller", "message"),
     [
-        ({"preprocessing": "zca"}, {}, r"distiller's own; give it to the distiller: RFADDistiller\(preprocessing='zca'\)"),
-        ({"depth": 1}, {}, r"depth=1 contradicts the distiller .* give it to the distiller: RFADDistiller\(depth=1\)"),
+        (
+            {"preprocessing": "zca"},
+            {},
+            r"distiller's own; give it to the distiller: RFADDistiller\(preprocessing='zca'\)",
+        ),
+        (
+            {"depth": 1},
+            {},
+            r"depth=1 contradicts the distiller .* give it to the distiller: RFADDistiller\(depth=1\)",
+        ),
         # Perhaps; the rows decide.
-        ({"depth": 2}, {}, r"depth=2 contradicts the distiller .* give it to the distiller: RFADDistiller\(depth=2\)"),
-        ({"depth": 2}, {"depth": 3}, r"depth=2 contradicts the distiller's ConvNet\(depth=3.*: RFADDistiller\(depth=2\)"),
-        ({"architecture": ConvNet(width=8)}, {}, r"contradicts the distiller .* RFADDistiller\(architecture=ConvNet\("),
+        (
+            {"depth": 2},
+            {},
+            r"depth=2 contradicts the distiller .* give it to the distiller: RFADDistiller\(depth=2\)",
+        ),
+        (
+            {"depth": 2},
+            {"depth": 3},
+            r"depth=2 contradicts the distiller's ConvNet\(depth=3.*: RFADDistiller\(depth=2\)",
+        ),
+        (
+            {"architecture": ConvNet(width=8)},
+            {},
+            r"contradicts the distiller .* RFADDistiller\(architecture=ConvNet\(",
+        ),
         (
             {"architecture": ConvNet(depth=3), "depth": 2},
             {"depth": 3},
@@ -288,7 +346,9 @@ def test_scale_of_a_distiller_inside_is_refitted_only_when_stale(digits):
         ),
     ],
 )
-def test_contradictions_are_said_before_the_long_run(digits, parameters, distiller, message, monkeypatch):
+def test_contradictions_are_said_before_the_long_run(
+    digits, parameters, distiller, message, monkeypatch
+):
     X, _, y, _ = digits
     monkeypatch.setattr(RFADDistiller, "fit", lambda self, X, y: pytest.fail("distilled first"))
     with pytest.raises(ValueError, match=message):
@@ -296,13 +356,18 @@ def test_contradictions_are_said_before_the_long_run(digits, parameters, distill
 
 
 def test_a_class_is_no_distiller(iris):
-    with pytest.raises(TypeError, match=r"got the class RFADDistiller; use distiller=RFADDistiller\(\)"):
+    with pytest.raises(
+        TypeError, match=r"got the class RFADDistiller; use distiller=RFADDistiller\(\)"
+    ):
         NNGPKernelRidge(distiller=RFADDistiller).fit(iris[0], iris[2])
 
 
 def test_what_cannot_be_cached_is_said(iris, tmp_path):
     distiller = RFADDistiller(**FAST, callback=lambda state: False)
-    with pytest.raises(ValueError, match=r"cannot be pickled .* take functions .* that are defined in a module, or memory=None"):
+    with pytest.raises(
+        ValueError,
+        match=r"cannot be pickled .* take functions .* that are defined in a module, or memory=None",
+    ):
         NNGPKernelRidge(distiller=distiller, memory=str(tmp_path)).fit(iris[0], iris[2])
 
 
@@ -324,11 +389,15 @@ def test_a_distiller_inside_gives_its_network(digits, depth):
     """Whatever depth it has chosen or was told, the classifier is the one of its coreset."""
     X, X_test, y, _ = digits
     distiller = RFADDistiller(ipc=2, depth=depth, **FAST)
-    clf = NNGPKernelRidge(distiller=distiller, depth=depth, width=24, n_networks=2, random_state=0).fit(X, y)
+    clf = NNGPKernelRidge(
+        distiller=distiller, depth=depth, width=24, n_networks=2, random_state=0
+    ).fit(X, y)
     assert clf.architecture_ == replace(clf.coreset_.architecture, width=24)
     assert clf.architecture_.depth == (depth or 2)
     by_coreset = NNGPKernelRidge(width=24, n_networks=2, random_state=0).fit_coreset(clf.coreset_)
-    np.testing.assert_array_equal(clf.decision_function(X_test), by_coreset.decision_function(X_test))
+    np.testing.assert_array_equal(
+        clf.decision_function(X_test), by_coreset.decision_function(X_test)
+    )
 
 
 def test_the_distillers_own_word_for_preprocessing_is_no_contradiction(digits):
@@ -378,7 +447,10 @@ def test_memory_distils_once(digits, tmp_path):
 def test_the_classifier_seeds_a_distiller_without_a_seed(digits):
     X, _, y, _ = digits
     distiller = RFADDistiller(**{**FAST, "random_state": None})
-    first, second = (NNGPKernelRidge(distiller=distiller, n_networks=1, random_state=3).fit(X, y).coreset_ for _ in range(2))
+    first, second = (
+        NNGPKernelRidge(distiller=distiller, n_networks=1, random_state=3).fit(X, y).coreset_
+        for _ in range(2)
+    )
     assert first == second
     assert distiller.random_state is None
 
@@ -394,15 +466,21 @@ def test_refit_forgets_the_coreset(coreset, iris):
 @pytest.mark.parametrize("method", ["exact", "random_features"])
 def test_predictions_do_not_depend_on_the_batch(coreset, digits, method):
     _, X_test, _, _ = digits
-    clf = NNGPKernelRidge(method=method, n_networks=2, random_state=0).fit_coreset(coreset)
+    clf = NNGPKernelRidge(kernel_method=method, n_networks=2, random_state=0).fit_coreset(coreset)
     whole = clf.decision_function(X_test)
-    np.testing.assert_allclose(np.concatenate([clf.decision_function(X_test[k : k + 1]) for k in range(9)]), whole[:9], atol=1e-6)
+    np.testing.assert_allclose(
+        np.concatenate([clf.decision_function(X_test[k : k + 1]) for k in range(9)]),
+        whole[:9],
+        atol=1e-6,
+    )
 
 
 def test_same_seed_same_predictions_and_another_seed_others(coreset, digits):
     _, X_test, _, _ = digits
     scores = [
-        NNGPKernelRidge(method="random_features", n_networks=2, random_state=seed).fit_coreset(coreset).decision_function(X_test)
+        NNGPKernelRidge(kernel_method="random_features", n_networks=2, random_state=seed)
+        .fit_coreset(coreset)
+        .decision_function(X_test)
         for seed in (0, 0, 1)
     ]
     np.testing.assert_array_equal(scores[0], scores[1])

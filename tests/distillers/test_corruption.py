@@ -11,7 +11,9 @@ from tests.conftest import FAST
 @pytest.mark.parametrize("preprocessing", ["auto", "zca", InstanceNormalizer()], ids=str)
 def test_frozen_entries_keep_their_noise_and_the_others_are_optimised(digits, preprocessing):
     X, _, y, _ = digits
-    distiller = RFADDistiller(ipc=2, corruption=0.75, preprocessing=preprocessing, early_stopping=False, **FAST)
+    distiller = RFADDistiller(
+        ipc=2, corruption=0.75, preprocessing=preprocessing, early_stopping=False, **FAST
+    )
     start = clone(distiller).set_params(max_iter=0).fit(X, y).coreset_
     coreset = distiller.fit(X, y).coreset_
     mask = coreset.corruption_mask
@@ -33,7 +35,14 @@ def test_the_loss_sees_what_the_file_holds(digits, tmp_path):
     """What was validated is what the stored items score: the frozen entries are in both."""
     X, _, y, _ = digits
     # Enough held-out rows and steps that no seed of four differed by more than 0.04.
-    settings = {"width": 64, "n_networks": 4, "max_iter": 300, "batch_size": 256, "validation_fraction": 0.3, "random_state": 0}
+    settings = {
+        "width": 64,
+        "n_networks": 4,
+        "max_iter": 300,
+        "batch_size": 256,
+        "validation_fraction": 0.3,
+        "random_state": 0,
+    }
     distiller = RFADDistiller(ipc=3, corruption=0.6, early_stopping=True, **settings).fit(X, y)
     distiller.coreset_.save(tmp_path / "c.npz")
     loaded = Coreset.load(tmp_path / "c.npz")
@@ -59,7 +68,9 @@ def test_bad_words(digits, coreset):
         with pytest.raises(ValueError, match=f"freezes {frozen} of the 64 coordinates"):
             RFADDistiller(corruption=corruption, **FAST).fit(X, y)
     with pytest.raises(ValueError, match="needs a built-in preprocessing"):
-        RFADDistiller(corruption=0.5, preprocessing=StandardScaler(), **FAST).fit(X.reshape(len(X), -1), y)
+        RFADDistiller(corruption=0.5, preprocessing=StandardScaler(), **FAST).fit(
+            X.reshape(len(X), -1), y
+        )
     with pytest.raises(ValueError, match="corruption"):
         RFADDistiller(corruption=1.0, **FAST).fit(X, y)
     with pytest.raises(ValueError, match="corruption_mask must be of type bool"):

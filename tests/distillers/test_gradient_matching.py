@@ -29,11 +29,16 @@ def test_distance_is_one_minus_the_cosine_of_each_output_unit():
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 3, 4, 3, 3))
     bias = rng.normal(size=(2, 3))
-    cosines = [(a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b) for a, b in zip(first, second, strict=True)]
+    cosines = [
+        (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b)
+        for a, b in zip(first, second, strict=True)
+    ]
     tensors = lambda *arrays: [torch.from_numpy(array) for array in arrays]  # noqa: E731
     distance = gradient_distance(tensors(first, bias[0]), tensors(second, bias[1]))
     assert distance.item() == pytest.approx(3 - sum(cosines), abs=1e-12)
-    assert gradient_distance(tensors(first), tensors(7 * first)).item() == pytest.approx(0, abs=1e-12)
+    assert gradient_distance(tensors(first), tensors(7 * first)).item() == pytest.approx(
+        0, abs=1e-12
+    )
     second[1] = 0
     distance = gradient_distance(tensors(first), tensors(second))
     assert distance.item() == pytest.approx(2 - cosines[0] - cosines[2], abs=1e-12)
@@ -45,7 +50,9 @@ def test_items_that_are_the_rows_are_at_distance_zero():
     X, y = X[::5], y[::5]
     distiller = GradientMatchingDistiller(ipc=10, init=X, max_iter=0, random_state=0).fit(X, y)
     assert abs(distiller.loss_curve_[0]) < 0.1
-    other = GradientMatchingDistiller(ipc=10, init=X[::-1].copy(), max_iter=0, random_state=0).fit(X, y)
+    other = GradientMatchingDistiller(ipc=10, init=X[::-1].copy(), max_iter=0, random_state=0).fit(
+        X, y
+    )
     assert other.loss_curve_[0] > 50
 
 
@@ -56,15 +63,23 @@ def test_better_than_the_rows_it_started_from(digits, augment):
     start = clone(distiller).set_params(max_iter=0).fit(X, y).coreset_
     coreset = distiller.fit(X, y).coreset_
     assert distiller.loss_curve_[-1] < distiller.loss_curve_[0]
-    for clf in (NNGPKernelRidge(random_state=0), FiniteNetworkClassifier(width=32, max_iter=200, random_state=0)):
-        assert clf.fit_coreset(coreset).score(X_test, y_test) > clf.fit_coreset(start).score(X_test, y_test) + 0.05
+    for clf in (
+        NNGPKernelRidge(random_state=0),
+        FiniteNetworkClassifier(width=32, max_iter=200, random_state=0),
+    ):
+        assert (
+            clf.fit_coreset(coreset).score(X_test, y_test)
+            > clf.fit_coreset(start).score(X_test, y_test) + 0.05
+        )
 
 
 def test_networks_are_trained_on_the_items_between_steps():
     X, y = load_breast_cancer(return_X_y=True)
     settings = {"max_iter": 6, "eval_every": 1, "width": 16, "random_state": 0}
     curves = [
-        GradientMatchingDistiller(network_life=life, network_steps=steps, **settings).fit(X, y).loss_curve_
+        GradientMatchingDistiller(network_life=life, network_steps=steps, **settings)
+        .fit(X, y)
+        .loss_curve_
         for life, steps in ((1, 1), (6, 0), (6, 20))
     ]
     # Before the first step of the network all are the same.
@@ -74,24 +89,42 @@ def test_networks_are_trained_on_the_items_between_steps():
 
 
 def test_loops_of_the_paper():
-    assert [paper_loops(ipc) for ipc in (1, 5, 10, 50, 200)] == [(1, 1), (1, 1), (10, 50), (50, 10), (50, 10)]
+    assert [paper_loops(ipc) for ipc in (1, 5, 10, 50, 200)] == [
+        (1, 1),
+        (1, 1),
+        (10, 50),
+        (50, 10),
+        (50, 10),
+    ]
 
 
 def test_coreset_goes_through_a_file_and_into_every_classifier(digits, tmp_path):
     X, y, X_test, y_test = digits
-    coreset = GradientMatchingDistiller(**{**SMALL, "max_iter": 30}, preprocessing=RegularizedZCA()).fit(X, y).coreset_
+    coreset = (
+        GradientMatchingDistiller(**{**SMALL, "max_iter": 30}, preprocessing=RegularizedZCA())
+        .fit(X, y)
+        .coreset_
+    )
     coreset.save(tmp_path / "c.npz")
     loaded = Coreset.load(tmp_path / "c.npz")
     assert loaded == coreset
-    for clf in (NNGPKernelRidge(random_state=0), FiniteNetworkClassifier(width=32, max_iter=200, random_state=0)):
+    for clf in (
+        NNGPKernelRidge(random_state=0),
+        FiniteNetworkClassifier(width=32, max_iter=200, random_state=0),
+    ):
         assert clf.fit_coreset(loaded).score(X_test, y_test) > 0.4
 
 
 def test_kernel_ridge_judges_when_asked_to(digits):
-    distiller = GradientMatchingDistiller(**{**SMALL, "max_iter": 4}, eval_every=2, early_stopping=True).fit(*digits[:2])
+    distiller = GradientMatchingDistiller(
+        **{**SMALL, "max_iter": 4}, eval_every=2, early_stopping=True
+    ).fit(*digits[:2])
     assert len(distiller.validation_scores_) == 3
     assert distiller.best_validation_score_ in distiller.validation_scores_
-    assert GradientMatchingDistiller(**{**SMALL, "max_iter": 2}).fit(*digits[:2]).validation_scores_ is None
+    assert (
+        GradientMatchingDistiller(**{**SMALL, "max_iter": 2}).fit(*digits[:2]).validation_scores_
+        is None
+    )
 
 
 def test_same_seed_same_bits(digits):
@@ -113,7 +146,9 @@ def test_reduced_precision_changes_little(digits, norm):
         "norm": norm,
     }
     wide, narrow = (
-        GradientMatchingDistiller(**settings, depth=2, network_learning_rate=0.2, dtype=dtype).fit(*digits[:2]).loss_curve_
+        GradientMatchingDistiller(**settings, depth=2, network_learning_rate=0.2, dtype=dtype)
+        .fit(*digits[:2])
+        .loss_curve_
         for dtype in ("float64", "bfloat16")
     )
     assert wide[2] != pytest.approx(wide[1], rel=0.3)
@@ -132,7 +167,10 @@ def test_bad_parameters():
 
 def test_selector_and_distillers_share_their_uses(digits):
     X, y, X_test, _ = digits
-    for estimator in (GradientMatchingDistiller(**{**SMALL, "max_iter": 1}), CoresetSelector(width=32, random_state=0)):
+    for estimator in (
+        GradientMatchingDistiller(**{**SMALL, "max_iter": 1}),
+        CoresetSelector(width=32, random_state=0),
+    ):
         items, labels = estimator.fit_resample(X, y)
         assert items.shape == (10, 8, 8)
         assert labels.tolist() == list(range(10))

@@ -7,7 +7,11 @@ from sklearn.datasets import load_iris
 
 from rfad_sklearn import ConvNet, Coreset, KIPDistiller, NNGPKernelRidge
 from rfad_sklearn._kernels.exact import exact_kernel
-from rfad_sklearn._optimization.ridge_objective import ExactKernelObjective, RidgeConfig, centred_one_hot
+from rfad_sklearn._optimization.ridge_objective import (
+    ExactKernelObjective,
+    RidgeConfig,
+    centred_one_hot,
+)
 from rfad_sklearn._ridge.linalg import solve_targets
 from rfad_sklearn.distillers._fit_context import prepare
 
@@ -35,25 +39,27 @@ def test_it_distils_images(small):
 
 
 @pytest.mark.parametrize("kernel", ["nngp", "ntk"])
-@pytest.mark.parametrize("loss", ["mse", "platt"])
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
 def test_the_loss_is_the_formula(small, kernel, loss):
     X, _, y, _ = small
-    problem = prepare(KIPDistiller(ipc=2, dtype="float64"), X, y, 0)
+    context = prepare(KIPDistiller(ipc=2, dtype="float64"), X, y, 0)
     objective = ExactKernelObjective(
-        problem.spec, problem.training_data(), RidgeConfig(batch_size=20, reg=0.01, loss=loss), kernel=kernel, compiled=False,
+        context.spec, context.training_data(), RidgeConfig(batch_size=20, reg=0.01, loss=loss), kernel=kernel, compiled=False,
         generator=torch.Generator().manual_seed(0), device="cpu",
     )  # fmt: skip
-    variables = problem.initial_variables("random")
+    variables = context.initial_variables("random")
     variables["log_scale"].fill_(0.7)
     spec = ConvNet(depth=2)
-    assert problem.spec.depth == 2
+    assert context.spec.depth == 2
     batch, labels = objective.inputs, objective.labels
     assert len(batch) == 20
-    dual = solve_targets(exact_kernel(spec, variables["X"], kernel=kernel), variables["targets"], 0.01)
+    dual = solve_targets(
+        exact_kernel(spec, variables["X"], kernel=kernel), variables["targets"], 0.01
+    )
     scores = exact_kernel(spec, batch, variables["X"], kernel=kernel) @ dual
     expected = (
         torch.nn.functional.cross_entropy(np.exp(0.7) * scores, labels)
-        if loss == "platt"
+        if loss == "cross_entropy"
         else 0.5 * (scores - centred_one_hot(labels, 3)).square().sum(1).mean()
     )
     torch.testing.assert_close(objective.loss(variables), expected, rtol=1e-6, atol=0)
@@ -61,16 +67,20 @@ def test_the_loss_is_the_formula(small, kernel, loss):
 
 def test_every_step_sees_fresh_rows_with_their_labels(small):
     X, _, y, _ = small
-    problem = prepare(KIPDistiller(), X, y, 0)
-    n_train, rows = len(problem.train), []
-    data = problem.training_data()
-    watched = replace(data, read=lambda indices: rows.append(indices) or data.read(indices), validation=data.validation[:0])
+    context = prepare(KIPDistiller(), X, y, 0)
+    n_train, rows = len(context.train), []
+    data = context.training_data()
+    watched = replace(
+        data,
+        read=lambda indices: rows.append(indices) or data.read(indices),
+        validation=data.validation[:0],
+    )
     objective = ExactKernelObjective(
-        problem.spec, watched, RidgeConfig(batch_size=n_train // 4, reg=0.01, loss="mse"), kernel="nngp",
+        context.spec, watched, RidgeConfig(batch_size=n_train // 4, reg=0.01, loss="mse"), kernel="nngp",
         compiled=False, generator=torch.Generator().manual_seed(0), device="cpu",
     )  # fmt: skip
     for _ in range(3):
-        objective.after_step()
+        objective.after_step(None)
     assert len(torch.cat(rows).unique()) == n_train // 4 * 4
     torch.testing.assert_close(objective.inputs, data.read(rows[-1]))
     assert torch.equal(objective.labels, torch.from_numpy(y)[rows[-1]])
@@ -78,7 +88,9 @@ def test_every_step_sees_fresh_rows_with_their_labels(small):
 
 def test_same_seed_same_bits(small):
     X, _, y, _ = small
-    first, second, other = (KIPDistiller(**{**FAST, "random_state": seed}).fit(X, y).coreset_ for seed in (0, 0, 1))
+    first, second, other = (
+        KIPDistiller(**{**FAST, "random_state": seed}).fit(X, y).coreset_ for seed in (0, 0, 1)
+    )
     assert first == second
     assert first != other
 
@@ -91,7 +103,9 @@ def test_transform_is_the_kernel_map(small):
     inputs = torch.tensor(distiller.coreset_.inputs)
     gram = exact_kernel(ConvNet(depth=2), inputs)
     # Z_items Z_items^T = K (K + ridge)^-1 K.
-    np.testing.assert_allclose(Z_items @ Z_items.T, gram @ solve_targets(gram, gram, 5e-3), rtol=1e-3)
+    np.testing.assert_allclose(
+        Z_items @ Z_items.T, gram @ solve_targets(gram, gram, 5e-3), rtol=1e-3
+    )
     # Of the kernel that it was fitted with.
     np.testing.assert_array_equal(distiller.set_params(kernel="ntk").transform(X_test), Z)
 

@@ -12,8 +12,8 @@ from rfad_sklearn import MLP, ConvNet, DistillationState, NNGPKernelRidge, RFADD
 from rfad_sklearn._networks.random_features import cached_features, cpu_networks, kernel_product
 from rfad_sklearn._optimization.loop import _Run
 from rfad_sklearn._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
-from rfad_sklearn._optimization.teacher import Teaching
-from rfad_sklearn._planning.plan import PoolDefaults, n_judges, seconds_of_fresh_step
+from rfad_sklearn._optimization.teacher import SoftLabels
+from rfad_sklearn._planning.plan import PoolDefaults, n_evaluation_networks, seconds_of_fresh_step
 from rfad_sklearn.distillers._fit_context import prepare
 from tests.conftest import FAST
 
@@ -25,7 +25,9 @@ def make(**changes):
 def test_distilled_rows_beat_the_random_rows_they_started_from(all_digits):
     X, X_test, y, y_test = all_digits
     settings = {"ipc": 1, "width": 32, "random_state": 0}
-    start = NNGPKernelRidge(random_state=0).fit(*RFADDistiller(max_iter=0, **settings).fit_resample(X, y))
+    start = NNGPKernelRidge(random_state=0).fit(
+        *RFADDistiller(max_iter=0, **settings).fit_resample(X, y)
+    )
     distiller = RFADDistiller(max_iter=120, **settings).fit(X, y)
     end = NNGPKernelRidge(random_state=0).fit_coreset(distiller.coreset_)
     assert end.score(X_test, y_test) > start.score(X_test, y_test) + 0.15
@@ -64,25 +66,36 @@ def test_only_items_and_scale_are_learned_unless_labels_are(digits):
     assert abs(learned.targets - fixed.targets).max() > 1e-3
 
 
-@pytest.mark.parametrize("changes", [{}, {"loss": "mse"}, {"learn_labels": True}, {"init": "noise", "preprocessing": "zca"}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"loss": "mse"}, {"learn_labels": True}, {"init": "noise", "preprocessing": "zca"}],
+)
 def test_same_seed_same_bits(digits, changes):
     X, _, y, _ = digits
     first, second = (make(**changes).fit(X, y) for _ in range(2))
     assert first.coreset_ == second.coreset_
     assert first.loss_curve_ == second.loss_curve_
     np.testing.assert_array_equal(first.transform(X), second.transform(X))
-    assert not np.array_equal(first.coreset_.X, make(**changes, random_state=1).fit(X, y).coreset_.X)
+    assert not np.array_equal(
+        first.coreset_.X, make(**changes, random_state=1).fit(X, y).coreset_.X
+    )
 
 
 def test_random_state_instance_advances(digits):
     X, _, y, _ = digits
     state = np.random.RandomState(0)
-    assert make(random_state=state).fit(X, y).coreset_ != make(random_state=state).fit(X, y).coreset_
+    assert (
+        make(random_state=state).fit(X, y).coreset_ != make(random_state=state).fit(X, y).coreset_
+    )
 
 
 def test_global_state_is_left_alone(digits):
     X, _, y, _ = digits
-    torch_state, numpy_state, threads = torch.get_rng_state(), np.random.get_state()[1].copy(), torch.get_num_threads()  # noqa: NPY002
+    torch_state, numpy_state, threads = (
+        torch.get_rng_state(),
+        np.random.get_state()[1].copy(),
+        torch.get_num_threads(),
+    )  # noqa: NPY002
     make().fit(X, y).transform(X)
     assert torch.equal(torch_state, torch.get_rng_state())
     np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
@@ -92,7 +105,8 @@ def test_global_state_is_left_alone(digits):
 def test_layouts_agree(digits):
     X, X_test, y, _ = digits
     images, flat, channel = (
-        make(image_shape=shape).fit(rows, y) for rows, shape in ((X, None), (X.reshape(len(X), -1), (8, 8)), (X[..., None], None))
+        make(image_shape=shape).fit(rows, y)
+        for rows, shape in ((X, None), (X.reshape(len(X), -1), (8, 8)), (X[..., None], None))
     )
     assert images.coreset_.X.tolist() == flat.coreset_.X.tolist() == channel.coreset_.X.tolist()
     Z = images.transform(X_test)
@@ -110,7 +124,10 @@ def test_colour_images(rng):
     assert distiller.coreset_.images.shape == (4, 8, 8, 3)
     assert distiller.coreset_.X.dtype == np.float32
     assert distiller.coreset_.classes.tolist() == ["blue", "red"]
-    assert NNGPKernelRidge(n_networks=8, random_state=0).fit_coreset(distiller.coreset_).score(X, y) > 0.9
+    assert (
+        NNGPKernelRidge(n_networks=8, random_state=0).fit_coreset(distiller.coreset_).score(X, y)
+        > 0.9
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32, np.float64, np.float16, bool])
@@ -123,14 +140,20 @@ def test_numeric_types(digits, dtype):
 
 def test_float64_arithmetic_on_request(digits):
     X, _, y, _ = digits
-    single, double = make(dtype="float32", max_iter=2).fit(X, y), make(dtype="float64", max_iter=2).fit(X, y)
+    single, double = (
+        make(dtype="float32", max_iter=2).fit(X, y),
+        make(dtype="float64", max_iter=2).fit(X, y),
+    )
     np.testing.assert_allclose(single.coreset_.X, double.coreset_.X, atol=0.01)
     assert not np.array_equal(single.coreset_.X, double.coreset_.X)
 
 
 def test_reduced_precision_distils_about_as_well(digits):
     X, _, y, _ = digits
-    losses = [make(dtype=dtype, max_iter=30).fit(X, y).loss_curve_[-1] for dtype in ("float32", "bfloat16")]
+    losses = [
+        make(dtype=dtype, max_iter=30).fit(X, y).loss_curve_[-1]
+        for dtype in ("float32", "bfloat16")
+    ]
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
 
@@ -176,7 +199,13 @@ def test_held_out_rows_are_never_trained_on(digits):
         patch.setattr(Spy, "_draw_validation", lambda self: None)
         patch.setattr(Spy, "validate", lambda self, variables, progress: (0.0, 0.0))
         patch.setattr(Spy, "fit_scale", lambda self, variables, held_out=False: 1.0)
-        make(validation_fraction=0.25, max_iter=30, batch_size=50, refresh_every=2, n_iter_no_change=100).fit(X, y)
+        make(
+            validation_fraction=0.25,
+            max_iter=30,
+            batch_size=50,
+            refresh_every=2,
+            n_iter_no_change=100,
+        ).fit(X, y)
     n_held_out = round(0.25 * len(X))
     assert len(seen) <= len(X) - n_held_out + 1
     assert len(seen) > 0.5 * len(X)
@@ -188,15 +217,19 @@ def test_without_early_stopping_all_rows_are_used_and_the_last_state_kept(digits
     assert distiller.validation_scores_ is None
     assert distiller.best_validation_score_ is None
     assert len(distiller.loss_curve_) == 3
-    assert distiller.coreset_.platt_scale > 0
+    assert distiller.coreset_.logit_scale > 0
 
 
 def test_few_rows_are_all_trained_on(all_digits):
     """A tenth of 1000 rows can choose a state, a tenth of 900 cannot; asked for, it does."""
     X, _, y, _ = all_digits
-    kept = {n: make(max_iter=1).fit(X[:n], y[:n]).validation_scores_ is not None for n in (900, 1040)}
+    kept = {
+        n: make(max_iter=1).fit(X[:n], y[:n]).validation_scores_ is not None for n in (900, 1040)
+    }
     assert kept == {900: False, 1040: True}
-    assert make(max_iter=1, early_stopping=True).fit(X[:100], y[:100]).validation_scores_ is not None
+    assert (
+        make(max_iter=1, early_stopping=True).fit(X[:100], y[:100]).validation_scores_ is not None
+    )
 
 
 def test_a_class_with_a_single_row(rng):
@@ -204,7 +237,8 @@ def test_a_class_with_a_single_row(rng):
     y = np.repeat([0, 1, 2], [10, 10, 1])
     distiller = make(ipc=1, early_stopping=True).fit(X, y)
     assert distiller.coreset_.y.tolist() == [0, 1, 2]
-    # The others are judged by held-out rows all the same; where no class can spare a row, nobody is.
+    # The others are judged by held-out rows all the same; where no class can spare a row, nobody
+    # is.
     assert distiller.validation_scores_ is not None
     one_each = make(ipc=1, early_stopping=True).fit(X[[0, 10, 20]], y[[0, 10, 20]])
     assert one_each.validation_scores_ is None
@@ -221,12 +255,16 @@ def test_init_with_given_items_in_raw_units(digits):
     X, _, y, _ = digits
     start = np.stack([X[y == c][k] for c in range(3) for k in range(2)])
     for layout in (start, start.reshape(6, 64)):
-        np.testing.assert_allclose(make(init=layout, max_iter=0).fit(X, y).coreset_.images, start, atol=1e-4)
+        np.testing.assert_allclose(
+            make(init=layout, max_iter=0).fit(X, y).coreset_.images, start, atol=1e-4
+        )
 
 
 def test_initial_rows(digits):
     X, _, y, _ = digits
-    random, kmeans, noise = (make(init=init, max_iter=0).fit(X, y).coreset_ for init in ("random", "kmeans", "noise"))
+    random, kmeans, noise = (
+        make(init=init, max_iter=0).fit(X, y).coreset_ for init in ("random", "kmeans", "noise")
+    )
     for coreset in (random, kmeans):
         for item, label in zip(coreset.X, coreset.y, strict=True):
             distances = abs(X[y == label].reshape(-1, 64) - item).max(1)
@@ -236,7 +274,9 @@ def test_initial_rows(digits):
 
 def test_networks_can_be_chosen(digits):
     X, _, y, _ = digits
-    assert make(width=None, architecture=ConvNet(depth=2, width=12)).fit(X, y).coreset_.architecture == ConvNet(depth=2, width=12)
+    assert make(width=None, architecture=ConvNet(depth=2, width=12)).fit(
+        X, y
+    ).coreset_.architecture == ConvNet(depth=2, width=12)
     assert make(width=9, depth=1).fit(X, y).coreset_.architecture == ConvNet(depth=1, width=9)
     flat = make(width=9, architecture=MLP(depth=1)).fit(X.reshape(len(X), -1), y)
     assert flat.coreset_.architecture == MLP(depth=1, width=9)
@@ -270,39 +310,75 @@ def test_instance_norm_is_part_of_the_loss(digits):
 
 def test_the_pool_is_refreshed(digits):
     X, _, y, _ = digits
-    problem = prepare(make(), X, y, 0)
-    config = PoolConfig(batch_size=32, reg=5e-3, loss="platt", n_networks=4, pool_size=2, refresh_every=3, n_eval_networks=2)
+    context = prepare(make(), X, y, 0)
+    config = PoolConfig(
+        batch_size=32,
+        reg=5e-3,
+        loss="cross_entropy",
+        n_networks=4,
+        pool_size=2,
+        refresh_interval=3,
+        n_eval_networks=2,
+    )
     objective = RandomFeatureObjective(
-        problem.spec, problem.training_data(), config, generator=torch.Generator(), device="cpu", dtype=torch.float32
+        context.spec,
+        context.training_data(),
+        config,
+        generator=torch.Generator(),
+        device="cpu",
+        dtype=torch.float32,
     )
     pools = []
     for _ in range(12):
         pools.append(list(objective.groups))
         assert any(objective.group is group for group in objective.groups)
-        objective.after_step()
+        objective.after_step(None)
     assert [len(pool) for pool in pools] == 3 * [1] + 9 * [2]
     renewed = [pools[k + 1][slot] is not pools[k][slot] for k in range(3, 11) for slot in (0, 1)]
     # After step 6 the first slot, after step 9 the second.
     assert [k for k, new in enumerate(renewed) if new] == [2 * 2, 2 * 5 + 1]
-    seen = [id(layer) for group in {id(g): g for pool in pools for g in pool}.values() for layer in group.networks]
+    seen = [
+        id(layer)
+        for group in {id(g): g for pool in pools for g in pool}.values()
+        for layer in group.networks
+    ]
     assert len(set(seen)) == 4 * 4
 
 
 def test_cached_activations_belong_to_the_rows_of_their_group(digits):
     X, _, y, _ = digits
     reads = []
-    problem = prepare(make(), X, y, 0)
-    data = problem.training_data()
-    watched = replace(data, read=lambda rows: reads.append(rows) or data.read(rows), validation=data.validation[:0])
-    config = PoolConfig(batch_size=32, reg=5e-3, loss="platt", n_networks=2, pool_size=2, refresh_every=1, n_eval_networks=2)
+    context = prepare(make(), X, y, 0)
+    data = context.training_data()
+    watched = replace(
+        data,
+        read=lambda rows: reads.append(rows) or data.read(rows),
+        validation=data.validation[:0],
+    )
+    config = PoolConfig(
+        batch_size=32,
+        reg=5e-3,
+        loss="cross_entropy",
+        n_networks=2,
+        pool_size=2,
+        refresh_interval=1,
+        n_eval_networks=2,
+    )
     objective = RandomFeatureObjective(
-        problem.spec, watched, config, generator=torch.Generator(), device="cpu", dtype=torch.float32
+        context.spec,
+        watched,
+        config,
+        generator=torch.Generator(),
+        device="cpu",
+        dtype=torch.float32,
     )
     for _ in range(4):
-        objective.after_step()
+        objective.after_step(None)
     for group, rows in zip(objective.groups, (reads[4], reads[3]), strict=True):
-        activations = cached_features(problem.spec, group.networks, data.read(rows))
-        torch.testing.assert_close(group.cache.kernel(activations), kernel_product(problem.spec, activations, activations))
+        activations = cached_features(context.spec, group.networks, data.read(rows))
+        torch.testing.assert_close(
+            group.cache.kernel(activations), kernel_product(context.spec, activations, activations)
+        )
         assert torch.equal(group.labels, data.labels[rows])
         assert torch.equal(group.targets, torch.eye(3)[group.labels] - 1 / 3)
 
@@ -310,12 +386,12 @@ def test_cached_activations_belong_to_the_rows_of_their_group(digits):
 def test_a_pool_of_large_features_holds_fewer_groups(digits, monkeypatch):
     X, _, y, _ = digits
     distiller = make(batch_size=64, n_networks=3, dtype="float32")
-    problem = prepare(distiller, X, y, 0)
-    settings = problem, problem.spec, PoolDefaults.choose(problem.spec, 20, 64)
+    context = prepare(distiller, X, y, 0)
+    settings = context, context.spec, PoolDefaults.choose(context.spec, 20, 64)
     assert distiller._pool_config(*settings).pool_size == 32
-    (network,) = cpu_networks(problem.spec, problem.shape, [0], "cpu", torch.float32)
+    (network,) = cpu_networks(context.spec, context.shape, [0], "cpu", torch.float32)
     n_weights = sum(part.numel() for layer in network for part in layer)
-    one_group = 3 * 4 * (64 * problem.spec.n_features(problem.shape) + n_weights)
+    one_group = 3 * 4 * (64 * context.spec.n_features(context.shape) + n_weights)
     monkeypatch.setattr("rfad_sklearn._planning.plan._POOL_BYTES", 5 * one_group)
     assert distiller._pool_config(*settings).pool_size == 5
     monkeypatch.setattr("rfad_sklearn._planning.plan._POOL_BYTES", 1)
@@ -342,7 +418,9 @@ def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
         (MLP(), 1000, 10_000, 64),
     ],
 )
-def test_images_have_no_pool_where_there_is_time_for_fresh_networks(spec, n_items, n_affordable, width):
+def test_images_have_no_pool_where_there_is_time_for_fresh_networks(
+    spec, n_items, n_affordable, width
+):
     # Networks twice as wide take twice as long.
     affordable = None if n_affordable is None else lambda width: n_affordable * 256 / width[-1]
     chosen = PoolDefaults.choose(spec, n_items, 1024, affordable=affordable)
@@ -351,11 +429,16 @@ def test_images_have_no_pool_where_there_is_time_for_fresh_networks(spec, n_item
 
 
 def test_images_too_large_for_wide_networks_have_none_however_long_a_run():
-    chosen = PoolDefaults.choose(ConvNet(), 500, 1024, most_channels=511, affordable=lambda width: np.inf)
+    chosen = PoolDefaults.choose(
+        ConvNet(), 500, 1024, most_channels=511, affordable=lambda width: np.inf
+    )
     assert chosen == PoolDefaults((32, 64, 256), 1, 1, long=True)
 
 
-@pytest.mark.parametrize(("depth", "width"), [(1, (256,)), (2, (32, 128)), (3, (32, 64, 256)), (5, (32, 32, 32, 64, 256))])
+@pytest.mark.parametrize(
+    ("depth", "width"),
+    [(1, (256,)), (2, (32, 128)), (3, (32, 64, 256)), (5, (32, 32, 32, 64, 256))],
+)
 def test_fresh_networks_of_any_depth_end_wide(depth, width):
     assert PoolDefaults.fresh(ConvNet(depth=depth)).width == width
 
@@ -368,10 +451,14 @@ def test_fresh_networks_of_large_images_keep_the_bounds_of_a_pool(side, last):
 
 
 def test_the_time_of_a_fresh_step_counts_rows_items_and_networks(digits, monkeypatch):
-    problem = prepare(RFADDistiller(ipc=3, device="cpu"), digits[0], digits[2], 0)
-    monkeypatch.setattr("rfad_sklearn._planning.plan._fastest", lambda function, device: function() is not None and 0.64)
-    # 0.64 s for 64 images forwards, and as much forwards and backwards: 3 networks of 100 rows and 9 items.
-    assert seconds_of_fresh_step(problem, (4, 6, 8), 100, 3) == pytest.approx(3 * (100 + 9) * 0.01)
+    context = prepare(RFADDistiller(ipc=3, device="cpu"), digits[0], digits[2], 0)
+    monkeypatch.setattr(
+        "rfad_sklearn._planning.plan._fastest",
+        lambda function, device: function() is not None and 0.64,
+    )
+    # 0.64 s for 64 images forwards, and as much forwards and backwards: 3 networks of 100 rows and
+    # 9 items.
+    assert seconds_of_fresh_step(context, (4, 6, 8), 100, 3) == pytest.approx(3 * (100 + 9) * 0.01)
 
 
 def test_enough_time_does_without_a_pool(digits, monkeypatch):
@@ -379,7 +466,9 @@ def test_enough_time_does_without_a_pool(digits, monkeypatch):
     monkeypatch.setattr("rfad_sklearn._planning.plan.seconds_of_fresh_step", lambda *args: 0.01)
     for seconds, steps, size in ((3.9, None, 32), (4.1, None, 1), (60, 399, 32), (60, 400, 1)):
         distiller = RFADDistiller(ipc=20, max_time=seconds, max_iter=steps, dtype="float32")
-        config = distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator().manual_seed(0)).config
+        config = distiller._make_objective(
+            prepare(distiller, X, y, 0), torch.Generator().manual_seed(0)
+        ).config
         assert config.pool_size == size
 
 
@@ -387,9 +476,15 @@ def test_the_time_is_that_of_the_networks_asked_for(digits, monkeypatch):
     X, _, y, _ = digits
     timed = []
     monkeypatch.setattr(
-        "rfad_sklearn._planning.plan.seconds_of_fresh_step", lambda problem, width, *args: timed.append(width) or 1.0
+        "rfad_sklearn._planning.plan.seconds_of_fresh_step",
+        lambda context, width, *args: timed.append(width) or 1.0,
     )
-    for own in ({}, {"width": 24}, {"architecture": ConvNet(width=48)}, {"architecture": ConvNet(width=(2, 3, 4))}):
+    for own in (
+        {},
+        {"width": 24},
+        {"architecture": ConvNet(width=48)},
+        {"architecture": ConvNet(width=(2, 3, 4))},
+    ):
         distiller = RFADDistiller(ipc=20, max_time=399, **own)
         distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator())
     assert timed == [(32, 64, 256), 24, 48, (2, 3, 4)]
@@ -401,32 +496,40 @@ def test_the_time_is_that_of_the_networks_asked_for(digits, monkeypatch):
 def test_more_networks_judge_where_their_features_fit(digits, monkeypatch):
     X, _, y, _ = digits
     distiller = RFADDistiller(ipc=2, early_stopping=True, dtype="float32", device="cpu")
-    problem = prepare(distiller, X, y, 0)
-    objective = distiller._make_objective(problem, torch.Generator())
+    context = prepare(distiller, X, y, 0)
+    objective = distiller._make_objective(context, torch.Generator())
     networks, cache = objective._validation
-    assert (objective.spec.width, objective.eval_spec.width, len(networks)) == (64, (32, 64, 256), 16)
+    assert (objective.spec.width, objective.evaluation_spec.width, len(networks)) == (
+        64,
+        (32, 64, 256),
+        16,
+    )
     bytes_of_one = cache.centred.nbytes // 16
     for size, n_networks in ((15.5, 15), (12, 12), (2, 8)):
-        monkeypatch.setattr("rfad_sklearn.distillers._fit_context._HELD_OUT_BYTES", int(size * bytes_of_one))
-        assert len(distiller._make_objective(problem, torch.Generator())._validation[0]) == n_networks
-    assert [n_judges(2**n, torch.device("cuda")) for n in (20, 27, 30)] == [32, 16, 8]
+        monkeypatch.setattr(
+            "rfad_sklearn.distillers._fit_context._HELD_OUT_BYTES", int(size * bytes_of_one)
+        )
+        assert (
+            len(distiller._make_objective(context, torch.Generator())._validation[0]) == n_networks
+        )
+    assert [n_evaluation_networks(2**n, torch.device("cuda")) for n in (20, 27, 30)] == [32, 16, 8]
     own = RFADDistiller(ipc=2, early_stopping=True, width=16)
-    assert own._make_objective(prepare(own, X, y, 0), torch.Generator()).eval_spec.width == 16
+    assert own._make_objective(prepare(own, X, y, 0), torch.Generator()).evaluation_spec.width == 16
 
 
 def test_large_coresets_of_images_take_fresh_networks(digits):
     X, _, y, _ = digits
-    problem = prepare(RFADDistiller(ipc=67), X, y, 0)
-    objective = RFADDistiller(ipc=67)._make_objective(problem, torch.Generator().manual_seed(0))
+    context = prepare(RFADDistiller(ipc=67), X, y, 0)
+    objective = RFADDistiller(ipc=67)._make_objective(context, torch.Generator().manual_seed(0))
     assert objective.spec.width == (32, 64, 256)
-    assert objective.eval_spec.width == (32, 64, 256)
+    assert objective.evaluation_spec.width == (32, 64, 256)
     before = objective.group
-    objective.after_step()
+    objective.after_step(None)
     assert len(objective.groups) == 1
     assert objective.group is not before
     own = RFADDistiller(ipc=67, n_networks=2, width=16, pool_size=3, refresh_every=7)
     config = own._make_objective(prepare(own, X, y, 0), torch.Generator().manual_seed(0)).config
-    assert (config.n_networks, config.pool_size, config.refresh_every) == (2, 3, 7)
+    assert (config.n_networks, config.pool_size, config.refresh_interval) == (2, 3, 7)
 
 
 def test_loss_gradient_steps_and_average_never_wait_for_the_device(digits, monkeypatch):
@@ -439,12 +542,15 @@ def test_loss_gradient_steps_and_average_never_wait_for_the_device(digits, monke
 
     X, _, y, _ = digits
     distiller = make(refresh_every=1, pool_size=1)
-    problem = prepare(distiller, X, y, 0)
-    objective = distiller._make_objective(problem, torch.Generator().manual_seed(0))
-    run = _Run(objective, problem.initial_variables("random"), distiller._loop_config(problem, 0.0), None)
-    objective.teaching = Teaching(torch.full((len(problem.codes), 3), 1 / 3), 1.0, 0.0)
-    # Which group comes next is decided on the host, by a generator of the host; torch's Adam counts its steps there.
-    objective.after_step = lambda: None
+    context = prepare(distiller, X, y, 0)
+    objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
+    run = _Run(
+        objective, context.initial_variables("random"), distiller._loop_config(context, 0.0), None
+    )
+    objective.soft_labels = SoftLabels(torch.full((len(context.y_encoded), 3), 1 / 3), 1.0, 0.0)
+    # Which group comes next is decided on the host, by a generator of the host; torch's Adam counts
+    # its steps there.
+    objective.after_step = lambda variables: None
     monkeypatch.setattr(torch.optim.Adam, "step", lambda self: None)
     with NoReading():
         run.step(0.0)
@@ -471,7 +577,9 @@ def test_interrupted_fit_returns_the_best_state(digits, monkeypatch):
 
     monkeypatch.setattr(_Run, "step", interrupting)
     distiller = make(max_iter=50)
-    with pytest.warns(UserWarning, match="interrupted after 10 steps; the best coreset so far is kept"):
+    with pytest.warns(
+        UserWarning, match="interrupted after 10 steps; the best coreset so far is kept"
+    ):
         assert distiller.fit(X, y) is distiller
     assert distiller.stop_reason_ == "interrupted"
     assert distiller.n_iter_ == 10
@@ -484,8 +592,12 @@ def test_interrupted_fit_returns_the_best_state(digits, monkeypatch):
 def test_divergence_warns_and_keeps_a_finite_coreset(digits, changes, early_stopping):
     X, _, y, _ = digits
     changes = {**changes, "early_stopping": early_stopping}
-    with pytest.warns(ConvergenceWarning, match=r"stopped being finite.*Lower learning_rate=1e\+25"):
-        distiller = make(**{"learning_rate": 1e25, "max_iter": 30, "dtype": "float32", **changes}).fit(X, y)
+    with pytest.warns(
+        ConvergenceWarning, match=r"stopped being finite.*Lower learning_rate=1e\+25"
+    ):
+        distiller = make(
+            **{"learning_rate": 1e25, "max_iter": 30, "dtype": "float32", **changes}
+        ).fit(X, y)
     assert np.isfinite(distiller.coreset_.X).all()
 
 
@@ -522,7 +634,10 @@ def test_too_little_memory_says_what_to_lower(digits, monkeypatch):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     monkeypatch.setattr("rfad_sklearn._optimization.random_feature_objective.RowCache", fail)
-    with pytest.raises(MemoryError, match="distilling with batch_size=128; lower batch_size, n_networks, pool_size or width"):
+    with pytest.raises(
+        MemoryError,
+        match="distilling with batch_size=128; lower batch_size, n_networks, pool_size or width",
+    ):
         make().fit(X, y)
 
 
@@ -598,7 +713,10 @@ def test_time_budget_is_normal_and_bounds_the_whole_fit(digits):
 
 def test_no_time_for_a_step_is_told(digits):
     X, _, y, _ = digits
-    with pytest.warns(UserWarning, match=r"max_time=0\.001 seconds were over before the first step.*Raise max_time"):
+    with pytest.warns(
+        UserWarning,
+        match=r"max_time=0\.001 seconds were over before the first step.*Raise max_time",
+    ):
         distiller = make(max_iter=None, max_time=0.001).fit(X, y)
     assert (distiller.n_iter_, distiller.stop_reason_) == (0, "max_time")
 
@@ -662,16 +780,26 @@ def test_not_fitted(digits):
 def test_cuda_distils_as_the_cpu_does(digits):
     X, _, y, _ = digits
     for device in ("cpu", "cuda"):
-        assert make(device=device, max_iter=60, width=32, early_stopping=True).fit(X, y).best_validation_score_ > 0.8
+        assert (
+            make(device=device, max_iter=60, width=32, early_stopping=True)
+            .fit(X, y)
+            .best_validation_score_
+            > 0.8
+        )
 
 
 def test_images_take_orthogonal_steps_and_flat_rows_those_of_adam(digits):
     X, _, y, _ = digits
     flat = X.reshape(len(X), -1)
-    for rows, corruption, same, other in ((X, 0.0, "muon", "adam"), (X, 0.5, "adam", "muon"), (flat, 0.0, "adam", "muon")):
+    for rows, corruption, same, other in (
+        (X, 0.0, "muon", "adam"),
+        (X, 0.5, "adam", "muon"),
+        (flat, 0.0, "adam", "muon"),
+    ):
         settings = {**FAST, "corruption": corruption}
         default, alike, different = (
-            RFADDistiller(**settings, solver=solver).fit(rows, y).coreset_.X for solver in ("auto", same, other)
+            RFADDistiller(**settings, solver=solver).fit(rows, y).coreset_.X
+            for solver in ("auto", same, other)
         )
         np.testing.assert_array_equal(default, alike)
         assert not np.allclose(default, different)

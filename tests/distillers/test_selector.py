@@ -13,7 +13,9 @@ from rfad_sklearn.kernels import nngp_kernel
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_coreset_holds_rows_as_they_are(strategy, space):
     X, y = load_wine(return_X_y=True)
-    selector = CoresetSelector(ipc=3, strategy=strategy, space=space, width=16, n_networks=2, random_state=0).fit(X, y)
+    selector = CoresetSelector(
+        ipc=3, strategy=strategy, space=space, width=16, n_networks=2, random_state=0
+    ).fit(X, y)
     assert len(set(selector.sample_indices_)) == 9
     np.testing.assert_array_equal(selector.coreset_.X, X[selector.sample_indices_])
     np.testing.assert_array_equal(selector.coreset_.y, y[selector.sample_indices_])
@@ -23,7 +25,9 @@ def test_coreset_holds_rows_as_they_are(strategy, space):
 def test_the_space_matters():
     X, y = load_digits(return_X_y=True)
     chosen = [
-        CoresetSelector(ipc=3, strategy="kcenter", space=space, image_shape=(8, 8), width=32, random_state=0).fit(X, y)
+        CoresetSelector(
+            ipc=3, strategy="kcenter", space=space, image_shape=(8, 8), width=32, random_state=0
+        ).fit(X, y)
         for space in ("input", "features")
     ]
     assert set(chosen[0].sample_indices_) != set(chosen[1].sample_indices_)
@@ -33,7 +37,12 @@ def test_features_are_compared_by_the_kernel():
     """The row nearest to the mean in feature space is the one with the largest 2 <k(x, .)> - k(x, x)."""
     X, y = load_digits(n_class=3, return_X_y=True)
     selector = CoresetSelector(
-        strategy="kcenter", space="features", image_shape=(8, 8), width=64, n_networks=32, random_state=0
+        strategy="kcenter",
+        space="features",
+        image_shape=(8, 8),
+        width=64,
+        n_networks=32,
+        random_state=0,
     ).fit(X, y)
     coreset = selector.coreset_
     for item, label in zip(selector.sample_indices_, coreset.y, strict=True):
@@ -71,12 +80,18 @@ def test_all_rows_may_be_chosen():
 def test_same_seed_same_rows():
     X, y = load_digits(return_X_y=True)
     selector = CoresetSelector(ipc=4, strategy="kmeans", random_state=3)
-    np.testing.assert_array_equal(selector.fit(X, y).sample_indices_, clone(selector).fit(X, y).sample_indices_)
+    np.testing.assert_array_equal(
+        selector.fit(X, y).sample_indices_, clone(selector).fit(X, y).sample_indices_
+    )
 
 
 @pytest.mark.parametrize("strategy", ["kmeans", "herding", "kcenter"])
 def test_distillers_start_from_the_same_rows(strategy):
     X, y = load_iris(return_X_y=True)
-    start = RFADDistiller(ipc=2, init=strategy, max_iter=0, early_stopping=False, random_state=0).fit(X, y).coreset_
+    start = (
+        RFADDistiller(ipc=2, init=strategy, max_iter=0, early_stopping=False, random_state=0)
+        .fit(X, y)
+        .coreset_
+    )
     chosen = CoresetSelector(ipc=2, strategy=strategy, random_state=0).fit(X, y).coreset_
     np.testing.assert_allclose(start.X, chosen.X, rtol=1e-6)

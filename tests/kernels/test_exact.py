@@ -7,12 +7,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rfad_sklearn import MLP, ConvNet, _exact_layers, _pixel_pairs, arc_cosine
+from rfad_sklearn import MLP, ConvNet
+from rfad_sklearn._kernels import arc_cosine, pixel_pairs, recursion
 from rfad_sklearn._kernels.exact import exact_kernel, worth_compiling
 from rfad_sklearn._networks.random_features import draw_network, kernel_product, network_features
 
 DATA = Path(__file__).parents[1] / "data"
-TOLERANCES = {(torch.float64, 0): 1e-10, (torch.float64, 1): 1e-7, (torch.float32, 0): 1e-5, (torch.float32, 1): 1e-3}
+TOLERANCES = {
+    (torch.float64, 0): 1e-10,
+    (torch.float64, 1): 1e-7,
+    (torch.float32, 0): 1e-5,
+    (torch.float32, 1): 1e-3,
+}
 
 
 def naive_kernels(spec, x, y):
@@ -44,18 +50,25 @@ def naive_kernels(spec, x, y):
     def pair(a, b):
         H, W = a.shape[:2] if convolutional else (1, 1)
         channels = a.reshape(H * W, -1), b.reshape(H * W, -1)
-        covariances = [s @ t.T / s.shape[1] for s, t in (channels, channels[:1] * 2, channels[1:] * 2)]
+        covariances = [
+            s @ t.T / s.shape[1] for s, t in (channels, channels[:1] * 2, channels[1:] * 2)
+        ]
         tangents = torch.zeros_like(covariances[0])
         for _ in range(spec.depth):
             K, A, B = (weight * convolve(part, H, W) + bias for part in covariances)
             tangents = K + weight * convolve(tangents, H, W)
             (K, slope), (A, _), (B, _) = (
-                arc_cosine(*t) for t in ((K, A.diag(), B.diag()), (A, A.diag(), A.diag()), (B, B.diag(), B.diag()))
+                arc_cosine(*t)
+                for t in ((K, A.diag(), B.diag()), (A, A.diag(), A.diag()), (B, B.diag(), B.diag()))
             )
             covariances = [pool(part, H, W) for part in (K, A, B)]
             tangents = pool(tangents * slope, H, W)
             H, W = (H // 2, W // 2) if convolutional and spec.pooling == "avg" else (H, W)
-        read = torch.mean if convolutional and spec.readout == "mean" else lambda part: part.diag().mean()
+        read = (
+            torch.mean
+            if convolutional and spec.readout == "mean"
+            else lambda part: part.diag().mean()
+        )
         nngp = weight * read(covariances[0]) + bias
         return nngp, nngp + weight * read(tangents)
 
@@ -72,12 +85,20 @@ def images(rng, n, *shape, dtype=torch.float64):
 def test_golden_values(path, dtype):
     golden = np.load(path)
     network = MLP if path.stem.startswith("fc") else ConvNet
-    spec = network(depth=int(golden["depth"]), sigma_w=float(golden["W_std"]), sigma_b=float(golden["b_std"]))
+    spec = network(
+        depth=int(golden["depth"]), sigma_w=float(golden["W_std"]), sigma_b=float(golden["b_std"])
+    )
     first, second = (torch.tensor(golden[name], dtype=dtype) for name in ("X1", "X2"))
     for suffix, y in (("11", None), ("12", second)):
-        for values, name, which in zip(exact_kernel(spec, first, y, kernel="both"), ("nngp", "ntk"), (0, 1), strict=True):
-            np.testing.assert_allclose(values, golden[f"{name}_{suffix}"], rtol=TOLERANCES[dtype, which])
-        np.testing.assert_allclose(exact_kernel(spec, first, y), golden[f"nngp_{suffix}"], rtol=TOLERANCES[dtype, 0])
+        for values, name, which in zip(
+            exact_kernel(spec, first, y, kernel="both"), ("nngp", "ntk"), (0, 1), strict=True
+        ):
+            np.testing.assert_allclose(
+                values, golden[f"{name}_{suffix}"], rtol=TOLERANCES[dtype, which]
+            )
+        np.testing.assert_allclose(
+            exact_kernel(spec, first, y), golden[f"nngp_{suffix}"], rtol=TOLERANCES[dtype, 0]
+        )
 
 
 FAMILY = [
@@ -97,15 +118,19 @@ FAMILY = [
 @pytest.mark.parametrize("dense", [True, False])
 def test_the_whole_family_against_the_textbook(spec, shape, dense, rng, monkeypatch):
     if not dense:
-        monkeypatch.setattr(_pixel_pairs, "_DENSE_ENTRIES", 0)
+        monkeypatch.setattr(pixel_pairs, "_DENSE_ENTRIES", 0)
     x, y = images(rng, 3, *shape), images(rng, 4, *shape)
     nngp, ntk = naive_kernels(spec, x, y)
     for values, expected in zip(exact_kernel(spec, x, y, kernel="both"), (nngp, ntk), strict=True):
         torch.testing.assert_close(values, expected, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(exact_kernel(spec, x, y), nngp, rtol=1e-12, atol=1e-14)
-    torch.testing.assert_close(exact_kernel(spec, y, x, kernel="ntk"), ntk.T, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(
+        exact_kernel(spec, y, x, kernel="ntk"), ntk.T, rtol=1e-12, atol=1e-14
+    )
     own = naive_kernels(spec, x, x)
-    for values, expected, tolerance in zip(exact_kernel(spec, x, kernel="both"), own, (1e-12, 1e-7), strict=True):
+    for values, expected, tolerance in zip(
+        exact_kernel(spec, x, kernel="both"), own, (1e-12, 1e-7), strict=True
+    ):
         torch.testing.assert_close(values, expected, rtol=tolerance, atol=1e-14)
 
 
@@ -113,23 +138,33 @@ def test_the_whole_family_against_the_textbook(spec, shape, dense, rng, monkeypa
 def test_float32_is_accurate(spec, shape, rng):
     x, y = images(rng, 3, *shape), images(rng, 4, *shape)
     for values, expected, tolerance in zip(
-        exact_kernel(spec, x.float(), y.float(), kernel="both"), exact_kernel(spec, x, y, kernel="both"), (1e-5, 1e-3), strict=True
+        exact_kernel(spec, x.float(), y.float(), kernel="both"),
+        exact_kernel(spec, x, y, kernel="both"),
+        (1e-5, 1e-3),
+        strict=True,
     ):
         torch.testing.assert_close(values.double(), expected, rtol=tolerance, atol=1e-6)
 
 
 def test_coincidences_are_exact_in_float32(rng):
-    # Blank borders shared by all images, and rows with themselves: there the tangents' square root would magnify rounding.
+    # Blank borders shared by all images, and rows with themselves: there the tangents' square root
+    # would magnify rounding.
     x = torch.zeros((3, 12, 12, 1), dtype=torch.float64)
     x[:, 4:8, 4:8] = images(rng, 3, 4, 4, 1)
     spec = ConvNet(depth=2)
     torch.testing.assert_close(
-        exact_kernel(spec, x.float(), kernel="ntk").double(), exact_kernel(spec, x, kernel="ntk"), rtol=2e-6, atol=0
+        exact_kernel(spec, x.float(), kernel="ntk").double(),
+        exact_kernel(spec, x, kernel="ntk"),
+        rtol=2e-6,
+        atol=0,
     )
 
 
 def test_zero_rows_without_bias_stay_finite():
-    for spec, shape in ((MLP(depth=2, sigma_b=0.0), (3,)), (ConvNet(depth=2, sigma_b=0.0), (4, 4, 1))):
+    for spec, shape in (
+        (MLP(depth=2, sigma_b=0.0), (3,)),
+        (ConvNet(depth=2, sigma_b=0.0), (4, 4, 1)),
+    ):
         zeros = torch.zeros((2, *shape), dtype=torch.float64, requires_grad=True)
         kernel = exact_kernel(spec, zeros, kernel="ntk")
         assert torch.equal(kernel, torch.zeros(2, 2, dtype=torch.float64))
@@ -138,18 +173,24 @@ def test_zero_rows_without_bias_stay_finite():
 
 
 @pytest.mark.parametrize("kernel", ["nngp", "ntk"])
-@pytest.mark.parametrize(("spec", "shape"), [case for case in FAMILY if case[0].depth < 4 and case[1][0] < 9], ids=str)
+@pytest.mark.parametrize(
+    ("spec", "shape"), [case for case in FAMILY if case[0].depth < 4 and case[1][0] < 9], ids=str
+)
 def test_gradients(kernel, spec, shape, rng):
     x, y = images(rng, 2, *shape).requires_grad_(), images(rng, 3, *shape).requires_grad_()
     assert torch.autograd.gradcheck(lambda *both: exact_kernel(spec, *both, kernel=kernel), (x, y))
     assert torch.autograd.gradcheck(lambda x: exact_kernel(spec, x, kernel=kernel), (x,))
-    assert torch.autograd.gradcheck(lambda y: exact_kernel(spec, y, x.detach(), kernel=kernel), (y,))
+    assert torch.autograd.gradcheck(
+        lambda y: exact_kernel(spec, y, x.detach(), kernel=kernel), (y,)
+    )
 
 
 def test_gradients_of_gathered_sums(rng, monkeypatch):
-    monkeypatch.setattr(_pixel_pairs, "_DENSE_ENTRIES", 0)
+    monkeypatch.setattr(pixel_pairs, "_DENSE_ENTRIES", 0)
     x, y = images(rng, 2, 5, 4, 1).requires_grad_(), images(rng, 3, 5, 4, 1)
-    assert torch.autograd.gradcheck(lambda x: exact_kernel(ConvNet(depth=2), x, y, kernel="ntk"), (x,))
+    assert torch.autograd.gradcheck(
+        lambda x: exact_kernel(ConvNet(depth=2), x, y, kernel="ntk"), (x,)
+    )
 
 
 @pytest.mark.parametrize("kernel", ["nngp", "ntk"])
@@ -164,11 +205,14 @@ def test_gradients_are_finite_at_coincidences(kernel, dtype, rng):
     (both,) = torch.autograd.grad(together.sum(), x)
     assert both.isfinite().all()
     assert both.abs().max() > 0
-    torch.testing.assert_close(alone, both, rtol=1e-3 if dtype == torch.float32 else 1e-8, atol=1e-6)
+    torch.testing.assert_close(
+        alone, both, rtol=1e-3 if dtype == torch.float32 else 1e-8, atol=1e-6
+    )
 
 
 def test_gradient_is_a_descent_direction_where_images_share_a_border(rng):
-    # Along the interior the kernels are smooth: the analytic derivative must be the difference quotient.
+    # Along the interior the kernels are smooth: the analytic derivative must be the difference
+    # quotient.
     x = torch.zeros((2, 8, 8, 1), dtype=torch.float64)
     x[:, 2:6, 2:6] = images(rng, 2, 4, 4, 1)
     direction = torch.zeros_like(x)
@@ -178,9 +222,13 @@ def test_gradient_is_a_descent_direction_where_images_share_a_border(rng):
         return exact_kernel(ConvNet(depth=2), x[:1] + step * direction[:1], x[1:], kernel="ntk")
 
     start = x[:1].clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(exact_kernel(ConvNet(depth=2), start, x[1:], kernel="ntk"), start)
+    (gradient,) = torch.autograd.grad(
+        exact_kernel(ConvNet(depth=2), start, x[1:], kernel="ntk"), start
+    )
     quotient = (value(1e-6) - value(-1e-6)) / 2e-6
-    torch.testing.assert_close((gradient * direction[:1]).sum(), quotient.squeeze(), rtol=1e-5, atol=1e-9)
+    torch.testing.assert_close(
+        (gradient * direction[:1]).sum(), quotient.squeeze(), rtol=1e-5, atol=1e-9
+    )
 
 
 @pytest.mark.parametrize("kernel", ["nngp", "ntk"])
@@ -189,7 +237,9 @@ def test_symmetric_and_positive_on_real_images(kernel, all_digits):
     values = exact_kernel(ConvNet(), X, kernel=kernel)
     assert torch.equal(values, values.T)
     assert torch.linalg.eigvalsh(values)[0] > 0
-    torch.testing.assert_close(values, exact_kernel(ConvNet(), X, X, kernel=kernel), rtol=1e-7, atol=0)
+    torch.testing.assert_close(
+        values, exact_kernel(ConvNet(), X, X, kernel=kernel), rtol=1e-7, atol=0
+    )
 
 
 @pytest.mark.parametrize("kernel", ["nngp", "ntk"])
@@ -205,10 +255,10 @@ def test_blocks_do_not_change_the_result(kernel, rng, monkeypatch):
         return cross.detach(), own.detach(), *torch.autograd.grad(loss, (a, b))
 
     whole = everything()
-    monkeypatch.setattr(_exact_layers, "_PANEL", 5)
-    monkeypatch.setattr(_exact_layers, "_PREPARED_BYTES", 2**13)
-    monkeypatch.setattr(_exact_layers, "_BLOCK_BYTES", 2**14)
-    monkeypatch.setattr(_exact_layers, "_CHUNK_BYTES", 2**13)
+    monkeypatch.setattr(recursion, "_PANEL", 5)
+    monkeypatch.setattr(recursion, "_PREPARED_BYTES", 2**13)
+    monkeypatch.setattr(recursion, "_BLOCK_BYTES", 2**14)
+    monkeypatch.setattr(recursion, "_CHUNK_BYTES", 2**13)
     for expected, values in zip(whole, everything(), strict=True):
         torch.testing.assert_close(values, expected, rtol=1e-10, atol=1e-12)
 
@@ -222,17 +272,23 @@ def test_only_what_is_asked_for_gets_a_gradient(rng):
 
 
 def test_progress_counts_pairs(rng, monkeypatch):
-    monkeypatch.setattr(_exact_layers, "_PANEL", 2)
+    monkeypatch.setattr(recursion, "_PANEL", 2)
     calls = []
     exact_kernel(
-        ConvNet(depth=1), images(rng, 3, 4, 4, 1), images(rng, 4, 4, 4, 1), progress=lambda *numbers: calls.append(numbers)
+        ConvNet(depth=1),
+        images(rng, 3, 4, 4, 1),
+        images(rng, 4, 4, 4, 1),
+        progress=lambda *numbers: calls.append(numbers),
     )
     assert [total for _, total in calls] == [12] * 4
     assert [done for done, _ in calls] == [4, 8, 10, 12]
 
 
 def test_compiled_or_not(rng):
-    x, y = images(rng, 9, 8, 8, 1, dtype=torch.float32), images(rng, 7, 8, 8, 1, dtype=torch.float32)
+    x, y = (
+        images(rng, 9, 8, 8, 1, dtype=torch.float32),
+        images(rng, 7, 8, 8, 1, dtype=torch.float32),
+    )
     results = []
     for compiled in (False, True):
         a = x.clone().requires_grad_()
@@ -250,7 +306,11 @@ def test_without_a_compiler_it_still_works(rng, monkeypatch):
         return call
 
     monkeypatch.setattr(torch, "compile", broken)
-    monkeypatch.setattr(arc_cosine, "_FUSED", tuple(arc_cosine._Fused(f) for f in (arc_cosine.relu_pool, arc_cosine.relu_pool_vjp)))
+    monkeypatch.setattr(
+        arc_cosine,
+        "_FUSED",
+        tuple(arc_cosine._Fused(f) for f in (arc_cosine.relu_pool, arc_cosine.relu_pool_vjp)),
+    )
     x = images(rng, 3, 6, 6, 1).requires_grad_()
     values = exact_kernel(ConvNet(depth=2), x, compiled=True)
     torch.testing.assert_close(values, exact_kernel(ConvNet(depth=2), x, compiled=False))
@@ -266,7 +326,7 @@ def test_compiling_must_pay():
 
 def test_distant_pairs_of_pixels_are_left_out():
     def share(spec):
-        stage = _pixel_pairs.cross_pairs(spec, (28, 28, 1)).stages[0]
+        stage = pixel_pairs.cross_pairs(spec, (28, 28, 1)).stages[0]
         return len(stage.first) * stage.places**2 / 28**4
 
     assert share(ConvNet()) == pytest.approx(344**2 / 28**4)
@@ -278,11 +338,15 @@ def test_distant_pairs_of_pixels_are_left_out():
 def test_cuda_agrees_with_the_cpu(rng):
     x, y = images(rng, 5, 12, 12, 3), images(rng, 4, 12, 12, 3)
     for compiled in (False, True):
-        cpu, cuda = (exact_kernel(ConvNet(), x.to(d), y.to(d), kernel="ntk", compiled=compiled).cpu() for d in ("cpu", "cuda"))
+        cpu, cuda = (
+            exact_kernel(ConvNet(), x.to(d), y.to(d), kernel="ntk", compiled=compiled).cpu()
+            for d in ("cpu", "cuda")
+        )
         torch.testing.assert_close(cuda, cpu, rtol=1e-10, atol=0)
 
 
-# Monte Carlo: random features against the exact kernel, for a row and its negative, where the bias of finite widths is large.
+# Monte Carlo: random features against the exact kernel, for a row and its negative, where the bias
+# of finite widths is large.
 
 
 def relative_errors(spec, shape, n_networks):
@@ -300,18 +364,32 @@ def relative_errors(spec, shape, n_networks):
 
 
 def root_mean_square(errors, n_networks):
-    return errors[: len(errors) // n_networks * n_networks].view(-1, n_networks).mean(1).square().mean().sqrt().item()
+    return (
+        errors[: len(errors) // n_networks * n_networks]
+        .view(-1, n_networks)
+        .mean(1)
+        .square()
+        .mean()
+        .sqrt()
+        .item()
+    )
 
 
 @pytest.mark.parametrize(
     ("spec", "shape"),
-    [(MLP(width=16), (4,)), (ConvNet(depth=2, width=8, sigma_b=0.0), (4, 4, 1)), (ConvNet(width=8, pooling="none"), (3, 3, 1))],
+    [
+        (MLP(width=16), (4,)),
+        (ConvNet(depth=2, width=8, sigma_b=0.0), (4, 4, 1)),
+        (ConvNet(width=8, pooling="none"), (3, 3, 1)),
+    ],
     ids=str,
 )
 def test_error_falls_as_one_over_the_root_of_the_number_of_networks(spec, shape):
     errors = relative_errors(spec, shape, 4096)
     for n in (1, 4):
-        assert root_mean_square(errors, n) / root_mean_square(errors, 4 * n) == pytest.approx(2, rel=0.25)
+        assert root_mean_square(errors, n) / root_mean_square(errors, 4 * n) == pytest.approx(
+            2, rel=0.25
+        )
 
 
 @pytest.mark.parametrize(
@@ -321,7 +399,9 @@ def test_error_falls_as_one_over_the_root_of_the_number_of_networks(spec, shape)
     ids=["MLP", "ConvNet"],
 )
 def test_bias_falls_as_one_over_the_width(spec, shape, width):
-    narrow, wide = (relative_errors(replace(spec, width=w), shape, 20_000) for w in (width, 4 * width))
+    narrow, wide = (
+        relative_errors(replace(spec, width=w), shape, 20_000) for w in (width, 4 * width)
+    )
     bias = narrow.mean().item()
     spread = narrow.std().item() / math.sqrt(len(narrow))
     assert abs(bias) > 8 * spread

@@ -26,7 +26,11 @@ def test_siamese_changes_are_the_same_for_all_images(name, images):
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_changes_of_their_own_differ(name, images):
     same = images[:1].expand(5, *SHAPE)
-    assert any((changed - changed[0]).abs().max() > 1e-3 for seed in range(5) for changed in [draw(name, 5, seed)(same)])
+    assert any(
+        (changed - changed[0]).abs().max() > 1e-3
+        for seed in range(5)
+        for changed in [draw(name, 5, seed)(same)]
+    )
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -40,9 +44,9 @@ def test_flip_mirrors_left_and_right(images):
     seen = set()
     for seed in range(10):
         changed = draw("flip", seed=seed)(images)
-        mirrored = torch.allclose(changed, images.flip(2), atol=1e-6)
-        assert mirrored or torch.allclose(changed, images, atol=1e-6)
-        seen.add(mirrored)
+        flipped = torch.allclose(changed, images.flip(2), atol=1e-6)
+        assert flipped or torch.allclose(changed, images, atol=1e-6)
+        seen.add(flipped)
     assert seen == {True, False}
 
 
@@ -69,10 +73,14 @@ def test_cutout_sets_a_hole_to_the_mean_colour(images):
 
 
 def test_rotation_turns_a_disc_into_itself():
-    height, width = torch.meshgrid(torch.arange(20.0) - 9.5, torch.arange(30.0) - 14.5, indexing="ij")
+    height, width = torch.meshgrid(
+        torch.arange(20.0) - 9.5, torch.arange(30.0) - 14.5, indexing="ij"
+    )
     disc = ((height**2 + width**2).sqrt() < 6).double()[None, :, :, None]
     for seed in range(5):
-        turned = draw_augmentation(("rotate",), 1, (20, 30, 1), torch.Generator().manual_seed(seed))(disc)
+        turned = draw_augmentation(
+            ("rotate",), 1, (20, 30, 1), torch.Generator().manual_seed(seed)
+        )(disc)
         assert (turned - disc).abs().sum() < 0.15 * disc.sum()
         assert abs((turned.sum() / disc.sum()).item() - 1) < 0.02
 
@@ -81,7 +89,9 @@ def test_scale_keeps_the_centre(images):
     for seed in range(5):
         blob = torch.zeros((1, 13, 13, 1), dtype=torch.float64)
         blob[:, 6, 6] = 1
-        zoomed = draw_augmentation(("scale",), 1, (13, 13, 1), torch.Generator().manual_seed(seed))(blob)
+        zoomed = draw_augmentation(("scale",), 1, (13, 13, 1), torch.Generator().manual_seed(seed))(
+            blob
+        )
         assert zoomed.flatten().argmax() == 6 * 13 + 6
 
 

@@ -57,7 +57,9 @@ def naive_features(spec, network, x):
 
 
 def inputs(shape, n=5, seed=0):
-    return torch.randn((n, *shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(
+        (n, *shape), generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 @pytest.mark.parametrize(("spec", "shape"), SPECS)
@@ -74,8 +76,12 @@ def test_fast_path_equals_the_naive_network(spec, shape):
 def test_gradient_of_the_fast_path(spec, shape, recompute):
     network = draw_network(spec, shape, 0, dtype=torch.float64)
     x = inputs(shape).requires_grad_()
-    upstream = torch.randn(5, spec.n_features(shape), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    (fast,) = torch.autograd.grad((network_features(spec, [network], x, recompute=recompute)[:, 0] * upstream).sum(), x)
+    upstream = torch.randn(
+        5, spec.n_features(shape), generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
+    (fast,) = torch.autograd.grad(
+        (network_features(spec, [network], x, recompute=recompute)[:, 0] * upstream).sum(), x
+    )
     (naive,) = torch.autograd.grad((naive_features(spec, network, x) * upstream).sum(), x)
     torch.testing.assert_close(fast, naive)
 
@@ -145,11 +151,21 @@ def test_antithetic_orthogonal_weights_are_less_noisy_than_independent_ones():
     for _ in range(200):
         y = x
         for _ in range(spec.depth):
-            weight = torch.randn((64, y.shape[1]), generator=generator, dtype=torch.float64) * spec.sigma_w / math.sqrt(y.shape[1])
-            y = torch.relu(y @ weight.T + spec.sigma_b * torch.randn(64, generator=generator, dtype=torch.float64))
+            weight = (
+                torch.randn((64, y.shape[1]), generator=generator, dtype=torch.float64)
+                * spec.sigma_w
+                / math.sqrt(y.shape[1])
+            )
+            y = torch.relu(
+                y @ weight.T
+                + spec.sigma_b * torch.randn(64, generator=generator, dtype=torch.float64)
+            )
         independent.append(kernel_product(spec, y[:, None], y[:, None]))
     drawn = cached_features(spec, cpu_networks(spec, (20,), range(200), "cpu", torch.float64), x)
-    errors = [(kernels - exact).square().mean().item() for kernels in (torch.stack(independent), network_kernels(spec, drawn))]
+    errors = [
+        (kernels - exact).square().mean().item()
+        for kernels in (torch.stack(independent), network_kernels(spec, drawn))
+    ]
     assert errors[1] < 0.9 * errors[0]
 
 
@@ -173,10 +189,14 @@ def kernel_errors(spec, x, exact, n_networks, width, n_repeats):
     estimates = []
     for repeat in range(n_repeats):
         seeds = range(repeat * n_networks, (repeat + 1) * n_networks)
-        features = cached_features(spec, cpu_networks(spec, tuple(x.shape[1:]), seeds, "cpu", torch.float64), x)
+        features = cached_features(
+            spec, cpu_networks(spec, tuple(x.shape[1:]), seeds, "cpu", torch.float64), x
+        )
         estimates.append(kernel_product(spec, features, features))
     estimates = torch.stack(estimates)
-    return (estimates - exact).square().mean().sqrt().item(), (estimates.mean(0) - exact).square().mean().sqrt().item()
+    return (estimates - exact).square().mean().sqrt().item(), (
+        estimates.mean(0) - exact
+    ).square().mean().sqrt().item()
 
 
 def test_monte_carlo_error_falls_with_the_root_of_the_number_of_networks():
@@ -211,26 +231,42 @@ def test_bfloat16_error_is_below_the_monte_carlo_error():
     assert rounding < 0.2 * monte_carlo
 
 
-@pytest.mark.parametrize("spec_and_shape", [(ConvNet(depth=2, width=16), (8, 8, 1)), (MLP(depth=2, width=16), (11,))])
+@pytest.mark.parametrize(
+    "spec_and_shape", [(ConvNet(depth=2, width=16), (8, 8, 1)), (MLP(depth=2, width=16), (11,))]
+)
 def test_kernel_of_cached_rows(spec_and_shape):
     spec, shape = spec_and_shape
     networks = cpu_networks(spec, shape, [0, 1], "cpu", torch.float64)
-    rows, items = inputs(shape, 9), cached_features(spec, networks, inputs(shape, 4, seed=1)).requires_grad_()
+    rows, items = (
+        inputs(shape, 9),
+        cached_features(spec, networks, inputs(shape, 4, seed=1)).requires_grad_(),
+    )
     cached, direct = (
         RowCache(spec, networks, rows).kernel(items),
         kernel_product(spec, cached_features(spec, networks, rows), items),
     )
     torch.testing.assert_close(cached, direct)
-    upstream = torch.randn(direct.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    torch.testing.assert_close(*(torch.autograd.grad((kernel * upstream).sum(), items)[0] for kernel in (cached, direct)))
+    upstream = torch.randn(
+        direct.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    torch.testing.assert_close(
+        *(torch.autograd.grad((kernel * upstream).sum(), items)[0] for kernel in (cached, direct))
+    )
 
 
 def test_bfloat16_products_cost_far_less_than_the_monte_carlo_error_of_scores():
     """Kernel ridge amplifies the rounding of a kernel: what counts is the error of the scores, and of the gradient."""
-    spec, shape, generator = ConvNet(depth=3, width=(16, 32, 128)), (16, 16, 1), torch.Generator().manual_seed(0)
+    spec, shape, generator = (
+        ConvNet(depth=3, width=(16, 32, 128)),
+        (16, 16, 1),
+        torch.Generator().manual_seed(0),
+    )
     # Brighter than different, as images are.
     rows, x = 2 + inputs(shape, 64).float(), 2 + inputs(shape, 20, seed=1).float()
-    targets, upstream = torch.randn((20, 3), generator=generator), torch.randn((64, 3), generator=generator)
+    targets, upstream = (
+        torch.randn((20, 3), generator=generator),
+        torch.randn((64, 3), generator=generator),
+    )
 
     def scores_and_gradient(seeds, narrow):
         networks = [draw_network(spec, shape, seed, dtype=torch.bfloat16) for seed in seeds]
@@ -243,7 +279,8 @@ def test_bfloat16_products_cost_far_less_than_the_monte_carlo_error_of_scores():
         return scores.detach(), torch.autograd.grad((scores * upstream).sum(), items)[0]
 
     reference, narrow, others = (
-        scores_and_gradient(*which) for which in ((range(4), False), (range(4), True), (range(4, 8), False))
+        scores_and_gradient(*which)
+        for which in ((range(4), False), (range(4), True), (range(4, 8), False))
     )
     assert (narrow[0] - reference[0]).norm() < 0.2 * (others[0] - reference[0]).norm()
     assert (narrow[1] - reference[1]).norm() < 0.05 * reference[1].norm()
@@ -253,8 +290,12 @@ def test_bfloat16_products_cost_far_less_than_the_monte_carlo_error_of_scores():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_relu_by_its_bits_is_torchs(dtype):
     special = torch.tensor([0.0, -0.0, 1e-40, -1e-40, math.inf, -math.inf, 3e38, -3e38])
-    x = torch.cat([special, torch.randn(1000, generator=torch.Generator().manual_seed(0))]).to(dtype)
-    grad = torch.cat([torch.full((8,), -2.0), torch.randn(1000, generator=torch.Generator().manual_seed(1))]).to(dtype)
+    x = torch.cat([special, torch.randn(1000, generator=torch.Generator().manual_seed(0))]).to(
+        dtype
+    )
+    grad = torch.cat(
+        [torch.full((8,), -2.0), torch.randn(1000, generator=torch.Generator().manual_seed(1))]
+    ).to(dtype)
     expected = torch.where(x > 0, grad, torch.zeros_like(grad))
     leaf = x.clone().requires_grad_()
     y = Rectified.apply(leaf * 1)
@@ -282,7 +323,11 @@ def test_images_in_pieces_give_what_they_give_at_once(monkeypatch):
 
     def both():
         features = network_features(spec, networks, x)
-        return features.detach(), torch.autograd.grad(features.square().sum(), x)[0], cached_features(spec, networks, x.detach())
+        return (
+            features.detach(),
+            torch.autograd.grad(features.square().sum(), x)[0],
+            cached_features(spec, networks, x.detach()),
+        )
 
     whole = both()
     # Three images in a pass.
@@ -295,7 +340,12 @@ def test_images_in_pieces_give_what_they_give_at_once(monkeypatch):
 def test_blocks_do_not_let_rows_see_each_other(spec, shape):
     networks = cpu_networks(spec, shape, [0, 1], "cpu", torch.float32)
     x = inputs(shape, 9).float()
-    weights = torch.randn(2 * spec.n_features(shape) + 1, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    weights = torch.randn(
+        2 * spec.n_features(shape) + 1,
+        3,
+        generator=torch.Generator().manual_seed(2),
+        dtype=torch.float64,
+    )
     whole = linear_in_features(spec, networks, lambda a, b: x[a:b], 9, weights, block=4)
     order = torch.tensor([5, 2, 8, 0])
     some = linear_in_features(spec, networks, lambda a, b: x[order][a:b], 4, weights, block=4)
@@ -306,9 +356,13 @@ def test_blocks_do_not_let_rows_see_each_other(spec, shape):
 
 def test_feature_scales_agree_with_the_kernel():
     spec, shape = ConvNet(depth=1, width=4), (4, 4, 1)
-    features = cached_features(spec, cpu_networks(spec, shape, [0, 1], "cpu", torch.float64), inputs(shape, 3))
+    features = cached_features(
+        spec, cpu_networks(spec, shape, [0, 1], "cpu", torch.float64), inputs(shape, 3)
+    )
     scale, constant = feature_scales(spec, 2 * spec.n_features(shape))
-    flat = torch.cat([scale * features.flatten(1), torch.full((3, 1), constant, dtype=torch.float64)], 1)
+    flat = torch.cat(
+        [scale * features.flatten(1), torch.full((3, 1), constant, dtype=torch.float64)], 1
+    )
     torch.testing.assert_close(flat @ flat.T, kernel_product(spec, features, features))
 
 
@@ -322,14 +376,22 @@ def test_all_networks_in_one_call_give_what_each_gives_alone(spec, shape, recomp
     """What a GPU does, on the CPU."""
     networks = [draw_network(spec, shape, seed, dtype=torch.float64) for seed in range(3)]
     x = inputs(shape).requires_grad_()
-    upstream = torch.randn(5, 3, spec.n_features(shape), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    upstream = torch.randn(
+        5,
+        3,
+        spec.n_features(shape),
+        generator=torch.Generator().manual_seed(1),
+        dtype=torch.float64,
+    )
     values, gradients = [], []
     for batched in (False, True):
         values.append(network_features(spec, networks, x, recompute=recompute, batched=batched))
         gradients.append(torch.autograd.grad((values[-1] * upstream).sum(), x)[0])
     torch.testing.assert_close(values[1], values[0])
     torch.testing.assert_close(gradients[1], gradients[0])
-    torch.testing.assert_close(cached_features(spec, networks, x.detach(), batched=True), values[0].detach())
+    torch.testing.assert_close(
+        cached_features(spec, networks, x.detach(), batched=True), values[0].detach()
+    )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
@@ -341,7 +403,16 @@ def test_cuda_gives_the_features_and_gradients_of_the_cpu(spec, shape):
         networks = cpu_networks(spec, shape, [0, 1], device, torch.float64)
         features = network_features(spec, networks, x)
         (gradient,) = torch.autograd.grad(features.square().sum(), x)
-        values.append([part.cpu() for part in (features.detach(), gradient, cached_features(spec, networks, x.detach()))])
+        values.append(
+            [
+                part.cpu()
+                for part in (
+                    features.detach(),
+                    gradient,
+                    cached_features(spec, networks, x.detach()),
+                )
+            ]
+        )
     for here, there in zip(*values, strict=True):
         torch.testing.assert_close(there, here)
 
@@ -352,5 +423,9 @@ def test_cuda_draws_orthogonal_networks():
     networks = draw_networks(spec, (12,), [3, 4], device="cuda")
     for ((weight, bias),), seed in zip(networks, (3, 4), strict=True):
         vectors = torch.cat([weight * math.sqrt(12), bias[:, None]], 1)
-        torch.testing.assert_close(vectors @ vectors.T, 13 * torch.eye(10, device="cuda"), rtol=0, atol=1e-3)
-        torch.testing.assert_close(weight, draw_networks(spec, (12,), [seed], device="cuda")[0][0][0])
+        torch.testing.assert_close(
+            vectors @ vectors.T, 13 * torch.eye(10, device="cuda"), rtol=0, atol=1e-3
+        )
+        torch.testing.assert_close(
+            weight, draw_networks(spec, (12,), [seed], device="cuda")[0][0][0]
+        )

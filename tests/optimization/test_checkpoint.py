@@ -10,15 +10,30 @@ import pytest
 import torch
 from sklearn.base import clone
 
-from rfad_sklearn import Coreset, GradientMatchingDistiller, KIPDistiller, RegularizedZCA, RFADDistiller
+from rfad_sklearn import (
+    Coreset,
+    GradientMatchingDistiller,
+    KIPDistiller,
+    RegularizedZCA,
+    RFADDistiller,
+)
 from rfad_sklearn._optimization.checkpoint import load_checkpoint, save_checkpoint
 
 SMALL = {"max_iter": 12, "eval_every": 3, "batch_size": 64, "random_state": 0}
 DISTILLERS = [
     RFADDistiller(**SMALL, width=16, n_networks=2, pool_size=3, refresh_every=2, learn_labels=True),
-    RFADDistiller(**SMALL, width=16, n_networks=2, learn_labels="solve", early_stopping=False, preprocessing="zca"),
+    RFADDistiller(
+        **SMALL,
+        width=16,
+        n_networks=2,
+        learn_labels="solve",
+        early_stopping=False,
+        preprocessing="zca",
+    ),
     KIPDistiller(**SMALL, learn_labels=True),
-    GradientMatchingDistiller(**SMALL, width=16, network_life=4, network_steps=2, augment=("crop",)),
+    GradientMatchingDistiller(
+        **SMALL, width=16, network_life=4, network_steps=2, augment=("crop",)
+    ),
 ]
 
 
@@ -43,11 +58,13 @@ def test_a_run_that_goes_on_ends_with_the_same_bits(digits, tmp_path, distiller,
     whole = clone(distiller).fit(X, y)
     path = tmp_path / "run.npz"
     with pytest.raises(CutOff):
-        clone(distiller).set_params(checkpoint=path, callback=cut_off_after(n_evaluations)).fit(X, y)
+        clone(distiller).set_params(checkpoint=path, callback=cut_off_after(n_evaluations)).fit(
+            X, y
+        )
     resumed = clone(distiller).set_params(checkpoint=path, warm_start=True).fit(X, y)
     np.testing.assert_array_equal(resumed.coreset_.X, whole.coreset_.X)
     np.testing.assert_array_equal(resumed.coreset_.targets, whole.coreset_.targets)
-    assert resumed.coreset_.platt_scale == whole.coreset_.platt_scale
+    assert resumed.coreset_.logit_scale == whole.coreset_.logit_scale
     assert resumed.loss_curve_ == whole.loss_curve_
     assert resumed.validation_scores_ == whole.validation_scores_
     assert resumed.n_iter_ == whole.n_iter_ == 12
@@ -68,7 +85,9 @@ def test_a_finished_run_stays_as_it_is_and_may_get_more_steps(digits, tmp_path):
 def test_a_run_that_no_longer_improves_goes_on_to_its_end_with_the_same_bits(digits, tmp_path):
     X, _, y, _ = digits
     path = tmp_path / "run.npz"
-    distiller = clone(DISTILLERS[0]).set_params(max_iter=100, eval_every=2, n_iter_no_change=4, tol=100.0, early_stopping=True)
+    distiller = clone(DISTILLERS[0]).set_params(
+        max_iter=100, eval_every=2, n_iter_no_change=4, tol=100.0, early_stopping=True
+    )
     whole = clone(distiller).fit(X, y)
     assert whole.stop_reason_ == "no_change"
     assert whole.n_iter_ == 8 + 2
@@ -85,7 +104,9 @@ def test_a_run_that_no_longer_improves_goes_on_to_its_end_with_the_same_bits(dig
 
 def test_a_run_without_a_seed_goes_on_with_its_own(digits, tmp_path):
     X, _, y, _ = digits
-    distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True, random_state=None)
+    distiller = clone(DISTILLERS[0]).set_params(
+        checkpoint=tmp_path / "run.npz", warm_start=True, random_state=None
+    )
     first = clone(distiller).fit(X, y)
     again = clone(distiller).fit(X, y)
     np.testing.assert_array_equal(again.coreset_.X, first.coreset_.X)
@@ -101,7 +122,9 @@ def test_without_warm_start_a_checkpoint_is_overwritten(digits, tmp_path):
 def test_another_run_is_refused(digits, tmp_path):
     X, _, y, _ = digits
     path = tmp_path / "run.npz"
-    distiller = clone(DISTILLERS[0]).set_params(checkpoint=path, warm_start=True, max_iter=3).fit(X, y)
+    distiller = (
+        clone(DISTILLERS[0]).set_params(checkpoint=path, warm_start=True, max_iter=3).fit(X, y)
+    )
     with pytest.raises(ValueError, match=r"learning_rate=0\.03, not 0\.5"):
         clone(distiller).set_params(learning_rate=0.5).fit(X, y)
     with pytest.raises(ValueError, match="other rows or labels"):
@@ -115,18 +138,35 @@ def test_another_run_is_refused(digits, tmp_path):
 def test_arrays_and_transformers_are_told_apart(digits, tmp_path):
     X, _, y, _ = digits
     items = X[[np.flatnonzero(y == label)[0] for label in range(3)]]
-    settings = {**SMALL, "width": 16, "n_networks": 2, "max_iter": 3, "checkpoint": tmp_path / "run.npz", "warm_start": True}
+    settings = {
+        **SMALL,
+        "width": 16,
+        "n_networks": 2,
+        "max_iter": 3,
+        "checkpoint": tmp_path / "run.npz",
+        "warm_start": True,
+    }
     RFADDistiller(**settings, init=items, preprocessing=RegularizedZCA(reg=0.1)).fit(X, y)
     for changed in ({"init": items + 1}, {"preprocessing": RegularizedZCA(reg=0.5)}):
         with pytest.raises(ValueError, match="another init or preprocessing"):
-            RFADDistiller(**{**settings, "init": items, "preprocessing": RegularizedZCA(reg=0.1), **changed}).fit(X, y)
+            RFADDistiller(
+                **{**settings, "init": items, "preprocessing": RegularizedZCA(reg=0.1), **changed}
+            ).fit(X, y)
 
 
 def test_a_time_budget_goes_on_where_it_was(digits, tmp_path):
     """With all of the time gone before the cut, no step is left."""
     X, _, y, _ = digits
     path = tmp_path / "run.npz"
-    settings = {**SMALL, "max_iter": None, "width": 16, "n_networks": 2, "checkpoint": path, "warm_start": True, "max_time": 1000.0}
+    settings = {
+        **SMALL,
+        "max_iter": None,
+        "width": 16,
+        "n_networks": 2,
+        "checkpoint": path,
+        "warm_start": True,
+        "max_time": 1000.0,
+    }
     with pytest.raises(CutOff):
         RFADDistiller(**settings, callback=cut_off_after(3)).fit(X, y)
     state, fingerprint = load_checkpoint(path)
@@ -142,13 +182,26 @@ def test_a_run_goes_on_with_the_networks_that_it_had_time_for(digits, tmp_path, 
     X, _, y, _ = digits
     path, judged = tmp_path / "run.npz", {}
     monkeypatch.setattr("rfad_sklearn._planning.plan._ENOUGH_STEPS", 8)
-    settings = {"ipc": 20, "max_time": 100, "eval_every": 2, "random_state": 0, "batch_size": 64, "width": 16}
+    settings = {
+        "ipc": 20,
+        "max_time": 100,
+        "eval_every": 2,
+        "random_state": 0,
+        "batch_size": 64,
+        "width": 16,
+    }
 
     def fit(name, seconds, **more):
-        monkeypatch.setattr("rfad_sklearn._planning.plan.seconds_of_fresh_step", lambda *args: seconds)
+        monkeypatch.setattr(
+            "rfad_sklearn._planning.plan.seconds_of_fresh_step", lambda *args: seconds
+        )
         distiller = RFADDistiller(**settings, **more).fit(X, y)
         judged[name] = distiller.validation_scores_
-        return load_checkpoint(path)[0]["objective"]["pool"]["pool_size"] if "checkpoint" in more else None
+        return (
+            load_checkpoint(path)[0]["objective"]["pool"]["pool_size"]
+            if "checkpoint" in more
+            else None
+        )
 
     slow, fast = 100.0, 0.01
     fit("whole", fast, max_iter=8)
@@ -161,9 +214,19 @@ def test_numbers_of_numpy_are_numbers(digits, tmp_path, monkeypatch):
     """As a grid search gives them; a run may save them only late, when it is cooling or short of memory."""
     monkeypatch.setattr("rfad_sklearn._planning.plan._POOL_BYTES", 200_000)
     X, _, y, _ = digits
-    numbers = {**SMALL, "max_iter": 30, "width": 16, "n_networks": 2, "n_iter_no_change": 1, "tol": 1e9, "early_stopping": True}
+    numbers = {
+        **SMALL,
+        "max_iter": 30,
+        "width": 16,
+        "n_networks": 2,
+        "n_iter_no_change": 1,
+        "tol": 1e9,
+        "early_stopping": True,
+    }
     distiller = RFADDistiller(checkpoint=tmp_path / "run.npz", warm_start=True, **numbers)
-    distiller.set_params(**{name: np.int64(value) for name, value in numbers.items() if type(value) is int}).fit(X, y)
+    distiller.set_params(
+        **{name: np.int64(value) for name, value in numbers.items() if type(value) is int}
+    ).fit(X, y)
     assert distiller.stop_reason_ == "no_change"
     state, _ = load_checkpoint(distiller.checkpoint)
     assert state["cooling"]
@@ -199,7 +262,11 @@ def test_pickles_are_never_loaded(tmp_path):
 
 
 def test_state_goes_through_a_file(tmp_path):
-    state = {"a": {"b": torch.arange(3), "c": {"d": [1, None, 0.1]}}, "e": float("inf"), "f": torch.tensor(2.5)}
+    state = {
+        "a": {"b": torch.arange(3), "c": {"d": [1, None, 0.1]}},
+        "e": float("inf"),
+        "f": torch.tensor(2.5),
+    }
     save_checkpoint(tmp_path / "s.npz", state, {"seed": 1})
     loaded, fingerprint = load_checkpoint(tmp_path / "s.npz")
     assert torch.equal(loaded["a"]["b"], state["a"]["b"])
@@ -215,17 +282,15 @@ def test_history_is_plain_and_can_be_written(digits, tmp_path):
     assert [record["step"] for record in distiller.history_] == [0, 3, 6, 9, 12]
     assert [record["loss"] for record in distiller.history_] == distiller.loss_curve_
     assert np.all(np.diff([record["seconds"] for record in distiller.history_]) > 0)
-    assert json.loads(distiller.export_history(tmp_path / "h.json").read_text()) == distiller.history_
+    assert (
+        json.loads(distiller.export_history(tmp_path / "h.json").read_text()) == distiller.history_
+    )
 
 
 RUN = """
-import sys
-import torch
-torch.set_num_threads(1)
-from rfad_sklearn import RFADDistiller
-from rfad_sklearn.datasets import load_digits_images
-X, y = load_digits_images()
-distiller = RFADDistiller(max_iter=4000, eval_every=20, width=8, n_networks=2, batch_size=64, random_state=0,
+import sys import torch torch.set_num_threads(1) from rfad_sklearn import RFADDistiller from
+rfad_sklearn.datasets import load_digits_images X, y = load_digits_images() distiller =
+RFADDistiller(max_iter=4000, eval_every=20, width=8, n_networks=2, batch_size=64, random_state=0,
                           checkpoint=sys.argv[1], warm_start=True)
 distiller.fit(X[:300], y[:300]).coreset_.save(sys.argv[2])
 """
@@ -251,9 +316,11 @@ def test_killed_at_any_moment(tmp_path):
         reached.append(load_checkpoint(path)[0]["n_iter"])
     assert 0 <= reached[0] < reached[1] < 4000
     subprocess.run([*run, path, tmp_path / "resumed.npz"], check=True, env=environment)
-    subprocess.run([*run, tmp_path / "other.npz", tmp_path / "whole.npz"], check=True, env=environment)
+    subprocess.run(
+        [*run, tmp_path / "other.npz", tmp_path / "whole.npz"], check=True, env=environment
+    )
     with np.load(tmp_path / "resumed.npz") as resumed, np.load(tmp_path / "whole.npz") as whole:
-        for name in ("X", "targets", "platt_scale"):
+        for name in ("X", "targets", "logit_scale"):
             np.testing.assert_array_equal(resumed[name], whole[name])
 
 
@@ -261,7 +328,10 @@ def test_a_file_that_is_no_checkpoint_is_not_overwritten(digits, fitted, tmp_pat
     X, _, y, _ = digits
     path = fitted.coreset_.save(tmp_path / "coreset.npz")
     for taken in (path, tmp_path):
-        with pytest.raises(ValueError, match="is there already and is not a checkpoint; remove it, or give another path"):
+        with pytest.raises(
+            ValueError,
+            match="is there already and is not a checkpoint; remove it, or give another path",
+        ):
             clone(DISTILLERS[0]).set_params(checkpoint=taken).fit(X, y)
     assert Coreset.load(path) == fitted.coreset_
 
@@ -270,16 +340,28 @@ def test_the_same_words_in_another_form_are_the_same_run(digits, tmp_path):
     X, _, y, _ = digits
     rows = X.reshape(len(X), -1)
     settings = {"checkpoint": tmp_path / "run.npz", "warm_start": True}
-    first = clone(DISTILLERS[0]).set_params(**settings, ipc={0: 1, 1: 2, 2: 1}, image_shape=(8, 8)).fit(rows, y)
-    again = clone(DISTILLERS[0]).set_params(**settings, ipc={2: 1, 1: 2, 0: 1}, image_shape=np.array([8, 8, 1])).fit(rows, y)
+    first = (
+        clone(DISTILLERS[0])
+        .set_params(**settings, ipc={0: 1, 1: 2, 2: 1}, image_shape=(8, 8))
+        .fit(rows, y)
+    )
+    again = (
+        clone(DISTILLERS[0])
+        .set_params(**settings, ipc={2: 1, 1: 2, 0: 1}, image_shape=np.array([8, 8, 1]))
+        .fit(rows, y)
+    )
     np.testing.assert_array_equal(again.coreset_.X, first.coreset_.X)
 
 
 def test_augmentations_as_arrays_are_told_apart(digits, tmp_path):
     X, _, y, _ = digits
-    distiller = clone(DISTILLERS[3]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True, max_iter=3)
+    distiller = clone(DISTILLERS[3]).set_params(
+        checkpoint=tmp_path / "run.npz", warm_start=True, max_iter=3
+    )
     clone(distiller).set_params(augment=np.array(["flip"])).fit(X, y)
-    with pytest.raises(ValueError, match=r"written by a run with augment=\['flip'\], not \['crop'\]"):
+    with pytest.raises(
+        ValueError, match=r"written by a run with augment=\['flip'\], not \['crop'\]"
+    ):
         clone(distiller).set_params(augment=np.array(["crop"])).fit(X, y)
 
 
@@ -291,7 +373,11 @@ def test_augmentations_as_arrays_are_told_apart(digits, tmp_path):
         ("n_iter", -3, "n_iter cannot be"),
         ("stale", "x", "stale cannot be"),
         ("best_validation_loss", "x", "best_validation_loss cannot be"),
-        ("budget", {"elapsed": 1.0, "evaluation_seconds": "x", "step_seconds": 1.0}, "evaluation_seconds cannot be"),
+        (
+            "budget",
+            {"elapsed": 1.0, "evaluation_seconds": "x", "step_seconds": 1.0},
+            "evaluation_seconds cannot be",
+        ),
         ("budget", {}, "KeyError"),
         ("history", 3, "TypeError"),
         ("history", [3], "history cannot be"),
@@ -300,24 +386,35 @@ def test_augmentations_as_arrays_are_told_apart(digits, tmp_path):
 )
 def test_tampered_facts_are_told_of(digits, tmp_path, name, value, message):
     X, _, y, _ = digits
-    distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True).fit(X, y)
+    distiller = (
+        clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True).fit(X, y)
+    )
     state, fingerprint = load_checkpoint(distiller.checkpoint)
     save_checkpoint(distiller.checkpoint, {**state, name: value}, fingerprint)
-    with pytest.raises(ValueError, match=f"run.npz is not a readable checkpoint: .*{message}.*Remove it, or give checkpoint="):
+    with pytest.raises(
+        ValueError,
+        match=f"run.npz is not a readable checkpoint: .*{message}.*Remove it, or give checkpoint=",
+    ):
         clone(distiller).set_params(max_iter=20).fit(X, y)
-    save_checkpoint(distiller.checkpoint, state, {key: value for key, value in fingerprint.items() if key != "seed"})
+    save_checkpoint(
+        distiller.checkpoint,
+        state,
+        {key: value for key, value in fingerprint.items() if key != "seed"},
+    )
     with pytest.raises(ValueError, match="its fingerprint has no seed"):
         clone(distiller).fit(X, y)
 
 
 def test_too_little_memory_does_not_make_a_checkpoint_a_damaged_one(digits, tmp_path, monkeypatch):
     X, _, y, _ = digits
-    distiller = clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True).fit(X, y)
+    distiller = (
+        clone(DISTILLERS[0]).set_params(checkpoint=tmp_path / "run.npz", warm_start=True).fit(X, y)
+    )
 
     def fail(self, state):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
 
-    monkeypatch.setattr("rfad_sklearn._optimization.loop._Run.restore", fail)
+    monkeypatch.setattr("rfad_sklearn._optimization.loop._Run.load_state_dict", fail)
     with pytest.raises(MemoryError, match="Not enough memory for distilling"):
         clone(distiller).set_params(max_iter=20).fit(X, y)
 

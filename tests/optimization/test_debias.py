@@ -14,7 +14,7 @@ from rfad_sklearn._ridge.linalg import solve_targets
 from rfad_sklearn.architectures import MLP, ConvNet
 
 
-def objective_and_variables(spec, shape, *, loss="platt", dtype=torch.float64):
+def objective_and_variables(spec, shape, *, loss="cross_entropy", dtype=torch.float64):
     generator = torch.Generator().manual_seed(0)
     rows = torch.randn((40, *shape), generator=generator, dtype=torch.float64)
     labels = torch.arange(40) % 3
@@ -32,11 +32,13 @@ def objective_and_variables(spec, shape, *, loss="platt", dtype=torch.float64):
         loss=loss,
         n_networks=4,
         pool_size=1,
-        refresh_every=1,
+        refresh_interval=1,
         n_eval_networks=1,
         debias=True,
     )
-    objective = RandomFeatureObjective(spec, data, config, generator=generator, device=torch.device("cpu"), dtype=dtype)
+    objective = RandomFeatureObjective(
+        spec, data, config, generator=generator, device=torch.device("cpu"), dtype=dtype
+    )
     variables = {
         "X": torch.randn((6, *shape), generator=generator, dtype=torch.float64).requires_grad_(),
         "targets": centred_one_hot(torch.arange(6) % 3, 3).double().requires_grad_(),
@@ -56,8 +58,10 @@ def plain_loss(objective, variables, networks):
     return F.cross_entropy(variables["log_scale"].exp() * scores, objective.labels)
 
 
-@pytest.mark.parametrize(("spec", "shape"), [(ConvNet(depth=2, width=8), (8, 8, 1)), (MLP(depth=2, width=16), (5,))])
-@pytest.mark.parametrize("loss", ["platt", "mse"])
+@pytest.mark.parametrize(
+    ("spec", "shape"), [(ConvNet(depth=2, width=8), (8, 8, 1)), (MLP(depth=2, width=16), (5,))]
+)
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
 def test_loss_and_gradient_are_the_jackknifes(spec, shape, loss):
     objective, variables = objective_and_variables(spec, shape, loss=loss)
     networks = objective.group.networks
@@ -65,8 +69,12 @@ def test_loss_and_gradient_are_the_jackknifes(spec, shape, loss):
     expected = 4 * plain_loss(objective, variables, networks) - 3 * torch.stack(others).mean()
     found = objective.loss(variables)
     torch.testing.assert_close(found, expected)
-    leaves = [leaf for name, leaf in variables.items() if loss == "platt" or name != "log_scale"]
-    for mine, theirs in zip(torch.autograd.grad(found, leaves), torch.autograd.grad(expected, leaves), strict=True):
+    leaves = [
+        leaf for name, leaf in variables.items() if loss == "cross_entropy" or name != "log_scale"
+    ]
+    for mine, theirs in zip(
+        torch.autograd.grad(found, leaves), torch.autograd.grad(expected, leaves), strict=True
+    ):
         torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-9)
 
 
@@ -88,7 +96,7 @@ def test_it_is_nearer_to_the_loss_with_the_exact_kernel():
     plain, debiased = [], []
     with torch.no_grad():
         for _ in range(800):
-            objective.after_step()
+            objective.after_step(variables)
             debiased.append(objective.loss(variables))
             objective.config = PoolConfig(**{**vars(objective.config), "debias": False})
             plain.append(objective.loss(variables))
@@ -120,7 +128,8 @@ def test_one_network_has_nothing_to_compare_with():
 
     X, y = load_digits_images()
     with pytest.raises(
-        ValueError, match="debias=True compares networks, but n_networks=1; use n_networks of at least 2, or debias=False"
+        ValueError,
+        match="debias=True compares networks, but n_networks=1; use n_networks of at least 2, or debias=False",
     ):
         RFADDistiller(debias=True, n_networks=1, max_iter=1).fit(X, y)
 
@@ -129,7 +138,15 @@ def test_a_fit_with_it():
     from rfad_sklearn.datasets import load_digits_images
 
     X, y = load_digits_images()
-    settings = {"ipc": 1, "max_iter": 30, "pool_size": 1, "refresh_every": 1, "width": 16, "n_networks": 4, "random_state": 0}
+    settings = {
+        "ipc": 1,
+        "max_iter": 30,
+        "pool_size": 1,
+        "refresh_every": 1,
+        "width": 16,
+        "n_networks": 4,
+        "random_state": 0,
+    }
     first, again = (RFADDistiller(**settings, debias=np.True_).fit(X, y) for _ in range(2))
     assert np.array_equal(first.coreset_.X, again.coreset_.X)
     assert not np.array_equal(first.coreset_.X, RFADDistiller(**settings).fit(X, y).coreset_.X)

@@ -14,7 +14,12 @@ class Parabola:
     """Distance to a goal; validation measures the same. Scripted trouble at given steps."""
 
     def __init__(self, goal=3.0, validates=True, trouble=None, seconds=0.0):
-        self.goal, self.validates, self.trouble, self.seconds = goal, validates, trouble or {}, seconds
+        self.goal, self.validates, self.trouble, self.seconds = (
+            goal,
+            validates,
+            trouble or {},
+            seconds,
+        )
         self.steps = self.calls = 0
         self.progress = []
 
@@ -29,7 +34,7 @@ class Parabola:
                 return variables["x"].sum() * float("nan")
         return (variables["x"] - self.goal).square().sum()
 
-    def after_step(self):
+    def after_step(self, variables):
         self.steps += 1
 
     def validate(self, variables, progress):
@@ -43,7 +48,7 @@ class Parabola:
 def run(objective, report=lambda **numbers: None, **changes):
     variables = {"x": torch.zeros(2), "fixed": torch.ones(1)}
     config = {
-        "rates": {"x": 0.3},
+        "learning_rates": {"x": 0.3},
         "begin": time.monotonic(),
         "max_iter": 60,
         "deadline": None,
@@ -134,7 +139,9 @@ def test_small_improvements_do_not_count():
 
 def test_callback_stops():
     seen = []
-    result = run(Parabola(), lambda **numbers: seen.append(numbers["step"]) or numbers["step"] >= 10)
+    result = run(
+        Parabola(), lambda **numbers: seen.append(numbers["step"]) or numbers["step"] >= 10
+    )
     assert result.reason == "callback"
     assert seen == [0, 5, 10]
 
@@ -189,7 +196,9 @@ def test_without_validation_the_last_average_is_kept():
 
 def test_time_bounds_the_run():
     begin = time.monotonic()
-    result = run(Parabola(seconds=0.01), max_iter=None, deadline=begin + 0.5, n_iter_no_change=10**6)
+    result = run(
+        Parabola(seconds=0.01), max_iter=None, deadline=begin + 0.5, n_iter_no_change=10**6
+    )
     assert result.reason == "max_time"
     assert time.monotonic() - begin < 5
     assert 1 < result.n_iter < 50
@@ -218,12 +227,18 @@ def test_step_size_decays_to_zero():
 
 def test_the_share_of_time_spent_goes_on_after_a_break():
     now = time.monotonic()
-    settings = {"rates": {}, "max_iter": None, "eval_every": 5, "n_iter_no_change": 5, "tol": 0.0}
+    settings = {
+        "learning_rates": {},
+        "max_iter": None,
+        "eval_every": 5,
+        "n_iter_no_change": 5,
+        "tol": 0.0,
+    }
     first = _Budget(LoopConfig(begin=now, deadline=now + 1000, **settings))
     first.start, first.evaluation_seconds, first.step_seconds = now - 900, 3.0, 4.0
-    state = first.state()
+    state = first.state_dict()
     # The clock of the run went on: 900 of its 1000 seconds are over.
     second = _Budget(LoopConfig(begin=now - 900, deadline=now + 100, **settings))
-    second.restore(state)
+    second.load_state_dict(state)
     assert second.progress(0) == pytest.approx(900 / (1000 - 10), rel=1e-3)
     assert _Budget(LoopConfig(begin=now, deadline=now + 100, **settings)).progress(0) < 0.01

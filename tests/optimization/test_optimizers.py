@@ -16,7 +16,8 @@ def matrix(*shape, seed=0):
 def test_singular_values_come_near_one_and_singular_vectors_stay(shape):
     given = matrix(*shape)
     u, s, vh = torch.linalg.svd(given, full_matrices=False)
-    # The polynomial promises it above some thousandths of the largest; a square matrix of this size may have smaller ones.
+    # The polynomial promises it above some thousandths of the largest; a square matrix of this size
+    # may have smaller ones.
     s = s.clamp_min(0.1 * s.max())
     got = u.T @ orthogonalised(u * s @ vh) @ vh.T
     assert got.diagonal().min() > 0.6
@@ -28,14 +29,18 @@ def test_zero_stays_zero_and_the_scale_does_not_matter():
     assert orthogonalised(torch.zeros(3, 5)).abs().max() == 0
     given = matrix(4, 9)
     for scale in (1e-30, 1e-6, 1e6, 1e30):
-        torch.testing.assert_close(orthogonalised(scale * given), orthogonalised(given), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            orthogonalised(scale * given), orthogonalised(given), rtol=1e-3, atol=1e-4
+        )
 
 
 def test_float64_keeps_its_precision():
     """The result does not depend on a rotation of the columns, to float64 rounding."""
     given = matrix(5, 8).double()
     rotation = torch.linalg.qr(matrix(8, 8, seed=1).double())[0]
-    torch.testing.assert_close(orthogonalised(given @ rotation), orthogonalised(given) @ rotation, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        orthogonalised(given @ rotation), orthogonalised(given) @ rotation, rtol=1e-10, atol=1e-10
+    )
 
 
 def step_of(kind, shape, rate):
@@ -81,7 +86,9 @@ def test_only_named_variables_are_orthogonalised_and_only_rated_ones_move():
     gradient = torch.outer(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([1.0, 1.0, 1.0, 3.0]))
     variables["X"].grad, variables["targets"].grad = gradient.clone(), gradient.clone()
     optimizers.step(0.5)
-    torch.testing.assert_close(variables["targets"].detach(), torch.full((3, 4), -0.05), rtol=1e-4, atol=0)
+    torch.testing.assert_close(
+        variables["targets"].detach(), torch.full((3, 4), -0.05), rtol=1e-4, atol=0
+    )
     moved = variables["X"].detach()
     torch.testing.assert_close(moved / moved[0, 0], gradient / gradient[0, 0], rtol=1e-3, atol=1e-4)
     assert variables["fixed"].requires_grad is False
@@ -96,16 +103,19 @@ def test_a_restored_state_goes_on_with_the_same_bits(orthogonal):
                 variables[name].grad = matrix(*variables[name].shape, seed=seed)
             optimizers.step(1.0)
 
-    rates = {"X": 0.1, "log_scale": 0.01}
+    learning_rates = {"X": 0.1, "log_scale": 0.01}
     whole = {"X": torch.zeros(4, 6), "log_scale": torch.zeros(())}
-    optimizers = Optimizers(whole, rates, orthogonal)
-    assert all(not moments for moments in optimizers.state().values())
+    optimizers = Optimizers(whole, learning_rates, orthogonal)
+    assert all(not moments for moments in optimizers.state_dict().values())
     steps(whole, optimizers, range(3))
     half = {name: value.detach().clone() for name, value in whole.items()}
-    state = {name: {key: torch.as_tensor(value).clone() for key, value in own.items()} for name, own in optimizers.state().items()}
+    state = {
+        name: {key: torch.as_tensor(value).clone() for key, value in own.items()}
+        for name, own in optimizers.state_dict().items()
+    }
     steps(whole, optimizers, range(3, 6))
-    second = Optimizers(half, rates, orthogonal)
-    second.restore(state)
+    second = Optimizers(half, learning_rates, orthogonal)
+    second.load_state_dict(state)
     steps(half, second, range(3, 6))
     assert all(torch.equal(whole[name], half[name]) for name in whole)
 
@@ -119,7 +129,9 @@ def test_momentum_is_that_of_nesterov():
         optimizer.step()
     average = 0.95 * (0.05 * first) + 0.05 * second
     directions = orthogonalised(first) + orthogonalised(0.05 * second + 0.95 * average)
-    torch.testing.assert_close(variable.detach(), -0.2 * math.sqrt(5) * directions, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        variable.detach(), -0.2 * math.sqrt(5) * directions, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_momentum_averages_noise_away():
@@ -131,4 +143,9 @@ def test_momentum_averages_noise_away():
         variable.grad = mean + (-1) ** k * noise
         optimizer.step()
     straight = -orthogonalised(mean)
-    assert torch.nn.functional.cosine_similarity(variable.detach().flatten(), straight.flatten(), dim=0) > 0.95
+    assert (
+        torch.nn.functional.cosine_similarity(
+            variable.detach().flatten(), straight.flatten(), dim=0
+        )
+        > 0.95
+    )

@@ -64,15 +64,23 @@ def test_two_blocks_tell_digits_apart_with_fewer_items(all_digits):
     settings = {"ipc": 1, "max_iter": 150, "width": 32, "random_state": 0}
     auto, three = RFADDistiller(**settings).fit(X, y), RFADDistiller(**settings, depth=3).fit(X, y)
     assert auto.coreset_.architecture.depth == 2
-    assert min(record["validation_loss"] for record in auto.history_) < min(record["validation_loss"] for record in three.history_)
+    assert min(record["validation_loss"] for record in auto.history_) < min(
+        record["validation_loss"] for record in three.history_
+    )
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"depth": 3}, {"architecture": ConvNet(width=16)}, {"architecture": ConvNet(width=16), "depth": 3}],
+    [
+        {"depth": 3},
+        {"architecture": ConvNet(width=16)},
+        {"architecture": ConvNet(width=16), "depth": 3},
+    ],
 )
 def test_what_the_user_says_counts(all_digits, settings, monkeypatch):
-    monkeypatch.setattr("rfad_sklearn.distillers.rfad.enough_blocks", lambda problem: pytest.fail("rows were asked"))
+    monkeypatch.setattr(
+        "rfad_sklearn.distillers.rfad.enough_blocks", lambda context: pytest.fail("rows were asked")
+    )
     X, _, y, _ = all_digits
     assert RFADDistiller(**{**FAST, **settings}).fit(X, y).coreset_.architecture.depth == 3
 
@@ -86,48 +94,56 @@ def test_other_distillers_keep_three_blocks(digits):
 def test_few_rows_and_large_images_are_not_asked(all_digits, monkeypatch):
     X, _, y, _ = all_digits
     assert enough_blocks(prepare(RFADDistiller(), X[:199], y[:199], 0)) == 3
-    problem = prepare(RFADDistiller(), X, y, 0)
+    context = prepare(RFADDistiller(), X, y, 0)
     # Of two blocks of 32 and 128 channels an image of 8x8 pixels has 512 features.
     for name, enough in (("_ENTRIES", 512 * 200), ("_MOST_FEATURES", 512)):
         with monkeypatch.context() as patch:
             patch.setattr(f"rfad_sklearn._planning.pilot_sample.{name}", enough)
-            assert enough_blocks(problem) == 2
+            assert enough_blocks(context) == 2
             patch.setattr(f"rfad_sklearn._planning.pilot_sample.{name}", enough - 1)
-            assert enough_blocks(problem) == 3
+            assert enough_blocks(context) == 3
 
 
 @pytest.mark.parametrize(("side", "asked"), [(64, True), (68, False)])
 def test_images_up_to_64x64_pixels_are_asked(side, asked, monkeypatch):
     monkeypatch.setattr("rfad_sklearn._planning.depth_selection.worth_it", lambda *wrong: False)
-    X, y = np.random.default_rng(0).integers(256, size=(250, side, side), dtype=np.uint8), np.arange(250) % 2
-    problem = prepare(RFADDistiller(preprocessing="standardize", early_stopping=False), X, y, 0)
-    assert enough_blocks(problem) == (2 if asked else 3)
+    X, y = (
+        np.random.default_rng(0).integers(256, size=(250, side, side), dtype=np.uint8),
+        np.arange(250) % 2,
+    )
+    context = prepare(RFADDistiller(preprocessing="standardize", early_stopping=False), X, y, 0)
+    assert enough_blocks(context) == (2 if asked else 3)
 
 
 def test_only_training_rows_are_asked(all_digits):
     X, _, y, _ = all_digits
-    problem = prepare(RFADDistiller(), X, y, 0)
-    assert len(problem.validation)
-    rows = problem.rows.astype(float)
-    rows[problem.validation] = np.nan
-    with_holes = replace(problem, rows=rows)
-    assert np.isnan(with_holes.read(problem.validation)).all()
+    context = prepare(RFADDistiller(), X, y, 0)
+    assert len(context.validation)
+    rows = context.rows.astype(float)
+    rows[context.validation] = np.nan
+    with_holes = replace(context, rows=rows)
+    assert np.isnan(with_holes.read(context.validation)).all()
     # A single one of them would make the kernels NaN, which cannot be solved.
     assert enough_blocks(with_holes) == 2
 
 
 def test_the_choice_is_the_same_for_the_same_seed_and_leaves_other_randomness_alone(all_digits):
     X, _, y, _ = all_digits
-    problem = prepare(RFADDistiller(), X, y, 3)
-    before, torch_state = problem.rng.bit_generator.state, torch.get_rng_state()
-    assert {enough_blocks(problem) for _ in range(3)} == {2}
-    assert problem.rng.bit_generator.state == before
+    context = prepare(RFADDistiller(), X, y, 3)
+    before, torch_state = context.rng.bit_generator.state, torch.get_rng_state()
+    assert {enough_blocks(context) for _ in range(3)} == {2}
+    assert context.rng.bit_generator.state == before
     assert torch.equal(torch.get_rng_state(), torch_state)
 
 
 @pytest.mark.parametrize(
     ("spec", "expected"),
-    [(ConvNet(), True), (ConvNet(depth=2), False), (ConvNet(depth=4), False), (ConvNet(pooling="none"), False)],
+    [
+        (ConvNet(), True),
+        (ConvNet(depth=2), False),
+        (ConvNet(depth=4), False),
+        (ConvNet(pooling="none"), False),
+    ],
 )
 def test_only_the_third_of_three_pooled_blocks_is_in_question(spec, expected):
     assert in_question(spec) is expected
@@ -137,6 +153,8 @@ def test_a_run_does_not_go_on_with_another_depth(all_digits, tmp_path, monkeypat
     X, _, y, _ = all_digits
     path = tmp_path / "run.npz"
     RFADDistiller(**FAST, checkpoint=path).fit(X, y)
-    monkeypatch.setattr("rfad_sklearn.distillers.rfad.enough_blocks", lambda problem: 3)
-    with pytest.raises(ValueError, match=r"written by a run with network=.*depth=2.*, not .*depth=3"):
+    monkeypatch.setattr("rfad_sklearn.distillers.rfad.enough_blocks", lambda context: 3)
+    with pytest.raises(
+        ValueError, match=r"written by a run with network=.*depth=2.*, not .*depth=3"
+    ):
         RFADDistiller(**FAST, checkpoint=path, warm_start=True).fit(X, y)

@@ -7,7 +7,7 @@ from sklearn.kernel_ridge import KernelRidge
 from rfad_sklearn import MLP
 from rfad_sklearn._ridge.linalg import (
     SingularKernelError,
-    fit_platt_scale,
+    fit_logit_scale,
     inverse_square_root,
     regularised,
     solve_and_leave_one_out,
@@ -26,13 +26,19 @@ def test_relative_ridge_is_sklearns_ridge_times_the_mean_diagonal(problem):
     kernel, targets = problem
     dual = solve_targets(kernel, targets, 0.05)
     alpha = 0.05 * np.trace(kernel.numpy()) / 12
-    expected = KernelRidge(alpha=alpha, kernel="precomputed").fit(kernel.numpy(), targets.numpy()).dual_coef_
+    expected = (
+        KernelRidge(alpha=alpha, kernel="precomputed")
+        .fit(kernel.numpy(), targets.numpy())
+        .dual_coef_
+    )
     np.testing.assert_allclose(dual, expected, rtol=1e-6)
 
 
 def test_predictions_do_not_depend_on_the_scale_of_the_kernel(problem):
     kernel, targets = problem
-    first, second = (scale * kernel @ solve_targets(scale * kernel, targets, 0.05) for scale in (1, 1000))
+    first, second = (
+        scale * kernel @ solve_targets(scale * kernel, targets, 0.05) for scale in (1, 1000)
+    )
     torch.testing.assert_close(first, second)
 
 
@@ -49,13 +55,16 @@ def test_leave_one_out_equals_leaving_one_out(problem):
 def test_inverse_square_root(problem):
     kernel, _ = problem
     root = inverse_square_root(kernel, 0.05)
-    torch.testing.assert_close(root @ regularised(kernel, 0.05) @ root, torch.eye(12, dtype=torch.float64))
+    torch.testing.assert_close(
+        root @ regularised(kernel, 0.05) @ root, torch.eye(12, dtype=torch.float64)
+    )
 
 
 def test_solve_is_differentiable(problem):
     kernel, targets = problem
     assert torch.autograd.gradcheck(
-        lambda k, t: solve_targets(k + k.T, t, 0.1), (kernel.requires_grad_(), targets.requires_grad_())
+        lambda k, t: solve_targets(k + k.T, t, 0.1),
+        (kernel.requires_grad_(), targets.requires_grad_()),
     )
 
 
@@ -66,8 +75,13 @@ def test_several_kernels_at_once(problem):
     together = solve_targets(kernels, targets, 0.05)
     apart = torch.stack([solve_targets(each, targets, 0.05) for each in kernels])
     torch.testing.assert_close(together, apart)
-    upstream = torch.randn(together.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    both = [torch.autograd.grad((dual * upstream).sum(), (kernels, targets)) for dual in (together, apart)]
+    upstream = torch.randn(
+        together.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    both = [
+        torch.autograd.grad((dual * upstream).sum(), (kernels, targets))
+        for dual in (together, apart)
+    ]
     for mine, theirs in zip(*both, strict=True):
         torch.testing.assert_close(mine, theirs)
     with pytest.raises(SingularKernelError, match="12 points"):
@@ -81,11 +95,16 @@ def test_several_kernels_at_once(problem):
     assert torch.isnan(dual[1]).all()
 
 
-@pytest.mark.parametrize(("entry", "word"), [(float("nan"), "not finite"), (-50.0, "not positive definite")])
+@pytest.mark.parametrize(
+    ("entry", "word"), [(float("nan"), "not finite"), (-50.0, "not positive definite")]
+)
 def test_a_kernel_that_cannot_be_solved(problem, entry, word):
     kernel, targets = problem
     kernel[3, 3] = entry
-    with pytest.raises(SingularKernelError, match=rf"12 points with reg=0.05 is {word}; raise reg, remove duplicate rows"):
+    with pytest.raises(
+        SingularKernelError,
+        match=rf"12 points with reg=0.05 is {word}; raise reg, remove duplicate rows",
+    ):
         solve_targets(kernel, targets, 0.05)
 
 
@@ -95,16 +114,18 @@ def test_platt_scale_is_the_minimiser(rng):
     scores[torch.arange(200), labels] += 0.2
 
     def loss(log_scale):
-        return torch.nn.functional.cross_entropy(np.exp(log_scale) * scores, labels, label_smoothing=1 / 202).item()
+        return torch.nn.functional.cross_entropy(
+            np.exp(log_scale) * scores, labels, label_smoothing=1 / 202
+        ).item()
 
     best = minimize_scalar(loss, bounds=(-5, 8), method="bounded", options={"xatol": 1e-8}).x
     for start in (1e-2, 1.0, 1e4):
-        assert np.log(fit_platt_scale(scores, labels, start=start)) == pytest.approx(best, abs=1e-4)
+        assert np.log(fit_logit_scale(scores, labels, start=start)) == pytest.approx(best, abs=1e-4)
 
 
 def test_few_rows_without_an_error_do_not_make_certain():
     labels = torch.arange(10) % 2
-    scale = fit_platt_scale(torch.eye(2, dtype=torch.float64)[labels], labels)
+    scale = fit_logit_scale(torch.eye(2, dtype=torch.float64)[labels], labels)
     confidence = 1 / (1 + np.exp(-scale))
     assert confidence == pytest.approx(1 - 1 / 24, abs=1e-4)
 
@@ -112,9 +133,9 @@ def test_few_rows_without_an_error_do_not_make_certain():
 def test_platt_scale_keeps_its_bounds():
     labels = torch.tensor([0, 1, 0])
     perfect = torch.eye(2, dtype=torch.float64)[labels]
-    assert fit_platt_scale(perfect, labels, ceiling=2.0) == pytest.approx(2.0)
-    assert fit_platt_scale(-perfect, labels, floor=1e-3) == pytest.approx(1e-3)
-    assert np.isfinite(fit_platt_scale(torch.zeros(3, 2), labels))
+    assert fit_logit_scale(perfect, labels, ceiling=2.0) == pytest.approx(2.0)
+    assert fit_logit_scale(-perfect, labels, floor=1e-3) == pytest.approx(1e-3)
+    assert np.isfinite(fit_logit_scale(torch.zeros(3, 2), labels))
 
 
 @pytest.mark.parametrize("n", [20, 90])
@@ -124,14 +145,18 @@ def test_primal_and_dual_agree_with_the_kernel(rng, n):
     x = torch.tensor(rng.normal(size=(n, 5)))
     targets = torch.tensor(rng.normal(size=(n, 2)))
     arguments = (spec, shape, [1, 2], lambda rows: x[rows], n, targets, 0.01, rng)
-    model, rows, left_out = fit_features(*arguments, device=torch.device("cpu"), dtype=torch.float64)
+    model, rows, left_out = fit_features(
+        *arguments, device=torch.device("cpu"), dtype=torch.float64
+    )
 
     from rfad_sklearn._networks.random_features import cached_features, cpu_networks, kernel_product
 
     features = cached_features(spec, cpu_networks(spec, shape, [1, 2], "cpu", torch.float64), x)
     kernel = kernel_product(spec, features, features)
     scores = model.scores(lambda a, b: x[a:b], n, device=torch.device("cpu"), dtype=torch.float64)
-    np.testing.assert_allclose(scores, kernel @ solve_targets(kernel, targets, 0.01), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(
+        scores, kernel @ solve_targets(kernel, targets, 0.01), rtol=1e-6, atol=1e-8
+    )
     expected = solve_and_leave_one_out(kernel, targets, 0.01)[1][torch.from_numpy(rows)]
     np.testing.assert_allclose(left_out, expected, rtol=1e-5, atol=1e-7)
 
@@ -145,6 +170,18 @@ def test_too_little_memory_says_what_to_lower(rng, monkeypatch):
     monkeypatch.setattr(models, "_fit_dual", fail)
     x = torch.zeros(3, 5)
     with pytest.raises(
-        MemoryError, match="Not enough memory for a kernel ridge on 3 rows and 8 random features; lower n_networks, width or"
+        MemoryError,
+        match="Not enough memory for a kernel ridge on 3 rows and 8 random features; lower n_networks, width or",
     ):
-        fit_features(MLP(width=8), (5,), [1], lambda r: x[r], 3, x, 0.1, rng, device=torch.device("cpu"), dtype=torch.float32)
+        fit_features(
+            MLP(width=8),
+            (5,),
+            [1],
+            lambda r: x[r],
+            3,
+            x,
+            0.1,
+            rng,
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+        )

@@ -22,7 +22,9 @@ class Recorder:
 
     def on_fit_task_end(self, estimator, context):
         self.events.append(f"end {context.task_name}")
-        return self.stop_after is not None and self.events.count("end evaluation") >= self.stop_after
+        return (
+            self.stop_after is not None and self.events.count("end evaluation") >= self.stop_after
+        )
 
     def teardown(self, estimator, context):
         self.events.append("teardown")
@@ -39,7 +41,11 @@ def test_callbacks_are_told_of_evaluations():
 
 
 def test_callbacks_may_stop_a_run():
-    distiller = RFADDistiller(**SMALL).set_callbacks(Recorder(stop_after=2)).fit(*load_iris(return_X_y=True))
+    distiller = (
+        RFADDistiller(**SMALL)
+        .set_callbacks(Recorder(stop_after=2))
+        .fit(*load_iris(return_X_y=True))
+    )
     assert distiller.stop_reason_ == "callback"
     assert distiller.n_iter_ == 3
 

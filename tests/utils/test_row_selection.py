@@ -8,33 +8,36 @@ from rfad_sklearn._utils.row_selection import initial_rows, items_per_class, spl
 
 
 def test_holdout_is_stratified_disjoint_and_complete(rng):
-    codes = np.repeat([0, 1, 2], [100, 50, 10])
-    train, validation = split_holdout(codes, 0.1, np.array([5, 5, 5]), rng)
-    assert np.bincount(codes[validation]).tolist() == [10, 5, 1]
+    y_encoded = np.repeat([0, 1, 2], [100, 50, 10])
+    train, validation = split_holdout(y_encoded, 0.1, np.array([5, 5, 5]), rng)
+    assert np.bincount(y_encoded[validation]).tolist() == [10, 5, 1]
     np.testing.assert_array_equal(np.sort(np.concatenate([train, validation])), np.arange(160))
 
 
 def test_every_class_keeps_its_items(rng):
-    codes = np.repeat([0, 1], [100, 6])
-    train, validation = split_holdout(codes, 0.5, np.array([5, 5]), rng)
-    assert np.bincount(codes[train])[1] == 5
-    assert np.bincount(codes[validation])[1] == 1
+    y_encoded = np.repeat([0, 1], [100, 6])
+    train, validation = split_holdout(y_encoded, 0.5, np.array([5, 5]), rng)
+    assert np.bincount(y_encoded[train])[1] == 5
+    assert np.bincount(y_encoded[validation])[1] == 1
 
 
 def test_a_class_that_cannot_spare_a_row_gives_none(rng):
-    codes = np.repeat([0, 1], [100, 5])
-    train, validation = split_holdout(codes, 0.5, np.array([5, 5]), rng)
-    assert np.bincount(codes[train]).tolist() == [50, 5]
-    assert (codes[validation] == 0).all()
+    y_encoded = np.repeat([0, 1], [100, 5])
+    train, validation = split_holdout(y_encoded, 0.5, np.array([5, 5]), rng)
+    assert np.bincount(y_encoded[train]).tolist() == [50, 5]
+    assert (y_encoded[validation] == 0).all()
 
 
-@pytest.mark.parametrize(("n_classes", "size", "limit", "n_held"), [(100, 2, 2048, 20), (200, 3, 2048, 60), (1000, 10, 256, 256)])
+@pytest.mark.parametrize(
+    ("n_classes", "size", "limit", "n_held"),
+    [(100, 2, 2048, 20), (200, 3, 2048, 60), (1000, 10, 256, 256)],
+)
 def test_many_small_classes_give_no_more_than_their_share(rng, n_classes, size, limit, n_held):
-    codes = np.repeat(np.arange(n_classes), size)
-    train, validation = split_holdout(codes, 0.1, np.ones(n_classes, dtype=int), rng, limit)
+    y_encoded = np.repeat(np.arange(n_classes), size)
+    train, validation = split_holdout(y_encoded, 0.1, np.ones(n_classes, dtype=int), rng, limit)
     assert len(validation) == n_held
-    assert len(np.unique(codes[validation])) == n_held
-    assert len(np.unique(codes[train])) == n_classes
+    assert len(np.unique(y_encoded[validation])) == n_held
+    assert len(np.unique(y_encoded[train])) == n_classes
 
 
 def test_holdout_is_bounded(rng, monkeypatch):
@@ -50,17 +53,25 @@ def test_holdout_of_large_images_is_smaller(rng):
 
 def test_numbers_per_class_from_a_dict_of_numpy_labels():
     classes = np.array([1, 5, 9])
-    assert items_per_class({np.int64(9): 3, 1: 1, 5: np.int64(2)}, classes, [9, 9, 9]).tolist() == [1, 2, 3]
+    assert items_per_class({np.int64(9): 3, 1: 1, 5: np.int64(2)}, classes, [9, 9, 9]).tolist() == [
+        1,
+        2,
+        3,
+    ]
 
 
 @pytest.mark.parametrize("unit", ["D", "ns"])
-@pytest.mark.parametrize("key", [np.datetime64, datetime.date.fromisoformat, datetime.datetime.fromisoformat])
+@pytest.mark.parametrize(
+    "key", [np.datetime64, datetime.date.fromisoformat, datetime.datetime.fromisoformat]
+)
 def test_numbers_per_class_from_a_dict_of_dates(unit, key):
     """Data frames keep dates in nanoseconds, which have no Python value."""
     days = ["2020-01-01", "2020-02-01"]
     classes = np.array(days, dtype=f"datetime64[{unit}]")
     assert items_per_class({key(days[1]): 2, key(days[0]): 1}, classes, [9, 9]).tolist() == [1, 2]
-    with pytest.raises(ValueError, match=r"unknown classes \['never'\], missing classes \['2020-02-01"):
+    with pytest.raises(
+        ValueError, match=r"unknown classes \['never'\], missing classes \['2020-02-01"
+    ):
         items_per_class({key(days[0]): 1, "never": 1}, classes, [9, 9])
     with pytest.raises(ValueError, match=r"ipc=10 asks for more items than class '2020-01-01"):
         items_per_class(10, classes, [9, 9])
@@ -68,18 +79,20 @@ def test_numbers_per_class_from_a_dict_of_dates(unit, key):
 
 @pytest.mark.parametrize("strategy", row_selection.STRATEGIES)
 def test_initial_rows_are_distinct_and_of_their_class(rng, strategy):
-    codes = np.repeat([0, 1], [30, 20])
+    y_encoded = np.repeat([0, 1], [30, 20])
     X = rng.normal(size=(50, 2))
     X[:10] = 0  # many equal rows: their centres coincide
-    rows = initial_rows(codes, np.arange(50), np.array([6, 3]), strategy, lambda i: X[i], rng)
-    assert codes[rows].tolist() == [0] * 6 + [1] * 3
+    rows = initial_rows(y_encoded, np.arange(50), np.array([6, 3]), strategy, lambda i: X[i], rng)
+    assert y_encoded[rows].tolist() == [0] * 6 + [1] * 3
     assert len(set(rows)) == 9
 
 
 def test_kmeans_rows_are_near_the_centres_of_clusters(rng):
     centres = np.array([[0, 0], [10, 0], [0, 10]])
     X = np.concatenate([centre + rng.normal(size=(40, 2)) for centre in centres])
-    rows = initial_rows(np.zeros(120, dtype=int), np.arange(120), np.array([3]), "kmeans", lambda i: X[i], rng)
+    rows = initial_rows(
+        np.zeros(120, dtype=int), np.arange(120), np.array([3]), "kmeans", lambda i: X[i], rng
+    )
     distances = np.linalg.norm(X[rows][:, None] - centres, axis=2)
     assert sorted(distances.argmin(1)) == [0, 1, 2]
     assert distances.min(1).max() < 0.7
@@ -87,7 +100,9 @@ def test_kmeans_rows_are_near_the_centres_of_clusters(rng):
 
 def test_kmeans_of_fewer_different_rows_than_items_is_not_worth_a_warning(rng):
     X = np.repeat(np.arange(3.0), 20)[:, None]
-    rows = initial_rows(np.zeros(60, dtype=int), np.arange(60), np.array([6]), "kmeans", lambda i: X[i], rng)
+    rows = initial_rows(
+        np.zeros(60, dtype=int), np.arange(60), np.array([6]), "kmeans", lambda i: X[i], rng
+    )
     assert len(np.unique(rows)) == 6
     assert len(np.unique(X[rows])) == 3
 
@@ -106,14 +121,20 @@ def test_kmeans_looks_at_a_bounded_number_of_rows(rng, monkeypatch):
 
 def test_herded_rows_keep_the_mean(rng):
     X = rng.normal(size=(200, 5)) ** 3
-    herded = initial_rows(np.zeros(200, dtype=int), np.arange(200), np.array([20]), "herding", lambda i: X[i], rng)
-    errors = [np.linalg.norm(X[rng.choice(200, 20, replace=False)].mean(0) - X.mean(0)) for _ in range(50)]
+    herded = initial_rows(
+        np.zeros(200, dtype=int), np.arange(200), np.array([20]), "herding", lambda i: X[i], rng
+    )
+    errors = [
+        np.linalg.norm(X[rng.choice(200, 20, replace=False)].mean(0) - X.mean(0)) for _ in range(50)
+    ]
     assert np.linalg.norm(X[herded].mean(0) - X.mean(0)) < min(errors)
 
 
 def test_herding_is_greedy(rng):
     X = rng.normal(size=(30, 2))
-    herded = initial_rows(np.zeros(30, dtype=int), np.arange(30), np.array([4]), "herding", lambda i: X[i], rng)
+    herded = initial_rows(
+        np.zeros(30, dtype=int), np.arange(30), np.array([4]), "herding", lambda i: X[i], rng
+    )
     for k in range(4):
         others = np.setdiff1d(np.arange(30), herded[:k])
         means = (X[herded[:k]].sum(0) + X[others]) / (k + 1)
@@ -126,5 +147,7 @@ def test_k_centres_cover_better_than_random_rows(rng):
     def radius(rows):
         return np.linalg.norm(X[:, None] - X[rows], axis=2).min(1).max()
 
-    chosen = initial_rows(np.zeros(200, dtype=int), np.arange(200), np.array([12]), "kcenter", lambda i: X[i], rng)
+    chosen = initial_rows(
+        np.zeros(200, dtype=int), np.arange(200), np.array([12]), "kcenter", lambda i: X[i], rng
+    )
     assert radius(chosen) < min(radius(rng.choice(200, 12, replace=False)) for _ in range(50))
