@@ -108,7 +108,7 @@ def likelihood_ratio(model_of, n_shadows, X, y, target, inside):
     }
     density = lambda side: (
         -((own - means[side]) ** 2) / (2 * spread[side] ** 2) - np.log(spread[side])
-    )  # noqa: E731
+    )
     ratio = density(True) - density(False)
     known = np.isfinite(ratio)
     return attack(ratio[known & inside], ratio[known & ~inside])

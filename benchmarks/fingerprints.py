@@ -55,7 +55,10 @@ def distillers():
             "rows",
         ),
         "rfad images": (RFADDistiller(ipc=1, **SMALL), "images"),
-        "rfad images, wide": (RFADDistiller(ipc=1, width=24, depth=2, **SMALL), "images"),
+        "rfad images, wide": (
+            RFADDistiller(ipc=1, architecture=ConvNet(depth=2, width=24), **SMALL),
+            "images",
+        ),
         "rfad images, adam, mse": (
             RFADDistiller(ipc=2, solver="adam", loss="mse", **SMALL),
             "images",
@@ -65,7 +68,7 @@ def distillers():
             "images",
         ),
         "rfad images, no pool": (
-            RFADDistiller(ipc=2, pool_size=1, refresh_every=1, **SMALL),
+            RFADDistiller(ipc=2, pool_size=1, **SMALL),
             "images",
         ),
         "rfad images, many items": (RFADDistiller(ipc=25, **{**SMALL, "max_iter": 4}), "images"),
@@ -79,7 +82,7 @@ def distillers():
             "images",
         ),
         "rfad images, flips": (
-            RFADDistiller(ipc=1, mirror=True, pool_size=1, refresh_every=1, **SMALL),
+            RFADDistiller(ipc=1, augment=["flip"], pool_size=1, **SMALL),
             "images",
         ),
         "rfad images, corruption": (RFADDistiller(ipc=2, corruption=0.5, **SMALL), "images"),
@@ -92,30 +95,40 @@ def distillers():
             RFADDistiller(ipc=2, early_stopping=True, n_iter_no_change=1, tol=10.0, **SMALL),
             "images",
         ),
-        "rfad images, debias": (RFADDistiller(ipc=1, debias=True, **SMALL), "images"),
-        "rfad images, refresh every 3": (RFADDistiller(ipc=1, refresh_every=3, **SMALL), "images"),
         "kip rows, ntk": (KIPDistiller(ipc=2, **RUN), "rows"),
         "kip images, nngp": (
             KIPDistiller(
                 ipc=1,
                 kernel="nngp",
                 loss="cross_entropy",
-                depth=2,
+                architecture=ConvNet(depth=2),
                 batch_size=32,
                 **{**RUN, "max_iter": 4},
             ),
             "images",
         ),
-        "gradient matching rows": (GradientMatchingDistiller(ipc=2, width=32, **RUN), "rows"),
+        "gradient matching rows": (
+            GradientMatchingDistiller(ipc=2, architecture=MLP(width=32), **RUN),
+            "rows",
+        ),
         "gradient matching images": (
             GradientMatchingDistiller(
-                ipc=1, width=16, augment=["crop", "scale"], batch_size=32, **RUN
+                ipc=1,
+                architecture=ConvNet(width=16),
+                augment=["crop", "scale"],
+                batch_size=32,
+                **RUN,
             ),
             "images",
         ),
         "gradient matching images, trained networks": (
             GradientMatchingDistiller(
-                ipc=1, width=16, network_life=4, network_steps=2, batch_size=32, **RUN
+                ipc=1,
+                architecture=ConvNet(width=16),
+                network_life=4,
+                network_steps=2,
+                batch_size=32,
+                **RUN,
             ),
             "images",
         ),
@@ -125,7 +138,7 @@ def distillers():
                 ipc=2,
                 strategy="herding",
                 space="features",
-                width=16,
+                architecture=ConvNet(width=16),
                 preprocessing=InstanceNormalizer(),
                 random_state=0,
             ),
@@ -140,7 +153,7 @@ def distillers():
 
 def classifiers():
     """Name -> (classifier, kind of data, whether it is fitted on a coreset)."""
-    network = {"max_iter": 30, "width": 16, "random_state": 0}
+    network = {"max_iter": 30, "architecture": ConvNet(width=16), "random_state": 0}
     return {
         "nngp rows, exact": (NNGPKernelRidge(random_state=0), "rows", False),
         "nngp rows, random features": (
@@ -149,7 +162,9 @@ def classifiers():
             False,
         ),
         "nngp images, random features": (
-            NNGPKernelRidge(kernel_method="random_features", width=16, random_state=0),
+            NNGPKernelRidge(
+                kernel_method="random_features", architecture=ConvNet(width=16), random_state=0
+            ),
             "images",
             False,
         ),
@@ -178,7 +193,9 @@ def classifiers():
             True,
         ),
         "network rows": (
-            FiniteNetworkClassifier(architecture=MLP(depth=2), n_init=2, **network),
+            FiniteNetworkClassifier(
+                **{**network, "architecture": MLP(depth=2, width=16)}, n_init=2
+            ),
             "rows",
             False,
         ),
@@ -211,13 +228,7 @@ def resumed(distiller, X, y):
         path = Path(folder) / "run.npz"
         first = {**distiller.get_params(deep=False), "checkpoint": path}
         RFADDistiller(**{**first, "max_iter": 8}).fit(X, y)
-        return (
-            RFADDistiller(
-                **first,
-            )
-            .set_params(warm_start=True)
-            .fit(X, y)
-        )
+        return RFADDistiller(**first).fit(X, y)
 
 
 def lines():

@@ -1,141 +1,104 @@
-"""Descriptions of the networks: frozen values that know shapes but no arrays.
+"""Architectures of the networks: what a user writes, and what ``fit`` makes of it.
 
-One spec yields the random finite network (``random_features``) and the exact infinite-width kernel
-(``_exact_kernels``), so that the two cannot drift apart.
+A :class:`ConvNet` or :class:`MLP` is a plain object of parameters, so that scikit-learn can clone it
+and search over ``architecture__depth``. A field that is None is open: ``fit`` fills it in, and gives
+a frozen spec on.
 """
 
+import inspect
 import math
-from dataclasses import asdict, dataclass, replace
-from numbers import Integral, Real
+from dataclasses import replace
+
+from ._utils.network_spec import ConvNetSpec, MLPSpec
 
 __all__ = ["MLP", "ConvNet"]
 
-# Pixels of the smallest map from which norm="auto" normalises: over 2x2 pixels (digits of 8x8)
-# gradient matching fails.
-_MIN_NORM_PIXELS = 16
+# Blocks of a ConvNet where images are large enough, and layers of an MLP.
+_DEPTH = 3
+# Channels, and units, where nothing else decides.
+_CONVNET_WIDTH, _MLP_WIDTH = 128, 256
 
 
-def _check_fields(spec):
-    name = type(spec).__name__
-    # JSON knows no tuples.
-    widths = tuple(spec.width) if isinstance(spec.width, list | tuple) else (spec.width,)
-    for field, value, words in [
-        ("depth", spec.depth, "an int"),
-        *(("width", value, "an int or a tuple of ints") for value in widths),
-    ]:
-        if not isinstance(value, Integral) or isinstance(value, bool):
-            raise TypeError(f"{name}: {field} must be {words}, got {getattr(spec, field)!r}.")
-        if value < 1:
-            raise ValueError(f"{name}: {field} must be at least 1, got {getattr(spec, field)!r}.")
-    # Numbers of numpy would not go into a file.
-    object.__setattr__(spec, "depth", int(spec.depth))
-    object.__setattr__(
-        spec,
-        "width",
-        tuple(map(int, widths)) if isinstance(spec.width, list | tuple) else int(spec.width),
-    )
-    if isinstance(spec.width, tuple) and len(spec.width) != spec.depth:
-        raise ValueError(
-            f"{name}: width={spec.width!r} names {len(spec.width)} layers, but depth={spec.depth}; name one width for each."
-        )
-    for field, least, word in (("sigma_w", 0.0, "above 0"), ("sigma_b", -1.0, "at least 0")):
-        value = getattr(spec, field)
-        if not isinstance(value, Real) or isinstance(value, bool):
-            raise TypeError(f"{name}: {field} must be a float, got {value!r}.")
-        if not (math.isfinite(value) and value > least and (field != "sigma_b" or value >= 0)):
-            raise ValueError(f"{name}: {field} must be finite and {word}, got {value!r}.")
-        object.__setattr__(spec, field, float(value))
+class _Architecture:
+    """Parameters in the manner of scikit-learn: assigned, read, set and compared, never checked."""
+
+    @classmethod
+    def _names(cls):
+        return list(inspect.signature(cls).parameters)
+
+    def get_params(self, deep=True):
+        """Parameters by name.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Without effect: no parameter has parameters of its own.
+
+        Returns
+        -------
+        dict
+        """
+        return {name: getattr(self, name) for name in self._names()}
+
+    def set_params(self, **params):
+        """Set parameters.
+
+        Parameters
+        ----------
+        **params : dict
+            Values by name.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For a name that is no parameter.
+        """
+        for name, value in params.items():
+            if name not in self._names():
+                raise ValueError(
+                    f"Invalid parameter {name!r} for {type(self).__name__}; "
+                    f"valid parameters are {self._names()}."
+                )
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self):
+        defaults = inspect.signature(type(self)).parameters
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if value != defaults[name].default
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __eq__(self, other):
+        if type(self) is not type(other):
+            return NotImplemented
+        return self.get_params() == other.get_params()
+
+    # Its parameters may be set.
+    __hash__ = None
 
 
-class _Layered:
-    """What both kinds of network have."""
-
-    @property
-    def widths(self):
-        """Width of each hidden layer, first to last."""
-        return self.width if isinstance(self.width, tuple) else (self.width,) * self.depth
-
-    @property
-    def n_filters(self):
-        """Filters of each hidden layer of a random network, first to last: each is two channels, by its sign."""
-        return tuple(-(-width // 2) for width in self.widths)
-
-
-@dataclass(frozen=True)
-class MLP(_Layered):
-    """Fully connected ReLU network for flat rows.
-
-    ``depth`` blocks of [dense -> ReLU] and a dense read-out. Weights have mean 0 and variance
-    sigma_w^2 / fan_in, biases sigma_b^2.
-
-    Parameters
-    ----------
-    depth : int, default=3
-        Number of hidden layers.
-    width : int or tuple of int, default=1024
-        Units per hidden layer, of all or of each. The infinite-width kernel does not depend on it.
-    sigma_w : float, default=sqrt(2)
-        Standard deviation of the weights, before division by the square root of the fan-in.
-    sigma_b : float, default=0.1
-        Standard deviation of the biases.
-
-    Examples
-    --------
-    >>> from rfad_sklearn import MLP
-    >>> MLP(depth=2).n_features((64,))
-    1024
-    """
-
-    depth: int = 3
-    width: int | tuple = 1024
-    sigma_w: float = 2**0.5
-    sigma_b: float = 0.1
-
-    def __post_init__(self):
-        _check_fields(self)
-
-    def fits(self, shape):
-        """Whether inputs of this shape can be fed to the network: ``(n_columns,)`` can."""
-        return len(shape) == 1
-
-    def n_features(self, shape):
-        """Number of last hidden activations of one network."""
-        return self.widths[-1]
-
-    def n_weights(self, shape):
-        """Number of weights and biases that are drawn for one random network."""
-        return sum(
-            n * (fan_in + 1)
-            for n, fan_in in zip(self.n_filters, (shape[0], *self.widths), strict=False)
-        )
-
-    def largest_layer(self, shape):
-        """Number of units of the largest hidden layer."""
-        return max(self.widths)
-
-    def check_shape(self, shape):
-        """Raise ``ValueError`` when inputs of ``shape`` cannot be fed to the network."""
-        if not self.fits(shape):
-            raise ValueError(
-                f"architecture={self!r} takes flat rows, got images of shape {tuple(shape)}; use a ConvNet."
-            )
-
-
-@dataclass(frozen=True)
-class ConvNet(_Layered):
-    """Convolutional ReLU network of the dataset-distillation literature.
+class ConvNet(_Architecture):
+    """Convolutional ReLU network of the dataset-distillation literature, for images.
 
     ``depth`` blocks of [3x3 convolution, zero padding 1 -> ReLU -> 2x2 average pooling], a read-out
-    and a dense layer. Weights have mean 0 and variance sigma_w^2 / fan_in, biases sigma_b^2.
+    and a dense layer. Weights have mean 0 and variance ``sigma_w^2 / fan_in``, biases ``sigma_b^2``.
     Pooling floors: a 7x7 map becomes 3x3.
 
     Parameters
     ----------
-    depth : int, default=3
-        Number of blocks. With pooling, image sides must be at least ``2**depth``.
-    width : int or tuple of int, default=256
-        Channels per block, of all or of each, first to last. The infinite-width kernel does not
-        depend on it.
+    depth : int, default=None
+        Number of blocks. With pooling, image sides must be at least ``2**depth`` pixels. None: 3, or
+        fewer for images under 8x8 pixels; :class:`RFADDistiller` also compares 3 with 2.
+    width : int or sequence of int, default=None
+        Channels per block, of all or of each, first to last. None: chosen by the estimator, else 128.
+        The kernel of infinite width does not depend on it.
     sigma_w : float, default=sqrt(2)
         Standard deviation of the weights, before division by the square root of the fan-in.
     sigma_b : float, default=0.1
@@ -145,145 +108,125 @@ class ConvNet(_Layered):
     readout : {"flatten", "mean"}, default="flatten"
         What the dense layer reads: all positions, or their mean (global average pooling).
 
+    Notes
+    -----
+    Parameters are checked in ``fit``.
+
     Examples
     --------
-    >>> from rfad_sklearn import ConvNet
-    >>> ConvNet(depth=3, width=128).n_features((28, 28, 1))
-    1152
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from rfad_sklearn import ConvNet, NNGPKernelRidge
+    >>> search = GridSearchCV(
+    ...     NNGPKernelRidge(architecture=ConvNet()), {"architecture__depth": [2, 3]}
+    ... )
     """
 
-    depth: int = 3
-    width: int | tuple = 256
-    sigma_w: float = 2**0.5
-    sigma_b: float = 0.1
-    pooling: str = "avg"
-    readout: str = "flatten"
+    def __init__(
+        self,
+        depth=None,
+        width=None,
+        sigma_w=2**0.5,
+        sigma_b=0.1,
+        pooling="avg",
+        readout="flatten",
+    ):
+        self.depth = depth
+        self.width = width
+        self.sigma_w = sigma_w
+        self.sigma_b = sigma_b
+        self.pooling = pooling
+        self.readout = readout
 
-    def __post_init__(self):
-        _check_fields(self)
-        for field, choices in (("pooling", ("avg", "none")), ("readout", ("flatten", "mean"))):
-            value = getattr(self, field)
-            if value not in choices:
-                raise ValueError(f"ConvNet: {field} must be one of {choices}, got {value!r}.")
-
-    def _final_side(self, side):
-        return side >> self.depth if self.pooling == "avg" else side
-
-    def last_map(self, shape):
-        """Height and width of the maps of the last convolution, before its pooling."""
-        halvings = self.depth - 1 if self.pooling == "avg" else 0
-        return shape[0] >> halvings, shape[1] >> halvings
-
-    def fits(self, shape):
-        """Whether images of shape ``(H, W, channels)`` survive all the pooling stages."""
-        return len(shape) == 3 and min(self._final_side(side) for side in shape[:2]) >= 1
-
-    def n_features(self, shape):
-        """Number of last hidden activations of one network for images of shape ``(H, W, channels)``."""
-        positions = (
-            1 if self.readout == "mean" else self._final_side(shape[0]) * self._final_side(shape[1])
-        )
-        return self.widths[-1] * positions
-
-    def n_weights(self, shape):
-        """Number of weights and biases that are drawn for one random network."""
-        return sum(
-            n * (9 * fan_in + 1)
-            for n, fan_in in zip(self.n_filters, (shape[2], *self.widths), strict=False)
-        )
-
-    def largest_layer(self, shape):
-        """Number of entries of the largest maps, before pooling."""
-        halvings = range(self.depth) if self.pooling == "avg" else (0,) * self.depth
-        return max(
-            width * (shape[0] >> k) * (shape[1] >> k)
-            for width, k in zip(self.widths, halvings, strict=True)
-        )
-
-    def check_shape(self, shape):
-        """Raise ``ValueError`` when images of ``shape`` cannot be fed to the network."""
-        if len(shape) != 3:
-            raise ValueError(
-                f"architecture={self!r} takes images, got flat rows of {shape[0]} columns; "
-                "give image_shape=(H, W) or (H, W, channels), or use an MLP."
-            )
-        if not self.fits(shape):
-            deepest = int(math.log2(min(shape[:2])))
-            way_out = (
-                f"depth <= {deepest} or ConvNet(pooling='none')"
-                if deepest
-                else "ConvNet(pooling='none')"
-            )
-            raise ValueError(
-                f"depth={self.depth} needs images of at least {2**self.depth}x{2**self.depth} pixels, got "
-                f"{shape[0]}x{shape[1]}; use {way_out}."
-            )
+    def _resolve(self, shape):
+        depth = self.depth
+        if depth is None:
+            smallest = min(shape[:2]) if len(shape) == 3 and self.pooling == "avg" else 2**_DEPTH
+            depth = max(min(_DEPTH, int(math.log2(smallest))), 1)
+        width = _CONVNET_WIDTH if self.width is None else self.width
+        return ConvNetSpec(depth, width, self.sigma_w, self.sigma_b, self.pooling, self.readout)
 
 
-SPECS = {"ConvNet": ConvNet, "MLP": MLP}
+class MLP(_Architecture):
+    """Fully connected ReLU network, for flat rows.
+
+    ``depth`` blocks of [dense -> ReLU] and a dense read-out. Weights have mean 0 and variance
+    ``sigma_w^2 / fan_in``, biases ``sigma_b^2``.
+
+    Parameters
+    ----------
+    depth : int, default=None
+        Number of hidden layers. None: 3.
+    width : int or sequence of int, default=None
+        Units per hidden layer, of all or of each. None: 256. The kernel of infinite width does not
+        depend on it.
+    sigma_w : float, default=sqrt(2)
+        Standard deviation of the weights, before division by the square root of the fan-in.
+    sigma_b : float, default=0.1
+        Standard deviation of the biases.
+
+    Notes
+    -----
+    Parameters are checked in ``fit``.
+
+    Examples
+    --------
+    >>> from rfad_sklearn import MLP
+    >>> MLP(depth=2).set_params(width=64)
+    MLP(depth=2, width=64)
+    """
+
+    def __init__(self, depth=None, width=None, sigma_w=2**0.5, sigma_b=0.1):
+        self.depth = depth
+        self.width = width
+        self.sigma_w = sigma_w
+        self.sigma_b = sigma_b
+
+    def _resolve(self, shape):
+        depth = _DEPTH if self.depth is None else self.depth
+        width = _MLP_WIDTH if self.width is None else self.width
+        return MLPSpec(depth, width, self.sigma_w, self.sigma_b)
 
 
-def spec_to_dict(spec):
-    """Plain dictionary of a spec, for a JSON string."""
-    return {"name": type(spec).__name__, **asdict(spec)}
+#: Types that a user's ``architecture`` may have, besides the word "auto".
+ARCHITECTURES = (ConvNet, MLP, ConvNetSpec, MLPSpec)
 
 
-def spec_from_dict(values):
-    """Spec of a dictionary made by :func:`spec_to_dict`."""
-    values = dict(values)
-    name = values.pop("name", None)
-    if name not in SPECS:
-        raise ValueError(f"unknown network {name!r}; known: {sorted(SPECS)}.")
-    return SPECS[name](**values)
-
-
-def same_kernel(first, second):
-    """Whether two specs have the same infinite-width kernel: all fields but ``width`` are equal."""
-    return type(first) is type(second) and replace(first, width=1) == replace(second, width=1)
-
-
-def auto_spec(shape):
-    """Default network for inputs of ``shape``: a ConvNet for images, with fewer pooling stages under 8x8; else an MLP."""
+def default_architecture(shape):
+    """Architecture of "auto" for inputs of ``shape``: a ConvNet for images, an MLP for flat rows."""
     if len(shape) == 1:
-        return MLP(width=256)
-    smallest = min(shape[:2])
-    if smallest < 2:
-        return ConvNet(width=128, pooling="none")
-    return ConvNet(width=128, depth=min(3, int(math.log2(smallest))))
+        return MLP()
+    # Images of a single row or column of pixels cannot be pooled.
+    return ConvNet() if min(shape[:2]) > 1 else ConvNet(pooling="none")
 
 
-def resolve_spec(architecture, shape, width, depth):
-    """Spec for inputs of ``shape`` from a user's ``architecture``, ``width`` and ``depth``.
+def is_open(architecture, field):
+    """Whether ``fit`` decides about a field of a user's architecture ("depth" or "width")."""
+    return isinstance(architecture, str) or getattr(architecture, field) is None
+
+
+def resolve_architecture(architecture, shape, **changes):
+    """Frozen spec of a user's architecture, for inputs of one shape.
+
+    Parameters
+    ----------
+    architecture : {"auto"}, ConvNet, MLP, or a frozen spec
+    shape : tuple of int
+        ``(d,)`` or ``(H, W, channels)``.
+    **changes : dict
+        Fields in place of those that the architecture leaves open.
+
+    Returns
+    -------
+    ConvNetSpec or MLPSpec
 
     Raises
     ------
-    ValueError
-        When the network cannot take inputs of that shape.
+    ValueError, TypeError
+        When a field is wrong, or when the network cannot take inputs of that shape.
     """
-    spec = auto_spec(shape) if architecture == "auto" else architecture
-    changes = {
-        name: value for name, value in (("width", width), ("depth", depth)) if value is not None
-    }
-    spec = replace(spec, **changes)
+    wanted = default_architecture(shape) if isinstance(architecture, str) else architecture
+    spec = wanted._resolve(tuple(shape)) if isinstance(wanted, _Architecture) else wanted
+    opened = {name: value for name, value in changes.items() if is_open(architecture, name)}
+    spec = replace(spec, **opened)
     spec.check_shape(shape)
     return spec
-
-
-def resolve_norm(norm, spec, shape):
-    """Whether a finite network of this spec has instance normalisation, by a user's ``norm``: None, "instance" or "auto".
-
-    Raises
-    ------
-    ValueError
-        Where it cannot have it: in an MLP, and on maps of a single pixel, which it would make zero.
-    """
-    if norm is None:
-        return False
-    pixels = math.prod(spec.last_map(shape)) if isinstance(spec, ConvNet) else 1
-    if norm == "auto":
-        return pixels >= _MIN_NORM_PIXELS
-    if pixels == 1:
-        raise ValueError(
-            f"norm='instance' needs a ConvNet with maps of more than one pixel, got {spec} and inputs of shape {shape}."
-        )
-    return True

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from ._utils.files import read_arrays, write_arrays
+from ._utils.network_spec import ConvNetSpec, MLPSpec, spec_from_dict, spec_to_dict
 from ._utils.preprocessing_value import Preprocessing, ReadOnlyArrays
-from .architectures import MLP, ConvNet, spec_from_dict, spec_to_dict
+from .architectures import MLP, ConvNet
 
 __all__ = ["Coreset"]
 
@@ -141,6 +142,8 @@ class Coreset(ReadOnlyArrays):
             put("image_shape", tuple(int(side) for side in self.image_shape))
         if self.feature_names is not None:
             put("feature_names", tuple(str(name) for name in self.feature_names))
+        if isinstance(self.architecture, ConvNet | MLP):
+            put("architecture", self.architecture._resolve(self.image_shape or self.X.shape[1:]))
         if self.preprocessing is None and self.X.ndim == 2:
             put("preprocessing", Preprocessing.identity(self.X.shape[1]))
         self._check()
@@ -186,9 +189,9 @@ class Coreset(ReadOnlyArrays):
             problems.append(
                 f"image_shape must be (H, W, channels) with product {d}, got {self.image_shape}"
             )
-        elif isinstance(self.architecture, ConvNet) and self.image_shape is None:
+        elif isinstance(self.architecture, ConvNetSpec) and self.image_shape is None:
             problems.append("image_shape is needed by a ConvNet")
-        elif not isinstance(self.architecture, ConvNet | MLP):
+        elif not isinstance(self.architecture, ConvNetSpec | MLPSpec):
             problems.append(f"architecture must be a ConvNet or an MLP, got {self.architecture!r}")
         elif not self.architecture.fits(self.image_shape or (d,)):
             problems.append(

@@ -8,7 +8,7 @@ from sklearn.utils import check_array
 from ._kernels.exact import exact_kernel
 from ._utils.device import explained_memory, own_torch_modes, resolve_device
 from ._utils.validation import as_rows, resolve_image_shape
-from .architectures import MLP, ConvNet, resolve_spec
+from .architectures import ARCHITECTURES, resolve_architecture
 
 __all__ = ["nngp_kernel", "ntk_kernel"]
 
@@ -26,8 +26,6 @@ _PARAMETERS = """
         :class:`~rfad_sklearn.MLP` for flat rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
-    depth : int, default=None
-        Number of blocks, in place of the architecture's.
     working_memory : int, default=None
         MiB for intermediate results, the returned matrix apart; None: that of
         :func:`sklearn.get_config`. A single pair of images is never split.
@@ -57,7 +55,6 @@ def nngp_kernel(
     *,
     architecture="auto",
     image_shape=None,
-    depth=None,
     working_memory=None,
     progress=None,
     device="auto",
@@ -83,7 +80,7 @@ def nngp_kernel(
     >>> nngp_kernel(images, architecture=ConvNet(depth=2)).shape
     (4, 4)
     """
-    return _kernel("nngp", X, Y, architecture, image_shape, depth, working_memory, progress, device)
+    return _kernel("nngp", X, Y, architecture, image_shape, working_memory, progress, device)
 
 
 def ntk_kernel(
@@ -92,7 +89,6 @@ def ntk_kernel(
     *,
     architecture="auto",
     image_shape=None,
-    depth=None,
     working_memory=None,
     progress=None,
     device="auto",
@@ -116,7 +112,7 @@ def ntk_kernel(
     >>> ntk_kernel(rows, rows[:2]).shape
     (4, 2)
     """
-    return _kernel("ntk", X, Y, architecture, image_shape, depth, working_memory, progress, device)
+    return _kernel("ntk", X, Y, architecture, image_shape, working_memory, progress, device)
 
 
 for _function in (nngp_kernel, ntk_kernel):
@@ -125,8 +121,8 @@ for _function in (nngp_kernel, ntk_kernel):
 
 
 @own_torch_modes()
-def _kernel(kernel, X, Y, architecture, image_shape, depth, working_memory, progress, device):
-    if not (architecture == "auto" or isinstance(architecture, ConvNet | MLP)):
+def _kernel(kernel, X, Y, architecture, image_shape, working_memory, progress, device):
+    if not (architecture == "auto" or isinstance(architecture, ARCHITECTURES)):
         raise TypeError(f"architecture must be 'auto', a ConvNet or an MLP, got {architecture!r}.")
     device = resolve_device(device)
     first, shape = _inputs("X", X, image_shape)
@@ -135,7 +131,7 @@ def _kernel(kernel, X, Y, architecture, image_shape, depth, working_memory, prog
         raise ValueError(
             f"X holds inputs of shape {shape}, Y of shape {other}; both must be the same."
         )
-    spec = resolve_spec(architecture, shape, None, depth)
+    spec = resolve_architecture(architecture, shape)
     if second is not None and second.dtype != first.dtype:
         first, second = first.astype(np.float64), second.astype(np.float64)
     memory = sklearn.get_config()["working_memory"] if working_memory is None else working_memory

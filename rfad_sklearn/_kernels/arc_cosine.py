@@ -34,7 +34,7 @@ def _polynomials(degree):
     arc = 2 * binom(2 * k, k) / (4.0**k * (2 * k + 1)) / 2 ** (k + 0.5)
     short = lambda taylor: Chebyshev.interpolate(Polynomial(taylor), degree, domain=[0, 1]).convert(
         kind=Polynomial
-    )  # noqa: E731
+    )
     return tuple(
         tuple((short(taylor).coef / (2 * math.pi)).tolist()) for taylor in (arc, arc / (k + 1.5))
     )

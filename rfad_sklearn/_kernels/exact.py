@@ -175,7 +175,7 @@ def exact_kernel(spec, x, y=None, *, kernel="nngp", memory=_MEMORY, compiled=Non
 
     Parameters
     ----------
-    spec : ConvNet or MLP
+    spec : ConvNetSpec or MLPSpec
     x : float32 or float64 tensor of shape (n, *shape)
         Preprocessed rows ``(n, d)`` for an MLP, channels-last images for a ConvNet.
     y : tensor of shape (m, *shape), optional

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..architectures import MLP
+from .._utils.network_spec import MLPSpec
 
 # Above this number of entries a sum along diagonals is gathered, below it multiplied as a matrix.
 _DENSE_ENTRIES = 2**16
@@ -187,7 +187,7 @@ def _product(sides, window, reach, wanted):
 
 def _plan(spec, shape):
     """Sides of the map that each block convolves, window and reach. A row of an MLP is an image of one pixel."""
-    if isinstance(spec, MLP):
+    if isinstance(spec, MLPSpec):
         return [(1, 1)] * spec.depth, 1, 1
     window = 2 if spec.pooling == "avg" else 1
     sides = [tuple(shape[:2])]
@@ -205,7 +205,7 @@ def cross_pairs(spec, shape):
 
 def _read_out(spec, sides, window):
     """Pairs of windows along both axes that the last layer reads."""
-    own = isinstance(spec, MLP) or spec.readout == "flatten"
+    own = isinstance(spec, MLPSpec) or spec.readout == "flatten"
     last = [range(side // window) for side in sides]
     return [[(p, q) for p in axis for q in axis if p == q or not own] for axis in last]
 

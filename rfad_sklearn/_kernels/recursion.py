@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from ..architectures import MLP
+from .._utils.network_spec import MLPSpec
 from .arc_cosine import Arithmetic
 from .pixel_pairs import cross_pairs, own_pairs
 
@@ -189,7 +189,7 @@ class Network:
         #: Images of either side that are prepared and kept at a time; backward they have gradients of the same size.
         self.panel = max(min(_PANEL, share // row_bytes), 1)
         products = math.prod(map(len, self.own.pixels)) * (
-            shape[0] if isinstance(spec, MLP) else shape[2]
+            shape[0] if isinstance(spec, MLPSpec) else shape[2]
         )
         wide = max(
             products,
@@ -201,7 +201,7 @@ class Network:
         self.block_pairs = max(min(block // (itemsize * widest), self.chunk_entries // fewest), 1)
 
     def _fan_in(self, shape):
-        return shape[0] if isinstance(self.spec, MLP) else 9 * shape[2]
+        return shape[0] if isinstance(self.spec, MLPSpec) else 9 * shape[2]
 
     # One image
 
@@ -211,7 +211,7 @@ class Network:
         if x.requires_grad:
             prepare = lambda part: checkpoint(
                 self._prepare, part, use_reentrant=False, preserve_rng_state=False
-            )  # noqa: E731
+            )
         parts = [prepare(part) for part in x.split(self.prepared)]
         patches, *norms = (torch.cat(tensors, dim=2) for tensors in zip(*parts, strict=True))
         return Rows(patches, norms)
@@ -244,7 +244,7 @@ class Network:
 
     def _patches(self, x):
         """Windows of patches with the bias as one more coordinate."""
-        if isinstance(self.spec, MLP):
+        if isinstance(self.spec, MLPSpec):
             maps = x.T[None, None]
         else:
             padded = F.pad(x, (0, 0, 0, 0, 1, 1, 1, 1))

@@ -10,7 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from ..architectures import MLP
+from .._utils.network_spec import MLPSpec
 from .crelu import Rectified
 from .random_features import read_out
 
@@ -22,7 +22,7 @@ def _draw_hidden(spec, shape, seed):
     """Weight and bias of each hidden layer, independent and normal."""
     generator, kernel, fan_in = (
         torch.Generator().manual_seed(int(seed)),
-        () if isinstance(spec, MLP) else (3, 3),
+        () if isinstance(spec, MLPSpec) else (3, 3),
         shape[-1],
     )
     for width in spec.widths:
@@ -47,7 +47,7 @@ def draw_finite_network(spec, shape, n_outputs, seed, *, instance_norm=False, de
 
     Parameters
     ----------
-    spec : ConvNet or MLP
+    spec : ConvNetSpec or MLPSpec
     shape : tuple of int
         Shape of one input.
     n_outputs : int
@@ -93,7 +93,7 @@ def network_outputs(spec, parameters, x, *, instance_norm=False, dtype=None):
     dtype = dtype or weight.dtype
     hidden, x = [parameter.to(dtype) for parameter in hidden], x.to(dtype)
     layers = [hidden[k : k + per_layer] for k in range(0, len(hidden), per_layer)]
-    if isinstance(spec, MLP):
+    if isinstance(spec, MLPSpec):
         for layer_weight, layer_bias in layers:
             x = F.linear(x, layer_weight, layer_bias).relu()
     else:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
-from ..architectures import MLP
+from .._utils.network_spec import MLPSpec
 from .crelu import CReLUMaps, PooledCReLU
 
 # Entries of the largest maps of the images of one pass on a CPU: they stay in the cache, and in
@@ -77,7 +77,7 @@ def draw_networks(spec, shape, seeds, *, device="cpu", dtype=torch.float32):
 
     Parameters
     ----------
-    spec : ConvNet or MLP
+    spec : ConvNetSpec or MLPSpec
     shape : tuple of int
         Shape of one input: ``(d,)`` or ``(H, W, channels)``.
     seeds : sequence of int
@@ -95,7 +95,7 @@ def draw_networks(spec, shape, seeds, *, device="cpu", dtype=torch.float32):
         every two channels, the last of an odd number its own.
     """
     generators = [torch.Generator(device=device).manual_seed(int(seed)) for seed in seeds]
-    kernel = () if isinstance(spec, MLP) else (3, 3)
+    kernel = () if isinstance(spec, MLPSpec) else (3, 3)
     channels = shape[-1]
     layers = []
     for n, width in zip(spec.n_filters, spec.widths, strict=True):
@@ -201,7 +201,7 @@ def _concatenated(networks):
 def _passes(spec, networks, x, forward, batched):
     """Activations ``(n, k, n_features)`` of all k networks in one call a layer, or of each network with k = 1."""
     dtype = networks[0][0][0].dtype
-    inputs = x.to(dtype) if isinstance(spec, MLP) else _convnet_inputs(spec, x.to(dtype))
+    inputs = x.to(dtype) if isinstance(spec, MLPSpec) else _convnet_inputs(spec, x.to(dtype))
     if batched or (batched is None and x.is_cuda):
         yield forward(spec, _concatenated(networks), len(networks), inputs)
         return
@@ -224,7 +224,7 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
 
     Parameters
     ----------
-    spec : ConvNet or MLP
+    spec : ConvNetSpec or MLPSpec
     networks : list
         As drawn by :func:`draw_networks`; their dtype is the dtype of the arithmetic.
     x : tensor of shape (n, d) or (n, H, W, channels)
@@ -241,7 +241,7 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
     tensor of shape (n, n_networks, n_features)
         Not normalised; in the dtype of the networks.
     """
-    forward = _mlp_forward if isinstance(spec, MLP) else _convnet_forward
+    forward = _mlp_forward if isinstance(spec, MLPSpec) else _convnet_forward
     if recompute and torch.is_grad_enabled():
         # One after the other, or the second pass would keep the activations of all networks at
         # once.
@@ -249,7 +249,7 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
         forward = functools.partial(
             checkpoint, forward, use_reentrant=False, preserve_rng_state=False
         )
-    if x.is_cuda or isinstance(spec, MLP):
+    if x.is_cuda or isinstance(spec, MLPSpec):
         return torch.cat(list(_passes(spec, networks, x, forward, batched)), dim=1)
     # Pieces of the same size, or nearly.
     pieces = x.tensor_split(-(-x.shape[0] // images_per_pass(spec, x.shape)))
@@ -270,7 +270,7 @@ def cached_features(spec, networks, x, *, dtype=None, batched=None):
     tensor of shape (n, n_networks, n_features)
         Of type ``dtype``, by default float64 for float64 networks and float32 for all others.
     """
-    is_mlp = isinstance(spec, MLP)
+    is_mlp = isinstance(spec, MLPSpec)
     shape = (x.shape[0], len(networks), spec.n_features(tuple(x.shape[1:])))
     out = torch.empty(shape, dtype=dtype or wide_dtype(networks), device=x.device)
     chunk = _FLAT_ROWS if is_mlp else images_per_pass(spec, x.shape)
@@ -299,7 +299,7 @@ def linear_in_features(spec, networks, read, n, weights, *, block=64):
 
     Parameters
     ----------
-    spec : ConvNet or MLP
+    spec : ConvNetSpec or MLPSpec
     networks : list
     read : callable
         ``read(start, stop)`` gives preprocessed inputs.
@@ -373,7 +373,7 @@ class RowCache:
 
     Parameters
     ----------
-    spec : ConvNet or MLP
+    spec : ConvNetSpec or MLPSpec
     networks : list
     x : tensor of shape (n, d) or (n, H, W, channels)
     dtype : torch.dtype, optional

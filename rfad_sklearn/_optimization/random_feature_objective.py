@@ -48,7 +48,7 @@ class PoolConfig(RidgeConfig):
     n_networks: int
     pool_size: int
     refresh_interval: int
-    n_eval_networks: int
+    n_evaluation_networks: int
     debias: bool = False
     flipped: tuple = ()
 
@@ -199,7 +199,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
         features = self._features(variables, self.evaluation_spec, networks)
         of_rows = lambda rows: kernel_product(
             self.evaluation_spec, cached_features(self.evaluation_spec, networks, rows), features
-        )  # noqa: E731
+        )
         return kernel_product(self.evaluation_spec, features, features), of_rows
 
     def _scores(self, variables, spec, networks, cache):
@@ -264,7 +264,9 @@ class RandomFeatureObjective(KernelRidgeObjective):
         )
 
     def _draw_evaluation_networks(self):
-        seeds = torch.randint(_MAX_SEED, (self.config.n_eval_networks,), generator=self.generator)
+        seeds = torch.randint(
+            _MAX_SEED, (self.config.n_evaluation_networks,), generator=self.generator
+        )
         return cpu_networks(
             self.evaluation_spec, self.data.shape, seeds.tolist(), self.device, self.dtype
         )

@@ -8,7 +8,7 @@ import torch
 
 from .._networks.random_features import cached_features, draw_network, kernel_product
 from .._ridge.linalg import solve_and_leave_one_out
-from ..architectures import ConvNet
+from .._utils.network_spec import ConvNetSpec
 from .pilot_sample import N_NETWORKS, RIDGE, draw_pilot_sample
 from .plan import PoolDefaults
 
@@ -24,7 +24,7 @@ _STREAM = 2
 
 def in_question(spec):
     """Whether a network that "auto" stands for has a block that may be spared."""
-    return isinstance(spec, ConvNet) and spec.depth == _BLOCKS and spec.pooling == "avg"
+    return isinstance(spec, ConvNetSpec) and spec.depth == _BLOCKS and spec.pooling == "avg"
 
 
 def _specs(spec):

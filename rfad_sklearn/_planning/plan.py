@@ -15,7 +15,8 @@ from .._networks.random_features import (
     network_features,
 )
 from .._optimization.random_feature_objective import PoolConfig
-from ..architectures import ConvNet
+from .._utils.network_spec import ConvNetSpec
+from ..architectures import is_open
 
 # Networks that judge the coreset at every evaluation; RFAD's are up to so many as memory allows.
 N_EVAL_NETWORKS, _MOST_EVAL_NETWORKS, _MOST_CUDA_EVAL_NETWORKS = 8, 16, 32
@@ -60,7 +61,7 @@ class PoolDefaults:
         ``affordable(width)`` is the number of steps of fresh networks that a run may take in its
         time, None where time is no bound; for ``most_channels`` see :meth:`fresh`.
         """
-        if isinstance(spec, ConvNet):
+        if isinstance(spec, ConvNetSpec):
             fresh, timed = cls.fresh(spec, most_channels), affordable is not None
             if n_items > _MANY_ITEMS or (
                 timed and n_items >= _SOME_ITEMS and affordable(fresh.width) >= _ENOUGH_STEPS
@@ -143,7 +144,7 @@ class ChoosesPool:
     """The part of :class:`RFADDistiller` that fills in what its "auto" parameters stand for in one context."""
 
     def _chooses_width(self, spec):
-        return self.architecture == "auto" and self.width is None and isinstance(spec, ConvNet)
+        return is_open(self.architecture, "width") and isinstance(spec, ConvNetSpec)
 
     def _evaluation_spec(self, context):
         """Networks that judge: what is best without a pool is the least noise for its cost."""
@@ -190,23 +191,17 @@ class ChoosesPool:
         return self.n_networks * one_network * context.dtype.itemsize
 
     def _pool_config(self, context, spec, defaults):
-        own = {name: getattr(self, name) for name in ("pool_size", "refresh_every")}
-        own = {
-            name: getattr(defaults, name) if isinstance(value, str) else int(value)
-            for name, value in own.items()
-        }
+        pool_size = defaults.pool_size if isinstance(self.pool_size, str) else int(self.pool_size)
+        every = int(min(max(self.batch_size // context.per_class.sum(), _REFRESH[0]), _REFRESH[1]))
         n_features = self._evaluation_spec(context).n_features(context.shape)
         return PoolConfig(
             batch_size=self.batch_size,
             reg=self.reg,
             loss=self.loss,
             n_networks=self.n_networks,
-            pool_size=max(
-                min(own["pool_size"], _POOL_BYTES // self._group_bytes(context, spec)), 1
-            ),
-            refresh_interval=own["refresh_every"],
-            debias=bool(self.debias),
-            n_eval_networks=n_evaluation_networks(
+            pool_size=max(min(pool_size, _POOL_BYTES // self._group_bytes(context, spec)), 1),
+            refresh_interval=1 if pool_size == 1 else every,
+            n_evaluation_networks=n_evaluation_networks(
                 len(context.validation) * n_features * context.dtype.itemsize, context.device
             ),
         )

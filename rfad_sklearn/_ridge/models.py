@@ -13,7 +13,7 @@ from .._networks.random_features import (
     linear_in_features,
 )
 from .._utils.device import explained_memory
-from ..architectures import MLP
+from .._utils.network_spec import MLPSpec
 from .linalg import cholesky, relative_shift, solve_and_leave_one_out
 
 # Rows per pass when features are summed up; their Gram matrix is added up in float64.
@@ -82,7 +82,7 @@ class ExactModel:
 
 def exact_dtype(spec, dtype):
     """Type that the exact kernel is computed in: an MLP's is cheap enough for float64."""
-    return torch.float64 if isinstance(spec, MLP) else dtype
+    return torch.float64 if isinstance(spec, MLPSpec) else dtype
 
 
 def exact_inputs(spec, inputs):

@@ -1,17 +1,15 @@
 """What the classifiers share: rows checked against a coreset, labels and probabilities from scores."""
 
-from numbers import Integral
-
 import numpy as np
 import torch
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.device import own_torch_modes
 from .._utils.validation import check_rows, float_dtype
-from ..architectures import MLP, ConvNet
+from ..architectures import ARCHITECTURES
 from ..coreset import Coreset, label_array
 from ._compatibility import check_compatible
 
@@ -24,10 +22,8 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "architecture": [StrOptions({"auto"}), ConvNet, MLP],
+        "architecture": [StrOptions({"auto"}), *ARCHITECTURES],
         "image_shape": [None, "array-like"],
-        "width": [None, Interval(Integral, 1, None, closed="left")],
-        "depth": [None, Interval(Integral, 1, None, closed="left")],
         "preprocessing": [
             None,
             StrOptions({"auto", "standardize", "zca"}),

@@ -2,9 +2,10 @@
 
 from .._kernels.pixel_pairs import n_arc_cosines
 from .._utils.device import resolve_device, resolve_dtype
+from .._utils.network_spec import MLPSpec, same_kernel
 from .._utils.preprocessing_value import Preprocessing
 from .._utils.validation import resolve_image_shape
-from ..architectures import MLP, resolve_spec, same_kernel
+from ..architectures import is_open, resolve_architecture
 
 # The exact kernel matrix of more rows would not fit in the memory of a laptop, twice.
 _MAX_EXACT = 5000
@@ -32,10 +33,13 @@ def check_compatible(classifier, spec, image_shape, n_features, preprocessing, *
             f"{given} contradicts the distiller's {theirs}; give it to the distiller: {owner}({given})."
         )
 
-    wanted = spec if classifier.architecture == "auto" else classifier.architecture
-    if wanted is spec and classifier.depth not in (None, spec.depth):
-        raise contradicts("depth", spec)
-    wanted = resolve_spec(wanted, image_shape or (n_features,), classifier.width, classifier.depth)
+    # Fields that the parameter leaves open are the coreset's.
+    given = classifier.architecture
+    wanted = spec
+    if not isinstance(given, str):
+        wanted = resolve_architecture(given, image_shape or (n_features,), depth=spec.depth)
+    if is_open(given, "width") and same_kernel(wanted, spec):
+        wanted = spec
     if not same_kernel(wanted, spec):
         raise contradicts("architecture", spec, wanted)
     if (
@@ -64,17 +68,14 @@ def check_compatible_with_distiller(classifier, seen, n_features, n_classes):
     own = classifier.distiller.get_params(deep=False)
     image_shape = resolve_image_shape(own["image_shape"], seen, n_features)
     shape = image_shape or (n_features,)
-    spec = resolve_spec(own["architecture"], shape, own.get("width"), own["depth"])
-    if classifier.distiller._depth_is_open(shape):
-        wishes = {name: getattr(classifier, name) for name in ("architecture", "depth")}
-        given = [
-            f"{name}={value!r}" for name, value in wishes.items() if value not in ("auto", None)
-        ]
-        if given:
-            raise ValueError(
-                f"{given[0]} contradicts the distiller where the rows decide for another depth; give it to the distiller: "
-                f"{type(classifier.distiller).__name__}({given[0]})."
-            )
+    spec = resolve_architecture(own["architecture"], shape)
+    given = classifier.architecture
+    if classifier.distiller._depth_is_open(shape) and not is_open(given, "depth"):
+        owner = type(classifier.distiller).__name__
+        raise ValueError(
+            f"architecture={given!r} contradicts the distiller where the rows decide on another "
+            f"depth; give it to the distiller: {owner}(architecture={given!r})."
+        )
     spec = check_compatible(
         classifier,
         spec,
@@ -93,7 +94,7 @@ def resolve_kernel_method(classifier, spec, shape, n):
     if method == "auto":
         cheap = (
             n <= _MAX_EXACT
-            if isinstance(spec, MLP)
+            if isinstance(spec, MLPSpec)
             else n * n_arc_cosines(spec, shape) <= _MAX_ARC_COSINES
         )
         method = "exact" if cheap or classifier.kernel == "ntk" else "random_features"

@@ -118,7 +118,7 @@ class _Training:
         x = self.inputs[some]
         outputs = lambda parameters: network_outputs(
             self.spec, parameters, x, instance_norm=self.config.instance_norm
-        )  # noqa: E731
+        )
         return (
             _SHARE_OF_STABLE
             * self.config.flatness

@@ -13,9 +13,10 @@ from .._networks.augment import check_augment
 from .._optimization.ridge_objective import centred_one_hot
 from .._ridge.linalg import fit_logit_scale
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
+from .._utils.network_spec import ConvNetSpec, resolve_norm
 from .._utils.row_selection import split_holdout
 from .._utils.validation import check_labels, check_rows, keep_state_on_error, resolve_image_shape
-from ..architectures import ConvNet, resolve_norm, resolve_spec
+from ..architectures import resolve_architecture
 from ..preprocessing import fit_preprocessing
 from ._base import CoresetClassifier, refuse_soft_targets
 from ._training import FiniteNetwork, TrainingConfig, train, train_best
@@ -49,10 +50,6 @@ class FiniteNetworkClassifier(CoresetClassifier):
         flat rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows. None: the coreset's own, or that of X.
-    width : int, default=None
-        Channels or units, in place of the architecture's.
-    depth : int, default=None
-        Number of blocks, in place of the architecture's.
     norm : {"auto", "instance"} or None, default=None
         Instance normalisation after each convolution, for coresets that were made with it. "auto":
         for a ConvNet whose smallest maps have at least 4x4 pixels.
@@ -164,8 +161,6 @@ class FiniteNetworkClassifier(CoresetClassifier):
         *,
         architecture="auto",
         image_shape=None,
-        width=None,
-        depth=None,
         norm=None,
         preprocessing="auto",
         loss="mse",
@@ -187,8 +182,6 @@ class FiniteNetworkClassifier(CoresetClassifier):
     ):
         self.architecture = architecture
         self.image_shape = image_shape
-        self.width = width
-        self.depth = depth
         self.norm = norm
         self.preprocessing = preprocessing
         self.loss = loss
@@ -235,9 +228,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
         classes, y_encoded = check_labels(y)
         vars(self).pop("coreset_", None)
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
-        spec = resolve_spec(
-            self.architecture, image_shape or (rows.shape[1],), self.width, self.depth
-        )
+        spec = resolve_architecture(self.architecture, image_shape or (rows.shape[1],))
         rng = np.random.default_rng(
             check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         )
@@ -323,7 +314,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
             augmentations=check_augment(self.augment, shape),
             flatness=_SURELY_FLATTER if self.loss == "cross_entropy" else 1.0,
             dtype=resolve_dtype(
-                self.dtype, device, reduced=isinstance(self.architecture_, ConvNet)
+                self.dtype, device, reduced=isinstance(self.architecture_, ConvNetSpec)
             ),
         )
 

@@ -21,7 +21,7 @@ from .._utils.validation import (
     resolve_image_shape,
     warn_caller,
 )
-from ..architectures import resolve_spec
+from ..architectures import resolve_architecture
 from ..preprocessing import fit_preprocessing
 from ._base import CoresetClassifier, refuse_soft_targets
 from ._compatibility import check_compatible, check_compatible_with_distiller, resolve_kernel_method
@@ -68,10 +68,6 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         "auto": the coreset's own; without one as in :class:`RFADDistiller`.
     n_networks : int, default=8
         Random networks, with random features.
-    width : int, default=None
-        Channels or units of each network, in place of the architecture's.
-    depth : int, default=None
-        Number of blocks, in place of the architecture's.
     memory : None, str or joblib.Memory, default=None
         Caches the fitted distiller, so that a grid search over ``reg`` distils once.
     verbose : int, default=0
@@ -146,8 +142,6 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         image_shape=None,
         preprocessing="auto",
         n_networks=8,
-        width=None,
-        depth=None,
         memory=None,
         verbose=0,
         random_state=None,
@@ -162,8 +156,6 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         self.image_shape = image_shape
         self.preprocessing = preprocessing
         self.n_networks = n_networks
-        self.width = width
-        self.depth = depth
         self.memory = memory
         self.verbose = verbose
         self.random_state = random_state
@@ -278,7 +270,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     def _fit_rows(self, rows, seen, classes, y_encoded):
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
         shape = image_shape or (rows.shape[1],)
-        spec = resolve_spec(self.architecture, shape, self.width, self.depth)
+        spec = resolve_architecture(self.architecture, shape)
         vars(self).pop("distiller_", None)
         vars(self).pop("coreset_", None)
         preprocessing = fit_preprocessing(self.preprocessing, rows, image_shape, invertible=False)

@@ -24,7 +24,7 @@ from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
 from .._utils.row_selection import plain_label
 from .._utils.validation import check_rows, float_dtype, keep_state_on_error
 from .._version import __version__
-from ..architectures import MLP, ConvNet
+from ..architectures import ARCHITECTURES
 from ..coreset import Coreset
 from ._fit_context import prepare
 from ._sampler import CoresetSampler, like_input
@@ -32,7 +32,7 @@ from ._sampler import CoresetSampler, like_input
 # Entries of an array that is told among the settings.
 _FEW_ENTRIES = 32
 # Parameters that do not belong to what a coreset is.
-_NOT_SETTINGS = ("callback", "verbose", "checkpoint", "warm_start")
+_NOT_SETTINGS = ("callback", "verbose", "checkpoint")
 
 
 class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -51,9 +51,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     _parameter_constraints: dict = {
         "ipc": [Interval(Integral, 1, None, closed="left"), dict],
-        "architecture": [StrOptions({"auto"}), ConvNet, MLP],
+        "architecture": [StrOptions({"auto"}), *ARCHITECTURES],
         "image_shape": [None, "array-like"],
-        "depth": [None, Interval(Integral, 1, None, closed="left")],
         "reg": [Interval(Real, 0, None, closed="neither")],
         "preprocessing": [
             None,
@@ -107,8 +106,9 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._make(context, begin)
         self.classes_ = context.classes
         self.image_shape_ = context.image_shape
-        self.labels_ = context.classes[context.item_y_encoded]
         self._layout = context.layout
+        # Unlike those of the coreset, which needs no pickle, in the type of y.
+        self._item_labels = context.classes[context.item_y_encoded]
         self._seeds = context.rng.integers(2**31, size=N_EVAL_NETWORKS).tolist()
 
     def _depth_is_open(self, shape):
@@ -193,7 +193,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         model = self._transform_model(_tensor(coreset.inputs, shape, dtype).to(device))
         read = lambda start, stop: _tensor(
             coreset.preprocessing.apply(rows[start:stop]), shape, dtype
-        )  # noqa: E731
+        )
         return model.scores(read, len(rows), device=device, dtype=dtype).astype(
             float_dtype(rows), copy=False
         )
@@ -224,7 +224,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         self.fit(X, y)
         return like_input(
-            self.coreset_.X.reshape(-1, *self._layout).copy(), self.labels_.copy(), X, y
+            self.coreset_.X.reshape(-1, *self._layout).copy(), self._item_labels.copy(), X, y
         )
 
     def as_sampler(self):
@@ -258,6 +258,6 @@ def _plain(value):
         return value.item()
     if isinstance(value, np.ndarray) and value.size <= _FEW_ENTRIES:
         return value.tolist()
-    if isinstance(value, ConvNet | MLP | torch.dtype | torch.device):
+    if isinstance(value, (*ARCHITECTURES, torch.dtype, torch.device)):
         return str(value)
     return type(value).__name__

@@ -10,10 +10,11 @@ from .._optimization.ridge_objective import TrainingData, centred_one_hot
 from .._planning.plan import N_EVAL_NETWORKS
 from .._utils.device import resolve_device, resolve_dtype
 from .._utils.device_rows import DevicePreprocessing, DeviceRows, fits_on_device
+from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing, TransformerPreprocessing
 from .._utils.row_selection import initial_rows, items_per_class, split_holdout
 from .._utils.validation import RowSubset, as_rows, check_labels, check_rows, resolve_image_shape
-from ..architectures import ConvNet, resolve_spec
+from ..architectures import resolve_architecture
 from ..preprocessing import fit_preprocessing
 
 # Bytes of cached features of the held-out rows, and of one of their entries.
@@ -192,7 +193,7 @@ def evaluation_objective(context, data, reg, generator):
         n_networks=N_EVAL_NETWORKS,
         pool_size=1,
         refresh_interval=1,
-        n_eval_networks=N_EVAL_NETWORKS,
+        n_evaluation_networks=N_EVAL_NETWORKS,
     )
     dtype = torch.promote_types(context.dtype, torch.float32)
     return RandomFeatureObjective(
@@ -232,9 +233,7 @@ def prepare(estimator, X, y, seed):
     per_class = items_per_class(estimator.ipc, classes, np.bincount(y_encoded))
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
     shape = image_shape or (rows.shape[1],)
-    spec = resolve_spec(
-        estimator.architecture, shape, getattr(estimator, "width", None), estimator.depth
-    )
+    spec = resolve_architecture(estimator.architecture, shape)
     rng = np.random.default_rng(seed)
     train, validation = _split(
         estimator, y_encoded, per_class, rng, held_out_limit(estimator, spec, shape)
@@ -273,6 +272,6 @@ def prepare(estimator, X, y, seed):
         seed=seed,
         rng=rng,
         device=device,
-        dtype=resolve_dtype(estimator.dtype, device, reduced=isinstance(spec, ConvNet)),
+        dtype=resolve_dtype(estimator.dtype, device, reduced=isinstance(spec, ConvNetSpec)),
         frozen=frozen,
     )

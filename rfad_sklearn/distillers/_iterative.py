@@ -75,27 +75,23 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         "tol": [Interval(Real, 0, None, closed="left")],
         "callback": [None, callable],
         "checkpoint": [None, str, os.PathLike],
-        "warm_start": ["boolean"],
         "verbose": ["verbose"],
     }
 
     def _draw_seed(self):
-        if self.warm_start and self.checkpoint is None:
-            raise ValueError(
-                "warm_start=True goes on from a checkpoint; give checkpoint=path, or warm_start=False."
-            )
         if self.checkpoint is not None and not Path(self.checkpoint).parent.is_dir():
             raise ValueError(
                 f"checkpoint={str(self.checkpoint)!r} is to lie in a folder that does not exist; make it, or give another path."
             )
         there = self.checkpoint is not None and Path(self.checkpoint).exists()
-        if there and self.warm_start:
-            # With random_state=None too, the run goes on with its own seed.
-            return load_checkpoint(self.checkpoint)[1]["seed"]
         if there and not is_checkpoint(self.checkpoint):
             raise ValueError(
-                f"checkpoint={str(self.checkpoint)!r} is there already and is not a checkpoint; remove it, or give another path."
+                f"checkpoint={str(self.checkpoint)!r} is there already and is not a checkpoint; "
+                "remove it, or give another path."
             )
+        if there:
+            # With random_state=None too, the run goes on with its own seed.
+            return load_checkpoint(self.checkpoint)[1]["seed"]
         return super()._draw_seed()
 
     def _fit(self, X, y):
@@ -146,7 +142,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         if self.checkpoint is None:
             return None, None
         state, fingerprint = None, self._fingerprint(context, variables)
-        if self.warm_start and Path(self.checkpoint).exists():
+        if Path(self.checkpoint).exists():
             state, theirs = load_checkpoint(self.checkpoint)
             check_same_run(self.checkpoint, fingerprint, theirs)
         return lambda state: save_checkpoint(self.checkpoint, state, fingerprint), state

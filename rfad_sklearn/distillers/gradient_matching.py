@@ -6,7 +6,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._networks.augment import check_augment
 from .._optimization.gradient_matching_objective import GradientMatchingObjective, MatchingConfig
-from ..architectures import resolve_norm
+from .._utils.network_spec import resolve_norm
 from ._fit_context import evaluation_objective
 from ._iterative import BaseDistiller
 
@@ -43,10 +43,6 @@ class GradientMatchingDistiller(BaseDistiller):
         an :class:`MLP` of 256 units for flat rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
-    width : int, default=None
-        Channels or units, in place of the architecture's.
-    depth : int, default=None
-        Number of blocks, in place of the architecture's.
     norm : {"auto", "instance"} or None, default="auto"
         Instance normalisation in the network. "auto" has it for a ConvNet, as in the papers, where
         its smallest maps have at least 4x4 pixels; an MLP cannot have it.
@@ -93,12 +89,10 @@ class GradientMatchingDistiller(BaseDistiller):
         True to stop.
     checkpoint : str or path-like, default=None
         File that is written at every evaluation, whole or not at all, with everything that the run
-        needs to go on.
-    warm_start : bool, default=False
-        Go on from the file ``checkpoint`` where there is one: with the same parameters, data,
-        versions and number of threads, and ``max_time=None``, the coreset has the same bits as that
-        of a run that was never cut off. ``max_iter``, ``max_time`` and ``n_iter_no_change`` may be
-        raised.
+        needs to go on. Where the file is there already and of the same run, ``fit`` goes on from it:
+        with the same parameters, data, versions and number of threads, and ``max_time=None``, the
+        coreset has the same bits (on the CPU) as that of a run that was never cut off. ``max_iter``,
+        ``max_time`` and ``n_iter_no_change`` may be raised. A file of another run is refused.
     verbose : int, default=0
         Print one line per evaluation.
     random_state : int, RandomState instance or None, default=None
@@ -116,8 +110,6 @@ class GradientMatchingDistiller(BaseDistiller):
         The distilled items, in the units of X.
     classes_ : array of shape (n_classes,)
         Class labels.
-    labels_ : array of shape (n_items,)
-        Label of each item.
     n_iter_ : int
         Steps done.
     history_ : list of dict
@@ -163,7 +155,6 @@ class GradientMatchingDistiller(BaseDistiller):
     _parameter_constraints: dict = {
         **BaseDistiller._parameter_constraints,
         "augment": ["boolean", "array-like"],
-        "width": [None, Interval(Integral, 1, None, closed="left")],
         "norm": [None, StrOptions({"auto", "instance"})],
         "network_life": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "network_steps": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
@@ -177,8 +168,6 @@ class GradientMatchingDistiller(BaseDistiller):
         augment=False,
         architecture="auto",
         image_shape=None,
-        width=None,
-        depth=None,
         norm="auto",
         network_life="auto",
         network_steps="auto",
@@ -197,7 +186,6 @@ class GradientMatchingDistiller(BaseDistiller):
         tol=1e-4,
         callback=None,
         checkpoint=None,
-        warm_start=False,
         verbose=0,
         random_state=None,
         device="auto",
@@ -207,8 +195,6 @@ class GradientMatchingDistiller(BaseDistiller):
         self.augment = augment
         self.architecture = architecture
         self.image_shape = image_shape
-        self.width = width
-        self.depth = depth
         self.norm = norm
         self.network_life = network_life
         self.network_steps = network_steps
@@ -227,7 +213,6 @@ class GradientMatchingDistiller(BaseDistiller):
         self.tol = tol
         self.callback = callback
         self.checkpoint = checkpoint
-        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
         self.device = device

@@ -37,8 +37,6 @@ class KIPDistiller(RidgeDistiller):
         rows.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
-    depth : int, default=None
-        Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
         Ridge, relative to the mean diagonal of the kernel matrix.
     loss : {"cross_entropy", "mse"}, default="mse"
@@ -87,12 +85,10 @@ class KIPDistiller(RidgeDistiller):
         True to stop.
     checkpoint : str or path-like, default=None
         File that is written at every evaluation, whole or not at all, with everything that the run
-        needs to go on.
-    warm_start : bool, default=False
-        Go on from the file ``checkpoint`` where there is one: with the same parameters, data,
-        versions and number of threads, and ``max_time=None``, the coreset has the same bits as that
-        of a run that was never cut off. ``max_iter``, ``max_time`` and ``n_iter_no_change`` may be
-        raised.
+        needs to go on. Where the file is there already and of the same run, ``fit`` goes on from it:
+        with the same parameters, data, versions and number of threads, and ``max_time=None``, the
+        coreset has the same bits (on the CPU) as that of a run that was never cut off. ``max_iter``,
+        ``max_time`` and ``n_iter_no_change`` may be raised. A file of another run is refused.
     verbose : int, default=0
         Print one line per evaluation.
     random_state : int, RandomState instance or None, default=None
@@ -109,8 +105,6 @@ class KIPDistiller(RidgeDistiller):
         The distilled items, in the units of X.
     classes_ : array of shape (n_classes,)
         Class labels.
-    labels_ : array of shape (n_items,)
-        Label of each item.
     n_iter_ : int
         Steps done.
     history_ : list of dict
@@ -170,7 +164,6 @@ class KIPDistiller(RidgeDistiller):
         kernel="ntk",
         architecture="auto",
         image_shape=None,
-        depth=None,
         reg=5e-3,
         loss="mse",
         learn_labels=False,
@@ -187,7 +180,6 @@ class KIPDistiller(RidgeDistiller):
         tol=1e-4,
         callback=None,
         checkpoint=None,
-        warm_start=False,
         verbose=0,
         random_state=None,
         device="auto",
@@ -197,7 +189,6 @@ class KIPDistiller(RidgeDistiller):
         self.kernel = kernel
         self.architecture = architecture
         self.image_shape = image_shape
-        self.depth = depth
         self.reg = reg
         self.loss = loss
         self.learn_labels = learn_labels
@@ -214,7 +205,6 @@ class KIPDistiller(RidgeDistiller):
         self.tol = tol
         self.callback = callback
         self.checkpoint = checkpoint
-        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
         self.device = device

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from .._networks.augment import check_augment
 from .._optimization.random_feature_objective import RandomFeatureObjective
 from .._optimization.teacher import Teacher
 from .._planning.depth_selection import enough_blocks, in_question
 from .._planning.flip_selection import classes_to_flip
 from .._planning.plan import ChoosesPool
-from ..architectures import auto_spec
+from ..architectures import is_open, resolve_architecture
 from ..coreset import label_array
 from ._iterative import RidgeDistiller
 
@@ -47,21 +48,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         Shape of the images when X holds them as flat rows.
     n_networks : int, default=8
         Random networks per step.
-    width : int, default=None
-        Channels (ConvNet) or units (MLP) of each network, in place of the architecture's. With
-        "auto", None means an MLP of 256 units, or a ConvNet trained on 64 channels (32 to 512
-        without a pool, see Notes) and judged on 32 to 256.
-    depth : int, default=None
-        Number of blocks, in place of the architecture's; with "auto" it spares the comparison of
-        two and three.
     reg : float, default=5e-3
         Ridge, relative to the mean diagonal of the kernel matrix.
-    debias : bool, default=False
-        Free the loss of most of the bias that the noise of random networks gives it, by a jackknife
-        over the networks of a step ([5]_): what is minimised is then nearer to the loss with the
-        exact kernel. It is for photographs without a pool (see Notes) whose coreset will be judged
-        by the exact kernel: fewer and narrower networks judge it worse. Needs ``n_networks`` of at
-        least 2.
     loss : {"cross_entropy", "mse"}, default="cross_entropy"
         "cross_entropy": cross entropy of ``logit_scale * scores`` with a learned scale; "mse":
         squared distance to the centred one-hot targets.
@@ -110,12 +98,6 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         with the rows' activations cached; fewer, but at least one, where activations and weights
         would take more than 512 MB. Each step uses one group at random. "auto": 32, or 1, which is
         no pool (see Notes).
-    refresh_every : int or "auto", default="auto"
-        Steps after which a new group is made; once the pool is full it takes the place of the
-        oldest. "auto": ``batch_size / n_items``, at least 4 and at most 32, so that refreshing
-        costs about half as much as the coreset's own passes; 1 without a pool (see Notes).
-        ``pool_size=1, refresh_every=1`` is what the paper does: new networks and rows at every
-        step.
     solver : {"auto", "muon", "adam"}, default="auto"
         How the items move. "muon": momentum whose steps are made orthogonal, so that what the
         gradients of all items have in common does not drown the rest ([2]_, [3]_). "adam": every
@@ -149,12 +131,10 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         True to stop.
     checkpoint : str or path-like, default=None
         File that is written at every evaluation, whole or not at all, with everything that the run
-        needs to go on.
-    warm_start : bool, default=False
-        Go on from the file ``checkpoint`` where there is one: with the same parameters, data,
-        versions and number of threads, and ``max_time=None``, the coreset has the same bits (on the
-        CPU) as that of a run that was never cut off. ``max_iter``, ``max_time`` and
-        ``n_iter_no_change`` may be raised.
+        needs to go on. Where the file is there already and of the same run, ``fit`` goes on from it:
+        with the same parameters, data, versions and number of threads, and ``max_time=None``, the
+        coreset has the same bits (on the CPU) as that of a run that was never cut off. ``max_iter``,
+        ``max_time`` and ``n_iter_no_change`` may be raised. A file of another run is refused.
     verbose : int, default=0
         Print one line per evaluation, one about the teacher, and one where rows are flipped.
     random_state : int, RandomState instance or None, default=None
@@ -172,8 +152,6 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         The distilled items, in the units of X.
     classes_ : array of shape (n_classes,)
         Class labels.
-    labels_ : array of shape (n_items,)
-        Label of each item.
     n_iter_ : int
         Steps done.
     history_ : list of dict
@@ -256,13 +234,10 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         **RidgeDistiller._parameter_constraints,
         "corruption": [Interval(Real, 0, 1, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
-        "debias": ["boolean"],
-        "width": [None, Interval(Integral, 1, None, closed="left")],
         "pool_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "refresh_every": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "solver": [StrOptions({"auto", "muon", "adam"})],
         "teacher": [None, StrOptions({"auto", "network"})],
-        "mirror": ["boolean", StrOptions({"auto"})],
+        "augment": [StrOptions({"auto"}), "boolean", "array-like"],
     }
 
     def __init__(
@@ -272,20 +247,16 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         architecture="auto",
         image_shape=None,
         n_networks=8,
-        width=None,
-        depth=None,
         reg=5e-3,
-        debias=False,
         loss="cross_entropy",
         learn_labels=False,
         teacher="auto",
-        mirror="auto",
+        augment="auto",
         init="random",
         corruption=0.0,
         preprocessing="auto",
         batch_size=1024,
         pool_size="auto",
-        refresh_every="auto",
         solver="auto",
         learning_rate=0.03,
         max_iter=None,
@@ -297,7 +268,6 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         tol=1e-4,
         callback=None,
         checkpoint=None,
-        warm_start=False,
         verbose=0,
         random_state=None,
         device="auto",
@@ -307,20 +277,16 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         self.architecture = architecture
         self.image_shape = image_shape
         self.n_networks = n_networks
-        self.width = width
-        self.depth = depth
         self.reg = reg
-        self.debias = debias
         self.loss = loss
         self.learn_labels = learn_labels
         self.teacher = teacher
-        self.mirror = mirror
+        self.augment = augment
         self.init = init
         self.corruption = corruption
         self.preprocessing = preprocessing
         self.batch_size = batch_size
         self.pool_size = pool_size
-        self.refresh_every = refresh_every
         self.solver = solver
         self.learning_rate = learning_rate
         self.max_iter = max_iter
@@ -332,7 +298,6 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         self.tol = tol
         self.callback = callback
         self.checkpoint = checkpoint
-        self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
         self.device = device
@@ -344,10 +309,8 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         return ("X",) if (default if self.solver == "auto" else self.solver) == "muon" else ()
 
     def _depth_is_open(self, shape):
-        return (
-            isinstance(self.architecture, str)
-            and self.depth is None
-            and in_question(auto_spec(shape))
+        return is_open(self.architecture, "depth") and in_question(
+            resolve_architecture(self.architecture, shape)
         )
 
     def _make(self, context, begin):
@@ -364,17 +327,13 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
             )
         for name, asked, other in (
             ("teacher", self.teacher == "network", "None"),
-            ("mirror", self._flips is True, "False"),
+            ("augment", self.augment is not False and not isinstance(self.augment, str), "False"),
         ):
             if asked and not _is_image(context.shape):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} takes images of at least 2x2 pixels, but X holds rows of shape {tuple(context.shape)}; "
                     f"give image_shape, or use {name}='auto' or {other}."
                 )
-        if self.debias and self.n_networks == 1:
-            raise ValueError(
-                "debias=True compares networks, but n_networks=1; use n_networks of at least 2, or debias=False."
-            )
         spec, defaults = context.spec, self._pool_defaults(context)
         if self._chooses_width(spec):
             spec = replace(spec, width=defaults.width)
@@ -395,15 +354,11 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
             evaluation_spec=self._evaluation_spec(context),
         )
 
-    @property
-    def _flips(self):
-        """What the user says of flipping; None where the rows are to say."""
-        return None if isinstance(self.mirror, str) else bool(self.mirror)
-
     def _classes_to_flip(self, context, *, asks):
         """Numbers of the classes whose rows are flipped; the rows are asked only if ``asks``."""
-        if self._flips is not None:
-            return tuple(range(len(context.classes))) if self._flips else ()
+        if not isinstance(self.augment, str):
+            names = check_augment(self.augment, context.shape)
+            return tuple(range(len(context.classes))) if names else ()
         if not asks or self.max_iter == 0 or not _is_image(context.shape):
             return ()
         return classes_to_flip(context)

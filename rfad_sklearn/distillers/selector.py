@@ -43,10 +43,6 @@ class CoresetSelector(CoresetEstimator):
         Shape of the images when X holds them as flat rows.
     n_networks : int, default=8
         Random networks of the features.
-    width : int, default=None
-        Channels or units of each network, in place of the architecture's.
-    depth : int, default=None
-        Number of blocks, in place of the architecture's.
     reg : float, default=5e-3
         Ridge that the coreset is to be used with, relative to the mean diagonal of the kernel
         matrix.
@@ -70,8 +66,6 @@ class CoresetSelector(CoresetEstimator):
         Their numbers in X.
     classes_ : array of shape (n_classes,)
         Class labels.
-    labels_ : array of shape (n_items,)
-        Label of each item.
     image_shape_ : tuple (H, W, channels) or None
         Shape of one image.
     n_features_in_ : int
@@ -105,7 +99,6 @@ class CoresetSelector(CoresetEstimator):
         "strategy": [StrOptions(set(STRATEGIES))],
         "space": [StrOptions({"input", "features"})],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
-        "width": [None, Interval(Integral, 1, None, closed="left")],
     }
 
     def __init__(
@@ -117,8 +110,6 @@ class CoresetSelector(CoresetEstimator):
         architecture="auto",
         image_shape=None,
         n_networks=8,
-        width=None,
-        depth=None,
         reg=5e-3,
         preprocessing="standardize",
         random_state=None,
@@ -131,8 +122,6 @@ class CoresetSelector(CoresetEstimator):
         self.architecture = architecture
         self.image_shape = image_shape
         self.n_networks = n_networks
-        self.width = width
-        self.depth = depth
         self.reg = reg
         self.preprocessing = preprocessing
         self.random_state = random_state

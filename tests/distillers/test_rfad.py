@@ -95,7 +95,7 @@ def test_global_state_is_left_alone(digits):
         torch.get_rng_state(),
         np.random.get_state()[1].copy(),
         torch.get_num_threads(),
-    )  # noqa: NPY002
+    )
     make().fit(X, y).transform(X)
     assert torch.equal(torch_state, torch.get_rng_state())
     np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002

@@ -56,7 +56,7 @@ def test_held_out_rows_decide(problem, loss):
     start = start.float()
     solve = lambda judge: best_targets(
         maps, labels, targets, start, loss=loss, scale=1.0, judge=judge
-    )  # noqa: E731
+    )
     assert solve(lambda candidate: (candidate - start).abs().sum().item()) is start
     farthest = solve(lambda candidate: -(candidate - start).abs().sum().item())
     strongest = solve(None)
@@ -82,7 +82,7 @@ def test_solved_labels_are_kept_where_they_help(digits, make, loss):
     assert solved != fixed
     score = lambda coreset: (
         NNGPKernelRidge(kernel=coreset.kernel).fit_coreset(coreset).score(X_test, y_test)
-    )  # noqa: E731
+    )
     assert score(solved) > score(fixed) - 0.02
 
 
