@@ -1,4 +1,4 @@
-"""Training rows that are asked, before a run, what serves them: they classify each other by a few random networks."""
+"""A pilot sample: training rows that classify each other before a run, by a few random networks."""
 
 import math
 
@@ -7,32 +7,37 @@ import torch
 
 from .._optimization.ridge_objective import centred_one_hot
 
-# Rows that are asked, at least and at most, and fewer where they, or their features in one network,
-# would be more entries than this.
-_LEAST_ROWS, _MOST_ROWS, _ENTRIES = 200, 2048, 2**24
+# Fewest rows of a sample.
+_LEAST_ROWS = 200
+# Most rows of a sample.
+_MOST_ROWS = 2048
+# Entries that its rows, or their features in one network, may have.
+_ENTRIES = 2**24
 # Rows that are read and preprocessed at a time.
 _CHUNK = 256
-# Images with more features are not asked about: those of two blocks and 64x64 pixels, of three and
-# 90x90.
+# Features of an image at most: those of two blocks and 64x64 pixels, of three and 90x90.
 _MOST_FEATURES = 2**15
-# Networks that they are asked by, and the ridge: neither depends on parameters that a run which
-# goes on, or a grid, may change.
-N_NETWORKS, RIDGE = 2, 5e-3
+# Networks that classify it. Like the ridge, they depend on no parameter that a resumed run or a grid
+# may change.
+N_PILOT_NETWORKS = 2
+# Ridge of its kernel ridge regression, relative to the mean diagonal.
+PILOT_REG = 5e-3
 
 
 def draw_pilot_sample(context, n_features, rng):
-    """Some training rows as network inputs, their class numbers, and their targets, on the device.
+    """Some training rows as network inputs, their class numbers and targets, on the device.
 
     Parameters
     ----------
     context : FitContext
     n_features : int
-        Of one row in one of the networks.
+        Features of one row in one of the networks.
     rng : numpy.random.Generator
 
     Returns
     -------
-    tuple of tensors, or None where rows are too few or too large to be asked
+    tuple of tensors, or None
+        None where rows are too few or too large.
     """
     most = min(
         _MOST_ROWS, _ENTRIES // max(n_features, math.prod(context.shape)), len(context.train)

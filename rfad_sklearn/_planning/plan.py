@@ -1,207 +1,215 @@
-"""What "auto" stands for in :class:`RFADDistiller`: how wide the networks are, and for how long they serve."""
+"""The plan of a fit: what every "auto" became, and why, before the first step."""
 
-import functools
-import math
-import time
-from dataclasses import dataclass, replace
+import dataclasses
+import textwrap
+from dataclasses import dataclass, field
 
-import torch
+from .._utils.network_spec import ConvNetSpec, MLPSpec, spec_from_dict, spec_to_dict
 
-from .._networks.random_features import (
-    cached_features,
-    draw_networks,
-    images_per_cuda_pass,
-    images_per_pass,
-    network_features,
-)
-from .._optimization.random_feature_objective import PoolConfig
-from .._utils.network_spec import ConvNetSpec
-from ..architectures import is_open
-
-# Networks that judge the coreset at every evaluation; RFAD's are up to so many as memory allows.
-N_EVAL_NETWORKS, _MOST_EVAL_NETWORKS, _MOST_CUDA_EVAL_NETWORKS = 8, 16, 32
-# Bytes of cached features of the held-out rows, the same on a GPU.
-_HELD_OUT_BYTES, _CUDA_HELD_OUT_BYTES = 2**28, 2**31
-# Cached activations and weights of a pool: 512 MB.
-_POOL_BYTES = 2**29
-# With more items the passes of a ConvNet's coreset cost more than those of new rows: a pool would
-# save little, and be fitted.
-_MANY_ITEMS = 200
-# From so many items on a coreset of images is better off without a pool too, if there is time for
-# so many steps of fresh networks. With few items a step on a pool costs so little that nothing
-# comes up to the number of steps.
-_SOME_ITEMS, _ENOUGH_STEPS = 50, 400
-# Runs that are long enough for so many steps of networks twice as wide take those: in the end items
-# are moved to bear what noise there is.
-_AMPLE_STEPS = 1000
-# Channels of the blocks of a fresh network, by their number; deeper ones begin with more of the
-# first. Much of the kernel's noise comes from the last block, whose maps are small and cost little.
-_CHANNELS = {1: (256,), 2: (32, 128), 3: (32, 64, 256)}
-# The last block has at least so many, however large the images.
-_FEWEST_LAST = 64
-# Bounds of the number of steps between refreshes of the pool with refresh_every="auto".
-_REFRESH = (4, 32)
-# Most images that are timed, and how often; the fastest time counts.
-_TIMED_IMAGES, _TIMINGS = 64, 3
+# Fields that are measured: they differ from run to run, and stay out of files.
+_MEASURED = ("seconds_per_step", "expected_seconds")
+# Width of the first two columns of a printed plan, and of the whole of it.
+_NAME_WIDTH = 20
+_WIDTH = 100
 
 
 @dataclass(frozen=True)
-class PoolDefaults:
-    """Channels of a ConvNet's blocks (of all or of each), groups of the pool, steps between refreshes, and whether a run is a long one."""
+class Plan:
+    """What ``fit`` decided before its first step.
 
-    width: int | tuple
-    pool_size: int
-    refresh_every: int
-    long: bool = False
+    A field is None where it has no meaning for the estimator. ``reasons`` has one sentence for each
+    automatic choice, by the name of the field.
 
-    @classmethod
-    def choose(cls, spec, n_items, batch_size, *, most_channels=math.inf, affordable=None):
-        """Those of a network, a number of items and a number of rows per step.
-
-        ``affordable(width)`` is the number of steps of fresh networks that a run may take in its
-        time, None where time is no bound; for ``most_channels`` see :meth:`fresh`.
-        """
-        if isinstance(spec, ConvNetSpec):
-            fresh, timed = cls.fresh(spec, most_channels), affordable is not None
-            if n_items > _MANY_ITEMS or (
-                timed and n_items >= _SOME_ITEMS and affordable(fresh.width) >= _ENOUGH_STEPS
-            ):
-                wider = tuple(2 * channels for channels in fresh.width)
-                if not timed or affordable(wider) < _AMPLE_STEPS:
-                    return fresh
-                return replace(
-                    fresh, width=wider if wider[-1] <= most_channels else fresh.width, long=True
-                )
-        # In the same time, more steps are worth more than wider networks; a step's share of a
-        # refresh costs about half of the coreset's own passes.
-        every = int(min(max(batch_size // n_items, _REFRESH[0]), _REFRESH[1]))
-        return cls(width=64, pool_size=32, refresh_every=every)
-
-    @classmethod
-    def fresh(cls, spec, most_channels=math.inf):
-        """Fresh networks at every step, of a ConvNet's depth, with a last block of about so many channels at most."""
-        channels = _CHANNELS[min(spec.depth, max(_CHANNELS))]
-        *first, last = channels[:1] * (spec.depth - len(channels)) + channels
-        while last > max(most_channels, _FEWEST_LAST):
-            last //= 2
-        return cls(width=(*first, last), pool_size=1, refresh_every=1)
-
-
-def _fastest(function, device):
-    """Seconds that a function takes at best, once it is warm."""
-    function()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    seconds = math.inf
-    for _ in range(_TIMINGS):
-        begin = time.monotonic()
-        function()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds = min(seconds, time.monotonic() - begin)
-    return seconds
-
-
-def seconds_of_fresh_step(context, width, batch_size, n_networks):
-    """About the time of a step of fresh networks on images: on a CPU what a few of them take in one network, times their number.
-
-    On a GPU, where a few take as long as many, it is what all rows, and as many items as one pass
-    may hold, take in all networks.
+    Attributes
+    ----------
+    method : str
+        Class of the estimator.
+    architecture : ConvNetSpec or MLPSpec
+        Network with its depth and widths, as it is trained on.
+    evaluation_architecture : ConvNetSpec, MLPSpec or None
+        Network that evaluates held-out rows.
+    kernel : {"nngp", "ntk"} or None
+    kernel_method : {"exact", "random_features"} or None
+    n_items : int or None
+    n_train, n_held_out : int or None
+        Rows that are trained on, and rows that evaluate the coreset.
+    preprocessing : str or None
+    n_networks : int or None
+        Random networks of a step, or of a kernel.
+    pool_size : int or None
+        Groups of networks and rows; 1 is fresh ones at every step.
+    refresh_interval : int or None
+        Steps between two new groups.
+    n_evaluation_networks : int or None
+    batch_size : int or None
+        Training rows of a step.
+    solver : {"muon", "adam", "sgd"} or None
+    learning_rates : dict of str to float, or None
+        First step size of each variable.
+    soft_labels : bool or None
+        Whether a teacher's probabilities stand for the labels (knowledge distillation).
+    teacher_epochs : int or None
+    augmentations : tuple of str
+        Random changes of images.
+    flipped_classes : tuple of int
+        Numbers of the classes whose images are flipped left to right at random.
+    instance_norm : bool or None
+        Whether a finite network normalises each image.
+    network_life, network_steps : int or None
+        Steps of the items per network, and steps of the network between two of them.
+    compiled : bool or None
+        Whether the exact kernel's arithmetic is compiled.
+    max_iter : int or None
+    max_time : float or None
+        Seconds.
+    device, dtype : str or None
+    seconds_per_step : float or None
+        Measured, with ``verbose``.
+    expected_seconds : float or None
+        Of the whole of ``fit``, measured, with ``verbose``.
+    reasons : dict of str to str
     """
-    spec = replace(context.spec, width=width)
-    n_rows, n_items = min(batch_size, len(context.train)), int(context.per_class.sum())
-    if context.device.type == "cuda":
-        most = images_per_cuda_pass(spec, (1, *context.shape), n_networks)
-        k, timed_rows, timed_items = n_networks, n_rows, min(n_items, n_rows, most)
-    else:
-        k, timed_rows = 1, min(images_per_pass(spec, (1, *context.shape)), _TIMED_IMAGES)
-        timed_items = timed_rows
-    networks = draw_networks(
-        spec, context.shape, range(k), device=context.device, dtype=context.dtype
-    )
-    rows = torch.zeros((timed_rows, *context.shape), device=context.device, dtype=context.dtype)
-    items = torch.zeros_like(rows[:timed_items]).requires_grad_(True)
-    row = _fastest(lambda: cached_features(spec, networks, rows), context.device)
-    item = _fastest(
-        lambda: torch.autograd.grad(network_features(spec, networks, items).float().sum(), items),
-        context.device,
-    )
-    return n_networks / k * (n_rows / timed_rows * row + n_items / timed_items * item)
 
+    method: str
+    architecture: ConvNetSpec | MLPSpec
+    evaluation_architecture: ConvNetSpec | MLPSpec | None = None
+    kernel: str | None = None
+    kernel_method: str | None = None
+    n_items: int | None = None
+    n_train: int | None = None
+    n_held_out: int | None = None
+    preprocessing: str | None = None
+    n_networks: int | None = None
+    pool_size: int | None = None
+    refresh_interval: int | None = None
+    n_evaluation_networks: int | None = None
+    batch_size: int | None = None
+    solver: str | None = None
+    learning_rates: dict | None = None
+    soft_labels: bool | None = None
+    teacher_epochs: int | None = None
+    augmentations: tuple = ()
+    flipped_classes: tuple = ()
+    instance_norm: bool | None = None
+    network_life: int | None = None
+    network_steps: int | None = None
+    compiled: bool | None = None
+    max_iter: int | None = None
+    max_time: float | int | None = None
+    device: str | None = None
+    dtype: str | None = None
+    seconds_per_step: float | None = None
+    expected_seconds: float | None = None
+    reasons: dict = field(default_factory=dict)
 
-def n_evaluation_networks(bytes_of_one, device):
-    """Networks that judge where the held-out rows' features in one of them take so many bytes; on a GPU they cost little."""
-    on_cuda = device.type == "cuda"
-    budget, most = (
-        (_CUDA_HELD_OUT_BYTES, _MOST_CUDA_EVAL_NETWORKS)
-        if on_cuda
-        else (_HELD_OUT_BYTES, _MOST_EVAL_NETWORKS)
-    )
-    return min(max(budget // max(bytes_of_one, 1), N_EVAL_NETWORKS), most)
+    def to_dict(self):
+        """The plan as JSON values, without what was measured.
 
+        Returns
+        -------
+        dict
+            The same for equal runs; :meth:`from_dict` reads it.
+        """
+        out = {}
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if each.name in _MEASURED or value is None:
+                continue
+            if isinstance(value, ConvNetSpec | MLPSpec):
+                value = spec_to_dict(value)
+                value["width"] = _as_list(value["width"])
+            out[each.name] = _as_list(value)
+        return out
 
-class ChoosesPool:
-    """The part of :class:`RFADDistiller` that fills in what its "auto" parameters stand for in one context."""
+    @classmethod
+    def from_dict(cls, values):
+        """Plan of a dictionary made by :meth:`to_dict`.
 
-    def _chooses_width(self, spec):
-        return is_open(self.architecture, "width") and isinstance(spec, ConvNetSpec)
+        Parameters
+        ----------
+        values : dict
 
-    def _evaluation_spec(self, context):
-        """Networks that judge: what is best without a pool is the least noise for its cost."""
-        if not self._chooses_width(context.spec):
-            return context.spec
-        return replace(
-            context.spec, width=PoolDefaults.fresh(context.spec, self._most_channels(context)).width
-        )
+        Returns
+        -------
+        Plan
 
-    def _most_channels(self, context):
-        """Of large images even a single group of the widest networks would be more than a pool may be."""
-        activations = (
-            self.n_networks
-            * self._n_rows(context)
-            * replace(context.spec, width=1).n_features(context.shape)
-        )
-        return _POOL_BYTES // (activations * context.dtype.itemsize)
+        Raises
+        ------
+        ValueError, TypeError
+            Where it is not such a dictionary.
+        """
+        values = dict(values)
+        for name in ("architecture", "evaluation_architecture"):
+            if name in values:
+                values[name] = spec_from_dict(values[name])
+        for name in ("augmentations", "flipped_classes"):
+            values[name] = tuple(values.get(name, ()))
+        plan = cls(**values)
+        plan._check()
+        return plan
 
-    def _pool_defaults(self, context):
-        affordable = None
-        if self.max_time is not None:
-            own = None if self._chooses_width(context.spec) else context.spec.width
-            # A width of the user's own is measured once, whatever is asked.
-            seconds = functools.cache(
-                lambda width: seconds_of_fresh_step(
-                    context, width, self.batch_size, self.n_networks
-                )
+    def _check(self):
+        """Raise ``TypeError`` where a field has not the type that it must have."""
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if not isinstance(value, each.type):
+                raise TypeError(f"plan: {each.name} cannot be {value!r}")
+
+    def __str__(self):
+        lines = [f"{self.method}: plan"]
+        for name, text in self._shown():
+            reason = self.reasons.get(name)
+            entry = f"{text}: {reason}" if reason else text
+            lines += textwrap.wrap(
+                entry,
+                _WIDTH,
+                initial_indent=f"  {name.replace('_', ' '):{_NAME_WIDTH}s} ",
+                subsequent_indent=" " * (_NAME_WIDTH + 3),
             )
-            most_steps = math.inf if self.max_iter is None else self.max_iter
-            affordable = lambda width: min(self._loop_time() / seconds(own or width), most_steps)  # noqa: E731
-        n_items, most = context.per_class.sum(), self._most_channels(context)
-        return PoolDefaults.choose(
-            context.spec, n_items, self.batch_size, most_channels=most, affordable=affordable
-        )
+        return "\n".join(lines)
 
-    def _n_rows(self, context):
-        return min(self.batch_size, len(context.train))
+    def _shown(self):
+        """Names and texts of the fields that say something, in their order."""
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if each.name in ("method", "reasons") or (
+                value in (None, ()) and each.name not in self.reasons
+            ):
+                continue
+            yield each.name, _text(each.name, value)
 
-    def _group_bytes(self, context, spec):
-        """Bytes of the activations and weights of a group."""
-        one_network = self._n_rows(context) * spec.n_features(context.shape) + spec.n_weights(
-            context.shape
-        )
-        return self.n_networks * one_network * context.dtype.itemsize
 
-    def _pool_config(self, context, spec, defaults):
-        pool_size = defaults.pool_size if isinstance(self.pool_size, str) else int(self.pool_size)
-        every = int(min(max(self.batch_size // context.per_class.sum(), _REFRESH[0]), _REFRESH[1]))
-        n_features = self._evaluation_spec(context).n_features(context.shape)
-        return PoolConfig(
-            batch_size=self.batch_size,
-            reg=self.reg,
-            loss=self.loss,
-            n_networks=self.n_networks,
-            pool_size=max(min(pool_size, _POOL_BYTES // self._group_bytes(context, spec)), 1),
-            refresh_interval=1 if pool_size == 1 else every,
-            n_evaluation_networks=n_evaluation_networks(
-                len(context.validation) * n_features * context.dtype.itemsize, context.device
-            ),
-        )
+def _as_list(value):
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _text(name, value):
+    """How a value is printed."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {number:g}" for key, number in value.items())
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    if name == "max_time" or name in _MEASURED:
+        return f"{value:.3g} s"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+class Draft:
+    """A plan in the making: values, and the reason for each that was chosen automatically."""
+
+    def __init__(self, **values):
+        self.values, self.reasons = values, {}
+
+    def decide(self, name, value, why=None):
+        """Set a field; ``why`` says so where nobody asked for that value."""
+        self.values[name] = value
+        if why is not None:
+            self.reasons[name] = why
+
+    def finished(self):
+        """The plan."""
+        return Plan(**self.values, reasons=self.reasons)

@@ -1,21 +1,38 @@
-"""What a classifier's parameters and a coreset (or a distiller) say together."""
+"""Compatibility of a classifier's parameters with a coreset, or with a distiller."""
 
-from .._kernels.pixel_pairs import n_arc_cosines
+from .._planning.kernel_method import select_kernel_method
 from .._utils.device import resolve_device, resolve_dtype
-from .._utils.network_spec import MLPSpec, same_kernel
+from .._utils.network_spec import same_kernel
 from .._utils.preprocessing_value import Preprocessing
 from .._utils.validation import resolve_image_shape
 from ..architectures import is_open, resolve_architecture
 
-# The exact kernel matrix of more rows would not fit in the memory of a laptop, twice.
-_MAX_EXACT = 5000
-# Arc-cosines per predicted row up to which the exact kernel of a ConvNet is taken: 16 images of
-# 28x28.
-_MAX_ARC_COSINES = 2e6
+
+def refine_architecture(architecture, spec, shape):
+    """A classifier's architecture, with what it leaves open taken from a coreset's.
+
+    Parameters
+    ----------
+    architecture : {"auto"}, ConvNet, MLP, or a frozen spec
+    spec : ConvNetSpec or MLPSpec
+        Of the coreset.
+    shape : tuple of int
+        Of one input.
+
+    Returns
+    -------
+    ConvNetSpec or MLPSpec
+    """
+    if isinstance(architecture, str):
+        return spec
+    wanted = resolve_architecture(architecture, shape, depth=spec.depth)
+    return spec if is_open(architecture, "width") and same_kernel(wanted, spec) else wanted
 
 
 def check_compatible(classifier, spec, image_shape, n_features, preprocessing, *, distiller=None):
-    """A coreset's network, or that of a ``distiller`` that is still to make one, refined by the classifier's parameters.
+    """A coreset's network, refined by a classifier's parameters.
+
+    With ``distiller``, that of a distiller which is still to make the coreset.
 
     Raises
     ------
@@ -30,16 +47,11 @@ def check_compatible(classifier, spec, image_shape, n_features, preprocessing, *
             return ValueError(f"{given} contradicts the coreset's {theirs}; {way_out}.")
         owner = type(distiller).__name__
         return ValueError(
-            f"{given} contradicts the distiller's {theirs}; give it to the distiller: {owner}({given})."
+            f"{given} contradicts the distiller's {theirs}; give it to the distiller: "
+            f"{owner}({given})."
         )
 
-    # Fields that the parameter leaves open are the coreset's.
-    given = classifier.architecture
-    wanted = spec
-    if not isinstance(given, str):
-        wanted = resolve_architecture(given, image_shape or (n_features,), depth=spec.depth)
-    if is_open(given, "width") and same_kernel(wanted, spec):
-        wanted = spec
+    wanted = refine_architecture(classifier.architecture, spec, image_shape or (n_features,))
     if not same_kernel(wanted, spec):
         raise contradicts("architecture", spec, wanted)
     if (
@@ -59,7 +71,7 @@ def check_compatible(classifier, spec, image_shape, n_features, preprocessing, *
 
 
 def check_compatible_with_distiller(classifier, seen, n_features, n_classes):
-    """What contradicts the distiller is said before its long run, not after it."""
+    """Refuse what contradicts the distiller before its long run, not after it."""
     if isinstance(classifier.distiller, type):
         name = classifier.distiller.__name__
         raise TypeError(
@@ -84,22 +96,6 @@ def check_compatible_with_distiller(classifier, seen, n_features, n_classes):
         own["preprocessing"],
         distiller=classifier.distiller,
     )
-    resolve_kernel_method(classifier, spec, shape, n_classes)
-
-
-def resolve_kernel_method(classifier, spec, shape, n):
-    """How to compute the kernel of n rows of inputs of ``shape``, or an error where it cannot be computed."""
+    # A kernel that cannot be computed is refused now, too.
+    select_kernel_method(classifier.kernel_method, classifier.kernel, spec, shape, n_classes)
     resolve_dtype(classifier.dtype, resolve_device(classifier.device))
-    method = classifier.kernel_method
-    if method == "auto":
-        cheap = (
-            n <= _MAX_EXACT
-            if isinstance(spec, MLPSpec)
-            else n * n_arc_cosines(spec, shape) <= _MAX_ARC_COSINES
-        )
-        method = "exact" if cheap or classifier.kernel == "ntk" else "random_features"
-    if method == "random_features" and classifier.kernel == "ntk":
-        raise ValueError(
-            "kernel='ntk' has no random features here; use kernel_method='exact', or kernel='nngp'."
-        )
-    return method

@@ -9,11 +9,12 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._networks.augment import check_augment
 from .._optimization.ridge_objective import centred_one_hot
+from .._planning.context import RowsContext
+from .._planning.resolution import resolve_plan
 from .._ridge.linalg import fit_logit_scale
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
-from .._utils.network_spec import ConvNetSpec, resolve_norm
+from .._utils.network_spec import ConvNetSpec
 from .._utils.row_selection import split_holdout
 from .._utils.validation import check_labels, check_rows, keep_state_on_error, resolve_image_shape
 from ..architectures import resolve_architecture
@@ -149,7 +150,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "augment": ["boolean", "array-like"],
+        "augment": [StrOptions({"auto"}), "boolean", "array-like"],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "eval_every": [Interval(Integral, 1, None, closed="left")],
@@ -238,12 +239,10 @@ class FiniteNetworkClassifier(CoresetClassifier):
             chosen, others = split_holdout(
                 y_encoded, self.validation_fraction, ones, rng, _MAX_HELD_OUT
             )
-        self._set(
-            spec,
-            image_shape,
-            fit_preprocessing(self.preprocessing, rows[chosen], image_shape, invertible=False),
-            classes,
+        preprocessing = fit_preprocessing(
+            self.preprocessing, rows[chosen], image_shape, invertible=False
         )
+        self._resolve(spec, image_shape, preprocessing, rows[chosen], y_encoded[chosen], classes)
         targets = centred_one_hot(torch.from_numpy(y_encoded.astype(np.int64)), len(classes))
         return self._train(rows[chosen], targets[chosen], rows[others], y_encoded[others], 1.0, rng)
 
@@ -276,7 +275,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
         rng = np.random.default_rng(
             check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         )
-        self._set(spec, coreset.image_shape, coreset.preprocessing, coreset.classes.copy())
+        items, classes = np.searchsorted(coreset.classes, coreset.y), coreset.classes.copy()
+        self._resolve(spec, coreset.image_shape, coreset.preprocessing, coreset.X, items, classes)
         if rows is None:
             rows, y_encoded = coreset.X[:0], np.empty(0, dtype=int)
         elif len(rows) > _MAX_HELD_OUT:
@@ -286,23 +286,35 @@ class FiniteNetworkClassifier(CoresetClassifier):
             coreset.X, torch.tensor(coreset.targets), rows, y_encoded, coreset.logit_scale, rng
         )
 
-    def _set(self, spec, image_shape, preprocessing, classes):
-        self.architecture_, self.image_shape_, self._preprocessing, self.classes_ = (
-            spec,
-            image_shape,
-            preprocessing,
-            classes,
+    def _resolve(self, spec, image_shape, preprocessing, rows, y_encoded, classes):
+        """Make the plan, and set what prediction needs besides the networks."""
+        device = resolve_device(self.device)
+        context = RowsContext(
+            spec=spec,
+            shape=image_shape or (self.n_features_in_,),
+            n_rows=len(rows),
+            preprocessing=preprocessing,
+            device=device,
+            dtype=resolve_dtype(self.dtype, device, reduced=isinstance(spec, ConvNetSpec)),
+            classes=classes,
+            rows=rows,
+            y_encoded=y_encoded,
         )
-        self._instance_norm = resolve_norm(self.norm, spec, image_shape or (self.n_features_in_,))
+        parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
+        self.plan_ = resolve_plan(parameters, context)
+        self._say(str(self.plan_))
+        self.architecture_, self.image_shape_ = spec, image_shape
+        self._preprocessing, self.classes_ = preprocessing, classes
 
-    def _config(self, shape, device):
+    def _config(self, device):
         if self.loss == "cross_entropy" and self.label_scale != "auto":
             raise ValueError(
-                f"label_scale={self.label_scale!r} belongs to loss='mse'; leave it at 'auto' with loss='cross_entropy'."
+                f"label_scale={self.label_scale!r} belongs to loss='mse'; leave it at 'auto' with "
+                "loss='cross_entropy'."
             )
         scale = 1.0 if self.loss == "cross_entropy" else _DEFAULT_LABEL_SCALE
         return TrainingConfig(
-            instance_norm=self._instance_norm,
+            instance_norm=self.plan_.instance_norm,
             centering=self.centering,
             loss=self.loss,
             label_scale=scale if self.label_scale == "auto" else float(self.label_scale),
@@ -311,7 +323,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
             batch_size=self.batch_size,
             n_steps=self.max_iter,
             eval_every=self.eval_every,
-            augmentations=check_augment(self.augment, shape),
+            augmentations=self.plan_.augmentations,
+            flipped=self.plan_.flipped_classes,
             flatness=_SURELY_FLATTER if self.loss == "cross_entropy" else 1.0,
             dtype=resolve_dtype(
                 self.dtype, device, reduced=isinstance(self.architecture_, ConvNetSpec)
@@ -340,7 +353,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
                 self._inputs(other_rows),
                 torch.from_numpy(other_y_encoded.astype(np.int64)).to(inputs.device),
             )
-        config = self._config(tuple(inputs.shape[1:]), inputs.device)
+        config = self._config(inputs.device)
         seeds = rng.integers(2**31, size=self.n_init).tolist()
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         config, networks, losses = self._train_networks(
@@ -410,7 +423,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
         networks = [
             FiniteNetwork(
                 self.architecture_,
-                self._instance_norm,
+                self.plan_.instance_norm,
                 *(
                     None
                     if part is None

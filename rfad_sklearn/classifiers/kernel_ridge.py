@@ -11,6 +11,8 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory
 
 from .._optimization.ridge_objective import centred_one_hot
+from .._planning.context import RowsContext
+from .._planning.resolution import resolve_plan
 from .._ridge.linalg import fit_logit_scale
 from .._ridge.models import exact_dtype, fit_exact, fit_features
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
@@ -24,7 +26,7 @@ from .._utils.validation import (
 from ..architectures import resolve_architecture
 from ..preprocessing import fit_preprocessing
 from ._base import CoresetClassifier, refuse_soft_targets
-from ._compatibility import check_compatible, check_compatible_with_distiller, resolve_kernel_method
+from ._compatibility import check_compatible_with_distiller, refine_architecture
 from ._explain import ExplainingMixin
 
 __all__ = ["NNGPKernelRidge"]
@@ -192,14 +194,9 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         check_compatible_with_distiller(self, seen, rows.shape[1], len(classes))
         self._say(f"distilling {len(rows)} rows with {type(self.distiller).__name__}")
         coreset = self._distil(X, y)
-        # Once more: the distiller may have left the depth of its network to the rows.
-        spec = check_compatible(
-            self,
-            coreset.architecture,
-            coreset.image_shape,
-            rows.shape[1],
-            self.distiller_.preprocessing,
-        )
+        # The distiller may have left the depth of its network to the rows.
+        shape = coreset.image_shape or (rows.shape[1],)
+        spec = refine_architecture(self.architecture, coreset.architecture, shape)
         # The coreset's own scale was fitted on held-out rows; these rows replace it only where it
         # is stale.
         stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
@@ -274,8 +271,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         vars(self).pop("distiller_", None)
         vars(self).pop("coreset_", None)
         preprocessing = fit_preprocessing(self.preprocessing, rows, image_shape, invertible=False)
-        self._prepare(spec, image_shape, preprocessing, len(rows))
-        self.classes_ = classes
+        self._prepare(spec, image_shape, preprocessing, rows, y_encoded, classes)
         self.reg_ = _DEFAULT_REG if self.reg is None else float(self.reg)
         y_encoded = torch.from_numpy(y_encoded.astype(np.int64))
         self._model, chosen, left_out = self._solve(
@@ -290,8 +286,8 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         return self
 
     def _fit_coreset(self, coreset, spec, classes, rows, y_encoded):
-        self._prepare(spec, coreset.image_shape, coreset.preprocessing, coreset.n_items)
-        self.classes_ = classes
+        items = np.searchsorted(coreset.classes, coreset.y)
+        self._prepare(spec, coreset.image_shape, coreset.preprocessing, coreset.X, items, classes)
         self.reg_ = coreset.reg if self.reg is None else float(self.reg)
         self.coreset_ = coreset
         self._model, *_ = self._solve(
@@ -312,20 +308,29 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
             )
         return self
 
-    def _prepare(self, spec, image_shape, preprocessing, n):
-        """Decide how to compute, and draw the seeds; sets what prediction needs besides the model."""
-        self.kernel_method_ = resolve_kernel_method(
-            self, spec, image_shape or (self.n_features_in_,), n
+    def _prepare(self, spec, image_shape, preprocessing, rows, y_encoded, classes):
+        """Decide how to compute, and draw the seeds: all that prediction needs besides the model."""
+        device, dtype = self._arithmetic
+        context = RowsContext(
+            spec=spec,
+            shape=image_shape or (self.n_features_in_,),
+            n_rows=len(rows),
+            preprocessing=preprocessing,
+            device=device,
+            dtype=dtype,
+            classes=classes,
+            rows=rows,
+            y_encoded=y_encoded,
         )
-        self.architecture_, self.image_shape_, self._preprocessing = (
-            spec,
-            image_shape,
-            preprocessing,
-        )
+        parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
+        self.plan_ = resolve_plan(parameters, context)
+        self._say(str(self.plan_))
+        self.kernel_method_ = self.plan_.kernel_method
+        self.architecture_, self.image_shape_ = spec, image_shape
+        self._preprocessing, self.classes_ = preprocessing, classes
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        self._seeds = (
-            np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks).tolist()
-        )
+        seeds = np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks)
+        self._seeds = seeds.tolist()
 
     @property
     def _arithmetic(self):

@@ -17,7 +17,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._networks.random_features import cached_features, cpu_networks, kernel_product
-from .._planning.plan import N_EVAL_NETWORKS
+from .._planning.memory import N_EVALUATION_NETWORKS
 from .._ridge.linalg import inverse_square_root
 from .._ridge.models import FeatureModel, feature_weights
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
@@ -26,7 +26,7 @@ from .._utils.validation import check_rows, float_dtype, keep_state_on_error
 from .._version import __version__
 from ..architectures import ARCHITECTURES
 from ..coreset import Coreset
-from ._fit_context import prepare
+from ._prepare import depth_is_open, prepare
 from ._sampler import CoresetSampler, like_input
 
 # Entries of an array that is told among the settings.
@@ -48,6 +48,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     _inverts = True
     # Held-out rows at most.
     _max_held_out = 2048
+    # Whether rows decide between three blocks and two where the depth is open.
+    _selects_depth = False
 
     _parameter_constraints: dict = {
         "ipc": [Interval(Integral, 1, None, closed="left"), dict],
@@ -109,11 +111,11 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._layout = context.layout
         # Unlike those of the coreset, which needs no pickle, in the type of y.
         self._item_labels = context.classes[context.item_y_encoded]
-        self._seeds = context.rng.integers(2**31, size=N_EVAL_NETWORKS).tolist()
+        self._seeds = context.rng.integers(2**31, size=N_EVALUATION_NETWORKS).tolist()
 
     def _depth_is_open(self, shape):
-        """Whether the rows decide how many blocks the network of "auto" has, for inputs of this shape."""
-        return False
+        """Whether the rows decide how many blocks the network has, for inputs of this shape."""
+        return depth_is_open(self, shape)
 
     def _draw_seed(self):
         seed = self.random_state

@@ -1,12 +1,11 @@
-"""What all distillers share: the loop, its budgets, and how it ends."""
+"""What all distillers share: a run of the loop from its start to the fitted attributes."""
 
 import json
 import math
 import os
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,48 +13,47 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._optimization.checkpoint import (
-    array_fingerprint,
-    check_same_run,
-    is_checkpoint,
-    load_checkpoint,
-    save_checkpoint,
-)
 from .._optimization.loop import DamagedStateError, DistillationState, LoopConfig, distill
+from .._optimization.objective import Objective
+from .._planning.plan import Plan
+from .._planning.resolution import default_max_iter, loop_seconds, resolve_plan, resume_plan
+from .._planning.timing import Timing
 from .._utils.callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
 from .._utils.device import explained_memory
 from .._utils.files import write_text
 from .._utils.row_selection import STRATEGIES
 from .._utils.validation import warn_caller
-from .._version import __version__
 from ._base import CoresetEstimator
+from ._fit_context import FitContext
+from ._run_file import RunFile, run_fingerprint, seed_of
 
-# Step size of the logarithm of the scale; the items have ``learning_rate``.
-_SCALE_RATE = 1e-2
-# Items of noise say nothing at first, and their best scale is zero: from there it would take a
+# Items of noise predict nothing at first, and their best scale is zero: from there it would take a
 # thousand steps to one.
-_LEAST_START = 1.0
-# Learned targets move at this share of the items' step: they are of size 1 / n_classes to 1, the
-# items of size 1.
-_TARGET_RATE = 0.1
-# Shares of max_time after which the steps end when labels are solved for, and after which no more
-# rows are read for that.
-_LOOP_SHARE, _SOLVE_DEADLINE = 0.85, 0.95
-# Parameters that a run that goes on may change.
-_BUDGETS = ("max_iter", "max_time", "n_iter_no_change")
-# Preprocessed rows that tell two preprocessings apart.
-_READ_TO_TELL = 16
-# Entries of items in preprocessed units that a user's transformer may move by without a word.
+_LEAST_START_SCALE = 1.0
+# Share of max_time after which no more rows are read to solve for labels.
+_SOLVE_DEADLINE = 0.95
+# Entries of items, in preprocessed units, that a user's transformer may move by without a warning.
 _HARDLY_MOVED = 0.01
-# Steps when neither max_iter nor max_time is given.
-_DEFAULT_MAX_ITER = 1000
+
+
+@dataclass
+class _Run:
+    """One run: what it started with."""
+
+    context: FitContext
+    plan: Plan
+    objective: Objective
+    variables: dict
+    config: LoopConfig
+    file: RunFile | None
+    begin: float
+    interrupted: bool = False
 
 
 class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     """Base class of the distillers.
 
-    A subclass provides ``_make_objective(context, generator)`` and ``_divergence_advice()``, and
-    ``_learning_rates()`` where more than the items is learned.
+    A subclass provides ``_make_objective(plan, context, generator)`` and ``_divergence_advice()``.
     """
 
     # What to lower when memory does not suffice.
@@ -79,135 +77,130 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     }
 
     def _draw_seed(self):
-        if self.checkpoint is not None and not Path(self.checkpoint).parent.is_dir():
-            raise ValueError(
-                f"checkpoint={str(self.checkpoint)!r} is to lie in a folder that does not exist; make it, or give another path."
-            )
-        there = self.checkpoint is not None and Path(self.checkpoint).exists()
-        if there and not is_checkpoint(self.checkpoint):
-            raise ValueError(
-                f"checkpoint={str(self.checkpoint)!r} is there already and is not a checkpoint; "
-                "remove it, or give another path."
-            )
-        if there:
-            # With random_state=None too, the run goes on with its own seed.
-            return load_checkpoint(self.checkpoint)[1]["seed"]
-        return super()._draw_seed()
+        # With random_state=None too, a run that goes on keeps its own seed.
+        seed = seed_of(self.checkpoint)
+        return super()._draw_seed() if seed is None else seed
 
     def _fit(self, X, y):
-        max_iter = self._max_iter()
+        max_iter = default_max_iter(self.get_params(deep=False))
+        n_evaluations = None if max_iter is None else 1 + math.ceil(max_iter / self.eval_every)
         # Begun before the state is noted that errors bring back: scikit-learn finds its callbacks
         # there to tear them down.
-        begin_fit(
-            self, X, y, None if max_iter is None else 1 + math.ceil(max_iter / self.eval_every)
-        )
+        begin_fit(self, X, y, n_evaluations)
         super()._fit(X, y)
         end_fit(self, X, y)
 
-    def _max_iter(self):
-        return (
-            _DEFAULT_MAX_ITER if self.max_iter is None and self.max_time is None else self.max_iter
-        )
-
-    def _fingerprint(self, context, variables):
-        """What must be the same for a run to go on; budgets may change."""
-        settings = {
-            name: value for name, value in self._plain_settings().items() if name not in _BUDGETS
-        }
-        own = {"method": type(self).__name__, "version": __version__, "seed": context.seed}
-        own |= {
-            "device": context.device.type,
-            "dtype": str(context.dtype),
-            "network": str(context.spec),
-        }
-        # Whatever their form: as they were understood.
-        own |= {
-            "ipc": context.per_class.tolist(),
-            "image_shape": context.image_shape and list(context.image_shape),
-        }
-        # Parameters that are arrays or transformers have no words: what they lead to tells them
-        # apart.
-        start = array_fingerprint(
-            variables["X"].cpu().numpy(), context.read(context.train[:_READ_TO_TELL])
-        )
-        return {
-            **settings,
-            **own,
-            "data": array_fingerprint(context.rows, context.y_encoded),
-            "start": start,
-        }
-
-    def _checkpoints(self, context, variables):
-        """A function that writes a checkpoint, and the state of the run to go on with; each may be None."""
-        if self.checkpoint is None:
-            return None, None
-        state, fingerprint = None, self._fingerprint(context, variables)
-        if Path(self.checkpoint).exists():
-            state, theirs = load_checkpoint(self.checkpoint)
-            check_same_run(self.checkpoint, fingerprint, theirs)
-        return lambda state: save_checkpoint(self.checkpoint, state, fingerprint), state
-
     def _make(self, context, begin):
+        with explained_memory(
+            f"distilling with batch_size={self.batch_size!r}", self._memory_levers
+        ):
+            run = self._start(context, begin)
+            result = self._optimize(run)
+        self._store(run, result)
+
+    def _start(self, context, begin):
+        """Everything that a run needs before its first step."""
         variables = context.initial_variables(self.init)
-        save, state = self._checkpoints(context, variables)
+        parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
+        file = None
+        if self.checkpoint is not None:
+            method, settings = type(self).__name__, self._plain_settings()
+            file = RunFile(self.checkpoint, run_fingerprint(method, settings, context, variables))
+        state = None if file is None else file.state
         if state is not None and isinstance(state.get("seconds"), float):
             # The clock of the run goes on; where the file has none, the loop refuses it.
             begin -= state["seconds"]
         generator = torch.Generator().manual_seed(int(context.rng.integers(2**62)))
-        with explained_memory(
-            f"distilling with batch_size={self.batch_size!r}", self._memory_levers
-        ):
-            objective = self._make_objective(context, generator)
-            config, interrupted = self._loop_config(context, begin), False
-            try:
-                if state is None:
-                    self._prepare(objective, context, begin)
-            except KeyboardInterrupt:
-                # Without a checkpoint: a run that went on from it would lack what was being
-                # prepared.
-                config, interrupted, save = replace(config, max_iter=0), True, None
-            variables["log_scale"].fill_(np.log(max(objective.fit_scale(variables), _LEAST_START)))
-            try:
-                result = distill(
-                    objective,
-                    variables,
-                    config,
-                    self._reporter(context, begin),
-                    save=save,
-                    state=state,
-                )
-            except DamagedStateError as error:
-                raise ValueError(
-                    f"{self.checkpoint} is not a readable checkpoint: {error}. Remove it, or give checkpoint= another path."
-                ) from error
-        if interrupted:
+        if state is None:
+            plan = resolve_plan(parameters, context, Timing(context, begin))
+        else:
+            plan = resume_plan(file.plan, parameters, context)
+        objective = self._make_objective(plan, context, generator)
+        if self.verbose:
+            plan = self._with_expected_time(plan, objective, variables, begin)
+            print(plan)
+        config = LoopConfig(
+            learning_rates=plan.learning_rates,
+            begin=begin,
+            max_iter=plan.max_iter,
+            deadline=None if self.max_time is None else begin + loop_seconds(parameters),
+            eval_every=self.eval_every,
+            n_iter_no_change=self.n_iter_no_change,
+            tol=self.tol,
+            muon_parameters=("X",) if plan.solver == "muon" else (),
+        )
+        run = _Run(context, plan, objective, variables, config, file, begin)
+        try:
+            if state is None:
+                self._prepare(run)
+        except KeyboardInterrupt:
+            # Without a checkpoint: a run that went on from it would lack what was being prepared.
+            run.config, run.interrupted = replace(config, max_iter=0), True
+        scale = max(objective.fit_scale(variables), _LEAST_START_SCALE)
+        variables["log_scale"].fill_(np.log(scale))
+        return run
+
+    def _optimize(self, run):
+        """Take the steps."""
+        file = None if run.interrupted else run.file
+        try:
+            result = distill(
+                run.objective,
+                run.variables,
+                run.config,
+                self._reporter(run),
+                save=None if file is None else lambda state: file.save(state, run.plan),
+                state=None if run.file is None else run.file.state,
+            )
+        except DamagedStateError as error:
+            raise run.file.damaged(error) from error
+        if run.interrupted:
             result.reason = "interrupted"
-        learned_scale = result.variables["log_scale"].exp().item()
+        return result
+
+    def _store(self, run, result):
+        """Finish the items, and set the fitted attributes."""
+        context, objective, variables = run.context, run.objective, result.variables
+        learned_scale = variables["log_scale"].exp().item()
         self._moved = 0.0
         try:
-            self._moved = context.round_trip(result.variables)
+            self._moved = context.round_trip(variables)
             if result.reason not in ("interrupted", "diverged"):
-                self._finish(objective, result.variables, begin)
-            result.variables["log_scale"].fill_(
-                np.log(objective.fit_scale(result.variables, held_out=True))
-            )
+                self._finish(objective, variables, run.begin)
+            variables["log_scale"].fill_(np.log(objective.fit_scale(variables, held_out=True)))
         except KeyboardInterrupt:
             result.reason = "interrupted"
+        self.plan_ = run.plan
         self.n_iter_ = result.n_iter
         self.history_ = result.history
         self.loss_curve_ = result.loss_curve
         self.validation_scores_ = result.validation_scores or None
         self.best_validation_score_ = result.best_validation_score
         self.stop_reason_ = result.reason
-        facts = self._note(objective, context)
         self.coreset_ = self._make_coreset(
             context,
-            result.variables,
+            variables,
+            plan=run.plan.to_dict(),
             n_iter=result.n_iter,
             validation_score=result.best_validation_score,
             logit_scale_before_refit=learned_scale,
-            **facts,
+            **self._note(run),
         )
+
+    def _with_expected_time(self, plan, objective, variables, begin):
+        """The plan with measured seconds: of a step, and of all that is still to come."""
+        start = time.monotonic()
+        objective.probe(variables)
+        probed = time.monotonic()
+        objective.fit_scale(variables, held_out=True)
+        now = time.monotonic()
+        step, evaluation = probed - start + objective.refresh_seconds, now - probed
+        if plan.max_iter is None:
+            expected = float(plan.max_time)
+        else:
+            expected = now - begin + plan.max_iter * (step + evaluation / self.eval_every)
+            expected = min(expected, plan.max_time or expected)
+        return replace(plan, seconds_per_step=step, expected_seconds=expected)
 
     def export_history(self, path):
         """Write ``history_`` as JSON.
@@ -223,58 +216,34 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         check_is_fitted(self)
         return write_text(path, json.dumps(self.history_, indent=1))
 
-    def _learning_rates(self):
-        """Step size of each variable that is optimised."""
-        return {"X": self.learning_rate}
+    def _prepare(self, run):
+        """What is left to do with the objective before the first step of a run."""
 
-    def _muon_parameters(self, context):
-        """Names of the variables that take orthogonal steps in place of Adam's."""
-        return ()
-
-    def _loop_time(self):
-        """Seconds of ``fit`` after which the steps end, or None."""
-        return self.max_time
-
-    def _prepare(self, objective, context, begin):
-        """What is left to do with an objective before the first step of a run."""
-
-    def _note(self, objective, context):
-        """Set the fitted attributes that the objective knows; return those that belong into the coreset's provenance, by name."""
+    def _note(self, run):
+        """Set what the objective knows; give those entries of the coreset's provenance, by name."""
         return {}
 
     def _finish(self, objective, variables, begin):
         """What is left to do with the variables that the loop has chosen."""
 
-    def _loop_config(self, context, begin):
-        seconds = self._loop_time()
-        return LoopConfig(
-            learning_rates=self._learning_rates(),
-            begin=begin,
-            max_iter=self._max_iter(),
-            deadline=None if seconds is None else begin + seconds,
-            eval_every=self.eval_every,
-            n_iter_no_change=self.n_iter_no_change,
-            tol=self.tol,
-            muon_parameters=self._muon_parameters(context),
-        )
-
-    def _reporter(self, context, begin):
-        """What the loop calls at every evaluation: print a line, ask the user's callback."""
+    def _reporter(self, run):
+        """What the loop calls at every evaluation: print a line, call the user's callback."""
 
         def report(*, variables, **numbers):
-            state = DistillationState(
-                time=time.monotonic() - begin,
-                _make_coreset=lambda: self._make_coreset(
-                    context,
+            def make_coreset():
+                return self._make_coreset(
+                    run.context,
                     variables,
+                    plan=run.plan.to_dict(),
                     n_iter=numbers["step"],
                     validation_score=numbers["validation_score"],
-                ),
-                **numbers,
-            )
+                )
+
+            elapsed = time.monotonic() - run.begin
+            state = DistillationState(time=elapsed, _make_coreset=make_coreset, **numbers)
             if self.verbose:
                 print(state)
-            # Both are asked, whatever the first one says.
+            # Both are called, whatever the first one says.
             stops = [end_evaluation(self), self.callback is not None and bool(self.callback(state))]
             return any(stops)
 
@@ -283,27 +252,35 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     def _warn_of_ending(self):
         if self._moved > _HARDLY_MOVED:
             warn_caller(
-                f"transform(inverse_transform(z)) of preprocessing={type(self.preprocessing).__name__}() is not z: entries of the items "
-                f"moved by up to {self._moved:.2g}, in preprocessed units, when they were put in the units of X, and their accuracy may be "
-                "another than that on the held-out rows. Put it in front of the distiller with sklearn.pipeline.Pipeline to avoid that."
+                "transform(inverse_transform(z)) of "
+                f"preprocessing={type(self.preprocessing).__name__}() is not z: entries of the items "
+                f"moved by up to {self._moved:.2g}, in preprocessed units, when they were put in the "
+                "units of X, and their accuracy may be another than that on the held-out rows. Put "
+                "it in front of the distiller with sklearn.pipeline.Pipeline to avoid that."
             )
         if self.stop_reason_ == "interrupted":
             warn_caller(
-                f"fit was interrupted after {self.n_iter_} steps; the best coreset so far is kept in coreset_."
+                f"fit was interrupted after {self.n_iter_} steps; the best coreset so far is kept "
+                "in coreset_."
             )
         elif self.stop_reason_ == "max_time" and not self.n_iter_:
             warn_caller(
-                f"max_time={self.max_time!r} seconds were over before the first step; coreset_ holds the items at the start. Raise max_time."
+                f"max_time={self.max_time!r} seconds were over before the first step; coreset_ holds "
+                "the items at the start. Raise max_time."
             )
         elif self.stop_reason_ == "diverged":
             warn_caller(
-                f"The loss stopped being finite after {self.n_iter_} steps; the best coreset before that is kept. {self._divergence_advice()}",
+                f"The loss stopped being finite after {self.n_iter_} steps; the best coreset before "
+                f"that is kept. {self._divergence_advice()}",
                 ConvergenceWarning,
             )
 
 
 class RidgeDistiller(BaseDistiller):
-    """Base class of the distillers that minimise the loss of kernel ridge regression: its scale and targets may be learned too."""
+    """Base class of the distillers that minimise the loss of kernel ridge regression.
+
+    Its scale and targets may be learned too.
+    """
 
     _parameter_constraints: dict = {
         **BaseDistiller._parameter_constraints,
@@ -317,21 +294,6 @@ class RidgeDistiller(BaseDistiller):
 
     def _divergence_advice(self):
         return f"Lower learning_rate={self.learning_rate!r} or raise reg={self.reg!r}."
-
-    def _learning_rates(self):
-        learning_rates = super()._learning_rates()
-        if self.loss == "cross_entropy":
-            learning_rates["log_scale"] = _SCALE_RATE
-        if self.learn_labels and not self._solves_labels:
-            learning_rates["targets"] = _TARGET_RATE * self.learning_rate
-        return learning_rates
-
-    def _loop_time(self):
-        return (
-            self.max_time
-            if self.max_time is None or not self._solves_labels
-            else _LOOP_SHARE * self.max_time
-        )
 
     def _finish(self, objective, variables, begin):
         if self._solves_labels:

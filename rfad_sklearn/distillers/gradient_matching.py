@@ -4,22 +4,11 @@ from numbers import Integral, Real
 
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._networks.augment import check_augment
 from .._optimization.gradient_matching_objective import GradientMatchingObjective, MatchingConfig
-from .._utils.network_spec import resolve_norm
-from ._fit_context import evaluation_objective
+from ._evaluation import evaluation_objective
 from ._iterative import BaseDistiller
 
 __all__ = ["GradientMatchingDistiller"]
-
-# Steps of the items per network, and of the network between them, by items per class: the paper's
-# outer and inner loops.
-_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
-
-
-def paper_loops(ipc):
-    """Steps of the items per network and steps of the network between two of them; of the nearest smaller entry."""
-    return _LOOPS[max(known for known in _LOOPS if known <= max(ipc, 1))]
 
 
 class GradientMatchingDistiller(BaseDistiller):
@@ -150,11 +139,11 @@ class GradientMatchingDistiller(BaseDistiller):
     True
     """
 
-    _memory_levers = "batch_size or width"
+    _memory_levers = "batch_size or the architecture's width"
 
     _parameter_constraints: dict = {
         **BaseDistiller._parameter_constraints,
-        "augment": ["boolean", "array-like"],
+        "augment": [StrOptions({"auto"}), "boolean", "array-like"],
         "norm": [None, StrOptions({"auto", "instance"})],
         "network_life": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "network_steps": [StrOptions({"auto"}), Interval(Integral, 0, None, closed="left")],
@@ -218,16 +207,15 @@ class GradientMatchingDistiller(BaseDistiller):
         self.device = device
         self.dtype = dtype
 
-    def _make_objective(self, context, generator):
-        data = context.training_data()
-        life, steps = paper_loops(int(context.per_class.max()))
+    def _make_objective(self, plan, context, generator):
+        data = context.training_data
         config = MatchingConfig(
-            batch_size=self.batch_size,
-            network_life=life if isinstance(self.network_life, str) else self.network_life,
-            network_steps=steps if isinstance(self.network_steps, str) else self.network_steps,
+            batch_size=plan.batch_size,
+            network_life=plan.network_life,
+            network_steps=plan.network_steps,
             network_rate=self.network_learning_rate,
-            instance_norm=resolve_norm(self.norm, context.spec, context.shape),
-            augmentations=check_augment(self.augment, context.shape),
+            instance_norm=plan.instance_norm,
+            augmentations=plan.augmentations,
         )
         return GradientMatchingObjective(
             context.spec,

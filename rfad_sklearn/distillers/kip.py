@@ -3,18 +3,13 @@
 import torch
 from sklearn.utils._param_validation import Options, StrOptions
 
-from .._kernels.exact import exact_kernel, worth_compiling
+from .._kernels.exact import exact_kernel
 from .._optimization.ridge_objective import ExactKernelObjective, RidgeConfig
 from .._ridge.linalg import inverse_square_root
 from .._ridge.models import ExactModel, exact_inputs
 from ._iterative import RidgeDistiller
 
 __all__ = ["KIPDistiller"]
-
-# Steps that are taken for granted when only max_time bounds them: is it worth compiling?
-_EXPECTED_STEPS = 1000
-# Budgets in seconds of which compiling would take too much.
-_COMPILING_TIME = 300
 
 
 class KIPDistiller(RidgeDistiller):
@@ -214,19 +209,13 @@ class KIPDistiller(RidgeDistiller):
     def _kernel(self):
         return self.kernel
 
-    def _make_objective(self, context, generator):
-        n_items = int(context.per_class.sum())
-        steps = _EXPECTED_STEPS if self.max_iter is None else self.max_iter
-        n_pairs = steps * n_items * (min(self.batch_size, len(context.train)) + n_items)
-        compiled = worth_compiling(context.spec, tuple(context.shape), n_pairs)
-        if self.max_time is not None and self.max_time < _COMPILING_TIME:
-            compiled = False
+    def _make_objective(self, plan, context, generator):
         return ExactKernelObjective(
-            context.spec,
-            context.training_data(),
-            RidgeConfig(batch_size=self.batch_size, reg=self.reg, loss=self.loss),
-            kernel=self.kernel,
-            compiled=compiled,
+            plan.architecture,
+            context.training_data,
+            RidgeConfig(batch_size=plan.batch_size, reg=self.reg, loss=self.loss),
+            kernel=plan.kernel,
+            compiled=plan.compiled,
             generator=generator,
             device=context.device,
             project=context.project,

@@ -1,35 +1,25 @@
 """RFAD: dataset distillation by random feature approximation."""
 
 import time
-from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._networks.augment import check_augment
-from .._optimization.random_feature_objective import RandomFeatureObjective
+from .._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
 from .._optimization.teacher import Teacher
-from .._planning.depth_selection import enough_blocks, in_question
-from .._planning.flip_selection import classes_to_flip
-from .._planning.plan import ChoosesPool
-from ..architectures import is_open, resolve_architecture
+from .._planning.resolution import TEACHER_SHARE
 from ..coreset import label_array
 from ._iterative import RidgeDistiller
 
 __all__ = ["RFADDistiller"]
 
-# What a teacher may take: a share of the time that is left, and, where nobody asked for it, 256 MB
-# for what it says; its stream of seeds.
-_TEACHER_SHARE, _TAUGHT_BYTES, _TEACHER_STREAM = 0.2, 2**28, 1
+# Stream of seeds of the teacher, beside that of the items.
+_TEACHER_STREAM = 1
 
 
-def _is_image(shape):
-    return len(shape) == 3 and min(shape[:2]) > 1
-
-
-class RFADDistiller(ChoosesPool, RidgeDistiller):
+class RFADDistiller(RidgeDistiller):
     """Distil a labelled data set into a few synthetic rows per class, by random feature approximation.
 
     The coreset is optimised such that kernel ridge regression on it, with the kernel of an
@@ -228,7 +218,10 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
     (5, 10)
     """
 
-    _memory_levers = "batch_size, n_networks, pool_size or width (or use teacher=None)"
+    _memory_levers = (
+        "batch_size, n_networks, pool_size or the architecture's width (or use teacher=None)"
+    )
+    _selects_depth = True
 
     _parameter_constraints: dict = {
         **RidgeDistiller._parameter_constraints,
@@ -303,117 +296,57 @@ class RFADDistiller(ChoosesPool, RidgeDistiller):
         self.device = device
         self.dtype = dtype
 
-    def _muon_parameters(self, context):
-        # Frozen entries have no gradient: the others would take larger steps in their place.
-        default = "muon" if len(context.shape) == 3 and not self.corruption else "adam"
-        return ("X",) if (default if self.solver == "auto" else self.solver) == "muon" else ()
-
-    def _depth_is_open(self, shape):
-        return is_open(self.architecture, "depth") and in_question(
-            resolve_architecture(self.architecture, shape)
+    def _make_objective(self, plan, context, generator):
+        config = PoolConfig(
+            batch_size=plan.batch_size,
+            reg=self.reg,
+            loss=self.loss,
+            n_networks=plan.n_networks,
+            pool_size=plan.pool_size,
+            refresh_interval=plan.refresh_interval,
+            n_evaluation_networks=plan.n_evaluation_networks,
+            flipped=plan.flipped_classes,
+            augmentations=() if plan.flipped_classes else plan.augmentations,
         )
-
-    def _make(self, context, begin):
-        if self._depth_is_open(tuple(context.shape)):
-            context = replace(context, spec=replace(context.spec, depth=enough_blocks(context)))
-        super()._make(context, begin)
-
-    def _make_objective(self, context, generator):
-        if self.corruption and not (
-            isinstance(self.init, str) and self.init in ("random", "noise")
-        ):
-            raise ValueError(
-                f"corruption={self.corruption!r} starts from noise, but init={self.init!r}; leave init at its default."
-            )
-        for name, asked, other in (
-            ("teacher", self.teacher == "network", "None"),
-            ("augment", self.augment is not False and not isinstance(self.augment, str), "False"),
-        ):
-            if asked and not _is_image(context.shape):
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} takes images of at least 2x2 pixels, but X holds rows of shape {tuple(context.shape)}; "
-                    f"give image_shape, or use {name}='auto' or {other}."
-                )
-        spec, defaults = context.spec, self._pool_defaults(context)
-        if self._chooses_width(spec):
-            spec = replace(spec, width=defaults.width)
-        config = self._pool_config(context, spec, defaults)
         return RandomFeatureObjective(
-            spec,
-            context.training_data(),
-            replace(
-                config,
-                flipped=self._classes_to_flip(
-                    context, asks=defaults.long and config.pool_size == 1
-                ),
-            ),
+            plan.architecture,
+            context.training_data,
+            config,
             generator=generator,
             device=context.device,
             dtype=context.dtype,
             project=context.project,
-            evaluation_spec=self._evaluation_spec(context),
+            evaluation_spec=plan.evaluation_architecture,
         )
 
-    def _classes_to_flip(self, context, *, asks):
-        """Numbers of the classes whose rows are flipped; the rows are asked only if ``asks``."""
-        if not isinstance(self.augment, str):
-            names = check_augment(self.augment, context.shape)
-            return tuple(range(len(context.classes))) if names else ()
-        if not asks or self.max_iter == 0 or not _is_image(context.shape):
-            return ()
-        return classes_to_flip(context)
-
-    def _teaches(self, context, objective):
-        """Whether a teacher is wanted, if there is time."""
-        if self.max_iter == 0 or self.teacher is None:
-            return False
-        if self.teacher == "network":
-            return True
-        n_bytes = 4 * len(context.y_encoded) * len(context.classes)
-        return (
-            self.max_time is not None
-            and objective.config.pool_size == 1
-            and len(context.validation) > 0
-            and n_bytes <= _TAUGHT_BYTES
-        )
-
-    def _prepare(self, objective, context, begin):
-        if self.verbose and objective.config.flipped:
-            print(
-                f"mirror: rows of {len(objective.config.flipped)} of {len(context.classes)} classes"
-            )
-        if not _is_image(context.shape) or not self._teaches(context, objective):
+    def _prepare(self, run):
+        """Train the teacher whose soft labels the plan asks for."""
+        plan, objective, context = run.plan, run.objective, run.context
+        if not plan.soft_labels:
             return
         start, deadline = time.monotonic(), None
-        generator = torch.Generator().manual_seed(
-            int(np.random.default_rng([context.seed, _TEACHER_STREAM]).integers(2**62))
-        )
-        flipped = objective.config.flipped
+        if self.max_time is not None:
+            deadline = start + TEACHER_SHARE * max(run.begin + self.max_time - start, 0.0)
+        seed = int(np.random.default_rng([context.seed, _TEACHER_STREAM]).integers(2**62))
         teacher = Teacher(
             objective.data,
             len(context.classes),
-            generator=generator,
+            generator=torch.Generator().manual_seed(seed),
             dtype=context.dtype,
-            flipped=flipped,
+            flipped=objective.config.flipped,
+            augmentations=objective.config.augmentations,
         )
-        n_epochs = teacher.all_epochs
-        if self.max_time is not None:
-            seconds = max(_TEACHER_SHARE * (begin + self.max_time - start), 0.0)
-            deadline = start + seconds
-            if self.teacher == "auto":
-                n_epochs = teacher.n_epochs(seconds)
-        if n_epochs:
-            objective.soft_labels = teacher.train(n_epochs, deadline)
-            if self.verbose:
-                print(
-                    f"teacher: {time.monotonic() - start:.1f} s | {objective.soft_labels or 'of no use, labels count'}"
-                )
+        objective.soft_labels = teacher.train(plan.teacher_epochs, deadline)
+        if self.verbose:
+            result = objective.soft_labels or "of no use, hard labels count"
+            print(f"teacher: {time.monotonic() - start:.1f} s | {result}")
 
-    def _note(self, objective, context):
-        self.teacher_score_ = None if objective.soft_labels is None else objective.soft_labels.score
-        self.flipped_classes_ = context.classes[list(objective.config.flipped)]
+    def _note(self, run):
+        soft_labels = run.objective.soft_labels
+        self.teacher_score_ = None if soft_labels is None else soft_labels.score
+        self.flipped_classes_ = run.context.classes[list(run.plan.flipped_classes)]
         return {
-            "teacher": objective.soft_labels is not None,
+            "teacher": soft_labels is not None,
             "teacher_score": self.teacher_score_,
             "flipped_classes": label_array(self.flipped_classes_).tolist(),
         }

@@ -8,10 +8,12 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._networks.random_features import cached_features, cpu_networks
+from .._planning.memory import held_out_limit
+from .._planning.resolution import resolve_plan
 from .._utils.device import explained_memory
 from .._utils.row_selection import STRATEGIES, initial_rows
 from ._base import CoresetEstimator
-from ._fit_context import evaluation_objective, held_out_limit
+from ._evaluation import evaluation_objective
 
 __all__ = ["CoresetSelector"]
 
@@ -132,7 +134,8 @@ class CoresetSelector(CoresetEstimator):
         context = replace(context, dtype=torch.promote_types(context.dtype, torch.float32))
         read = self._read_features(context) if self.space == "features" else context.read
         with explained_memory(
-            "comparing the rows of a class", "n_networks or width, or use space='input'"
+            "comparing the rows of a class",
+            "n_networks or the architecture's width, or use space='input'",
         ):
             chosen = initial_rows(
                 context.y_encoded,
@@ -144,15 +147,19 @@ class CoresetSelector(CoresetEstimator):
             )
         variables = context.variables_at(context.read(chosen))
         variables["log_scale"].fill_(np.log(self._fit_scale(context, chosen, variables)))
+        parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
+        self.plan_ = resolve_plan(parameters, context)
         self.sample_indices_ = chosen
-        self.coreset_ = self._make_coreset(context, variables, rows=context.rows[chosen])
+        self.coreset_ = self._make_coreset(
+            context, variables, rows=context.rows[chosen], plan=self.plan_.to_dict()
+        )
 
     def _read_features(self, context):
         """A function that gives the random features of rows."""
         seeds = context.rng.integers(2**31, size=self.n_networks).tolist()
         dtype = torch.promote_types(context.dtype, torch.float32)
         networks = cpu_networks(context.spec, context.shape, seeds, context.device, dtype)
-        data = context.training_data()
+        data = context.training_data
 
         def read(rows):
             parts = torch.from_numpy(rows).split(_CHUNK)
@@ -171,10 +178,10 @@ class CoresetSelector(CoresetEstimator):
     def _fit_scale(self, context, chosen, variables):
         """Scale of the scores on rows that were not chosen; on the chosen ones where there are no others."""
         others = np.setdiff1d(context.train, chosen)
-        limit = held_out_limit(self, context.spec, context.shape)
+        limit = held_out_limit(context.spec, context.shape, self._max_held_out)
         if len(others) > limit:
             others = np.sort(context.rng.choice(others, limit, replace=False))
-        data = replace(context, train=chosen, validation=others).training_data()
+        data = replace(context, train=chosen, validation=others).training_data
         generator = torch.Generator().manual_seed(int(context.rng.integers(2**62)))
         return evaluation_objective(context, data, self.reg, generator).fit_scale(
             variables, held_out=True

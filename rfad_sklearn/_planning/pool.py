@@ -1,0 +1,96 @@
+"""The pool of networks and rows of :class:`RFADDistiller`: how many, how wide, for how long."""
+
+import math
+from dataclasses import dataclass
+
+from .._utils.network_spec import ConvNetSpec
+
+# Cached activations and weights of a pool: 512 MB.
+POOL_BYTES = 2**29
+# Groups of a pool.
+_POOL_SIZE = 32
+# Channels or units of the networks in a pool.
+_POOL_WIDTH = 64
+# With more items the passes of a ConvNet's coreset cost more than those of fresh rows: a pool would
+# save little, and be overfitted.
+_MANY_ITEMS = 200
+# From so many items on a coreset of images is better off with fresh networks, given enough steps.
+_SOME_ITEMS = 50
+# Steps of fresh networks that are enough: with few items nothing makes up for fewer steps.
+_ENOUGH_STEPS = 400
+# Runs of so many steps of networks twice as wide take those: late in a run noise is what limits it.
+_AMPLE_STEPS = 1000
+# Channels of the blocks of a fresh network, by their number; deeper ones repeat the first. Much of
+# the kernel's noise comes from the last block, whose maps are small and cost little.
+_CHANNELS = {1: (256,), 2: (32, 128), 3: (32, 64, 256)}
+# Channels of the last block at least, however large the images.
+_FEWEST_LAST_CHANNELS = 64
+# Fewest and most steps between refreshes of the pool.
+_SHORTEST_INTERVAL = 4
+_LONGEST_INTERVAL = 32
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Widths, groups, steps between refreshes; whether a run is a long one; and why.
+
+    ``width`` is None where the architecture has its own.
+    """
+
+    width: int | tuple | None
+    pool_size: int
+    refresh_interval: int
+    long: bool
+    why: str
+
+
+def fresh_width(spec, most_channels=math.inf):
+    """Channels of the blocks of a fresh network, with about ``most_channels`` in the last at most."""
+    channels = _CHANNELS[min(spec.depth, max(_CHANNELS))]
+    *first, last = channels[:1] * (spec.depth - len(channels)) + channels
+    while last > max(most_channels, _FEWEST_LAST_CHANNELS):
+        last //= 2
+    return (*first, last)
+
+
+def refresh_interval(batch_size, n_items):
+    """Steps between refreshes, such that they cost about half of the coreset's own passes."""
+    return int(min(max(batch_size // n_items, _SHORTEST_INTERVAL), _LONGEST_INTERVAL))
+
+
+def default_pool(spec, n_items, batch_size, *, most_channels=math.inf, affordable=None):
+    """Pool of "auto" for a network, a number of items and a number of rows per step.
+
+    Parameters
+    ----------
+    spec : ConvNetSpec or MLPSpec
+    n_items : int
+    batch_size : int
+    most_channels : float, default=inf
+        Channels of the last block that memory allows.
+    affordable : callable, optional
+        ``affordable(width)`` is the number of steps of fresh networks that a run may take in its
+        time; None where time is no bound.
+
+    Returns
+    -------
+    Pool
+    """
+    if isinstance(spec, ConvNetSpec):
+        width, timed = fresh_width(spec, most_channels), affordable is not None
+        many = n_items > _MANY_ITEMS
+        if many or (timed and n_items >= _SOME_ITEMS and affordable(width) >= _ENOUGH_STEPS):
+            why = (
+                f"fresh networks and rows at every step: with more than {_MANY_ITEMS} items a pool "
+                "saves little and is overfitted"
+                if many
+                else f"fresh networks and rows at every step: max_time allows {_ENOUGH_STEPS} such "
+                f"steps for at least {_SOME_ITEMS} items, as measured"
+            )
+            wider = tuple(2 * channels for channels in width)
+            if not timed or affordable(wider) < _AMPLE_STEPS:
+                return Pool(width, 1, 1, False, why)
+            why += f"; a long run, {_AMPLE_STEPS} steps of networks twice as wide, as measured"
+            return Pool(wider if wider[-1] <= most_channels else width, 1, 1, True, why)
+    why = "a pool of cached rows: in the same time, more steps are worth more than fresh networks"
+    return Pool(_POOL_WIDTH, _POOL_SIZE, refresh_interval(batch_size, n_items), False, why)

@@ -1,0 +1,153 @@
+"""From the arguments of ``fit`` to its context: everything is checked against everything else."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from .._planning.depth_selection import in_question, select_depth
+from .._planning.memory import held_out_limit
+from .._utils.device import resolve_device, resolve_dtype
+from .._utils.network_spec import ConvNetSpec
+from .._utils.preprocessing_value import Preprocessing
+from .._utils.row_selection import items_per_class, split_holdout
+from .._utils.validation import RowSubset, check_labels, check_rows, resolve_image_shape
+from ..architectures import is_open, resolve_architecture
+from ..preprocessing import fit_preprocessing
+from ._fit_context import FitContext, Frozen
+
+# With fewer held-out rows early_stopping="auto" holds none out: they choose by chance.
+_LEAST_HELD_OUT = 100
+
+
+def depth_is_open(estimator, shape):
+    """Whether the rows decide how many blocks the network of a distiller has.
+
+    Parameters
+    ----------
+    estimator : CoresetEstimator
+    shape : tuple of int
+        Of one input.
+    """
+    architecture = estimator.architecture
+    if not (estimator._selects_depth and is_open(architecture, "depth")):
+        return False
+    return in_question(resolve_architecture(architecture, shape))
+
+
+def prepare(estimator, X, y, seed):
+    """Validate the arguments of ``fit`` against each other and against X and y.
+
+    Parameters
+    ----------
+    estimator : CoresetEstimator
+    X, y : as in ``fit``
+    seed : int
+
+    Returns
+    -------
+    FitContext
+    """
+    parameters, reasons = estimator.get_params(deep=False), {}
+    device = resolve_device(estimator.device)
+    rows, seen, y = check_rows(estimator, X, reset=True, y=y)
+    classes, y_encoded = check_labels(y)
+    per_class = items_per_class(estimator.ipc, classes, np.bincount(y_encoded))
+    image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
+    shape = image_shape or (rows.shape[1],)
+    spec = resolve_architecture(estimator.architecture, shape)
+    rng = np.random.default_rng(seed)
+    limit = held_out_limit(spec, shape, estimator._max_held_out)
+    train, validation = _split(parameters, y_encoded, per_class, rng, limit, reasons)
+    preprocessing = _fit_preprocessing(
+        estimator, parameters, RowSubset(rows, train), image_shape, reasons
+    )
+    frozen = None
+    if parameters.get("corruption"):
+        _check_corruption(estimator, preprocessing, rows.shape[1])
+        frozen = Frozen.draw(per_class.sum(), rows.shape[1], estimator.corruption, rng)
+    reduced = isinstance(spec, ConvNetSpec)
+    if isinstance(estimator.dtype, str) and estimator.dtype == "auto":
+        reasons["dtype"] = (
+            "a ConvNet, in bfloat16 where the hardware is fast at it"
+            if reduced
+            else "flat rows are cheap"
+        )
+    context = FitContext(
+        rows=rows,
+        layout=np.shape(X)[1:] if seen is not None else (rows.shape[1],),
+        classes=classes,
+        y_encoded=y_encoded,
+        per_class=per_class,
+        image_shape=image_shape,
+        spec=spec,
+        preprocessing=preprocessing,
+        train=train,
+        validation=validation,
+        seed=seed,
+        rng=rng,
+        device=device,
+        dtype=resolve_dtype(estimator.dtype, device, reduced=reduced),
+        frozen=frozen,
+        reasons=reasons,
+    )
+    return _with_depth(estimator, context)
+
+
+def _with_depth(estimator, context):
+    """The context with the depth that its rows ask for; why its network is what it is."""
+    spec, why = context.spec, None
+    if depth_is_open(estimator, tuple(context.shape)):
+        depth, why = select_depth(context)
+        spec = replace(spec, depth=depth)
+    elif isinstance(estimator.architecture, str):
+        kind = "a ConvNet for images" if context.image_shape else "an MLP for flat rows"
+        why = kind if context.image_shape else f"{kind}; for images pass image_shape"
+    reasons = context.reasons if why is None else {**context.reasons, "architecture": why}
+    return replace(context, spec=spec, reasons=reasons)
+
+
+def _split(parameters, y_encoded, per_class, rng, limit, reasons):
+    """Row numbers to train on and to hold out."""
+    wish = parameters.get("early_stopping", False)
+    everything = np.arange(len(y_encoded)), np.empty(0, dtype=int)
+    if not wish:
+        return everything
+    fraction = parameters["validation_fraction"]
+    parts = split_holdout(y_encoded, fraction, per_class, rng, limit)
+    if wish != "auto":
+        return parts
+    if len(parts[1]) < _LEAST_HELD_OUT:
+        reasons["n_held_out"] = (
+            f"fewer than {_LEAST_HELD_OUT} would be held out, which choose by chance"
+        )
+        return everything
+    reasons["n_held_out"] = "they choose the state that is kept"
+    return parts
+
+
+def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons):
+    wanted = estimator.preprocessing
+    if isinstance(wanted, str) and wanted == "auto":
+        if parameters.get("corruption"):
+            wanted = "standardize"
+            reasons["preprocessing"] = "whitening would raise the noise of corruption"
+        elif image_shape:
+            reasons["preprocessing"] = "images, gently whitened along their leading directions"
+        else:
+            reasons["preprocessing"] = "a table, column by column"
+    return fit_preprocessing(wanted, rows, image_shape, invertible=estimator._inverts)
+
+
+def _check_corruption(estimator, preprocessing, d):
+    corruption = estimator.corruption
+    if not isinstance(preprocessing, Preprocessing):
+        raise ValueError(
+            f"corruption={corruption!r} needs a built-in preprocessing, got "
+            f"{estimator.preprocessing!r}; put the transformer in front of the distiller with "
+            "sklearn.pipeline.Pipeline."
+        )
+    if not 0 < round(corruption * d) < d:
+        raise ValueError(
+            f"corruption={corruption!r} freezes {round(corruption * d)} of the {d} coordinates of "
+            "an item; some of them, but not all, must be frozen."
+        )
