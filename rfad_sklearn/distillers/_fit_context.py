@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
-from .._optimization.ridge_objective import TrainingData, centred_one_hot
+from .._optimization.training_data import TrainingData, centred_one_hot
 from .._planning.plan import N_EVAL_NETWORKS
 from .._utils.device import resolve_device, resolve_dtype
 from .._utils.device_rows import DevicePreprocessing, DeviceRows, fits_on_device

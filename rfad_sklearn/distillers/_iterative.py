@@ -21,7 +21,8 @@ from .._optimization.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from .._optimization.loop import DamagedStateError, DistillationState, LoopConfig, distill
+from .._optimization.loop import DamagedStateError, distill
+from .._optimization.state import DistillationState, LoopConfig
 from .._utils.callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
 from .._utils.device import explained_memory
 from .._utils.files import write_text
