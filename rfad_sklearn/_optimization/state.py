@@ -1,4 +1,4 @@
-"""What the loop is given, what it tells a callback, and what it gives back."""
+"""Settings of the loop, its state as a callback sees it, and its result."""
 
 import math
 from dataclasses import dataclass, field
