@@ -1,4 +1,4 @@
-"""The teacher: what it learns, how its soft labels are used, and when a distiller trains one."""
+"""The teacher: its network, what it learns, and how long it trains."""
 
 import math
 import time
@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.base import clone
 
 from rfad_sklearn import ConvNet, RFADDistiller
 from rfad_sklearn._networks.augment import draw_augmentation
-from rfad_sklearn._optimization.teacher import MAX_EPOCHS, SoftLabels, Teacher, _Network
-from rfad_sklearn._optimization.training_data import centred_one_hot
+from rfad_sklearn._optimization.teacher import MAX_EPOCHS, Teacher, _Network
 from rfad_sklearn.distillers._fit_context import prepare
-from tests.conftest import FAST, FAST_ROWS
+from tests.conftest import FAST
 
 
 def context_of(data, **changes):
@@ -29,6 +27,13 @@ def teacher_of(context, dtype=torch.float32, seed=0, **changes):
     return Teacher(
         context.training_data(), len(context.classes), generator=generator, dtype=dtype, **changes
     )
+
+
+@pytest.fixture
+def short_teachers(monkeypatch):
+    """Teachers of a few steps, where it does not matter how good they are."""
+    monkeypatch.setattr("rfad_sklearn._optimization.teacher.MAX_EPOCHS", 2)
+    monkeypatch.setattr("rfad_sklearn._optimization.teacher._MIN_STEPS", 10)
 
 
 class PlainNetwork:
@@ -209,7 +214,7 @@ def test_training_ends_at_its_deadline_with_a_step_size_of_zero(digits, monkeypa
     assert min(learning_rates) > 0
 
 
-def test_a_teacher_that_diverged_gives_no_soft_labels(digits, monkeypatch):
+def test_a_teacher_that_diverged_gives_no_soft_labels(digits, monkeypatch, short_teachers):
     monkeypatch.setattr("rfad_sklearn._optimization.teacher._LEARNING_RATE", float("inf"))
     distiller = RFADDistiller(**FAST, teacher="network", early_stopping=True).fit(*digits[::2])
     assert distiller.teacher_score_ is None
@@ -247,7 +252,7 @@ def test_augmentations_come_after_the_crop_and_in_place_of_flips(digits, monkeyp
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 1), (4, 9, 3), (28, 28, 1), (33, 17, 3)])
-def test_images_of_any_size_have_a_teacher(shape, rng):
+def test_images_of_any_size_have_a_teacher(shape, rng, short_teachers):
     X, y = rng.random((30, *shape)), np.arange(30) % 3
     distiller = RFADDistiller(
         teacher="network", max_iter=2, architecture=ConvNet(width=4), n_networks=2, random_state=0
@@ -255,74 +260,7 @@ def test_images_of_any_size_have_a_teacher(shape, rng):
     assert distiller.n_iter_ == 2
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
-def test_soft_labels_equal_to_the_labels_change_nothing(digits, loss):
-    distiller, context = context_of(digits, loss=loss)
-    labels = centred_one_hot(torch.from_numpy(context.y_encoded), 3) + 1 / 3
-
-    def loss_of(probabilities):
-        objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
-        objective.soft_labels = (
-            None if probabilities is None else SoftLabels(probabilities, 1.0, 0.0)
-        )
-        return objective.loss(start)
-
-    start = context.initial_variables("random")
-    torch.testing.assert_close(loss_of(labels), loss_of(None))
-    # Other labels do.
-    assert not torch.isclose(loss_of(labels.roll(1, 1)), loss_of(None), rtol=1e-2)
-
-
-def test_hard_labels_come_back_once_the_teacher_is_no_better_than_the_coreset(digits):
-    distiller, context = context_of(digits)
-    objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
-    variables = context.initial_variables("random")
-    _, loss = objective.validate(variables, 0.0)
-    uniform = torch.full((len(context.y_encoded), 3), 1 / 3)
-    objective.soft_labels = SoftLabels(uniform, 0.9, 0.9 * loss)
-    objective.validate(variables, 0.0)
-    assert objective.soft_labels.probabilities is uniform
-    objective.soft_labels = SoftLabels(uniform, 0.9, 1.1 * loss)
-    objective.validate(variables, 0.0)
-    assert objective.soft_labels == SoftLabels(None, 0.9, 1.1 * loss)
-    assert torch.isfinite(objective.loss(variables))
-
-
-@pytest.mark.parametrize(
-    ("times", "progress", "switches_back"),
-    [(1.3, 0.45, False), (1.3, 0.5, True), (1.3, 1.0, True), (1.5, 1.0, False)],
-)
-def test_late_in_a_run_hard_labels_come_back_sooner(digits, times, progress, switches_back):
-    distiller, context = context_of(digits)
-    objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
-    variables = context.initial_variables("random")
-    _, loss = objective.validate(variables, 0.0)
-    objective.soft_labels = SoftLabels(
-        torch.full((len(context.y_encoded), 3), 1 / 3), 0.9, loss / times
-    )
-    objective.validate(variables, progress)
-    assert (objective.soft_labels.probabilities is None) == switches_back
-
-
-def test_fit_prints_and_stores_the_score_of_the_teacher(digits, capsys):
-    X, _, y, _ = digits
-    distiller = RFADDistiller(**FAST, teacher="network", early_stopping=True, verbose=1).fit(X, y)
-    assert distiller.teacher_score_ > 0.8
-    (line,) = [
-        line for line in capsys.readouterr().out.splitlines() if line.startswith("teacher: ")
-    ]
-    assert f"accuracy {distiller.teacher_score_:.4f}" in line
-    assert distiller.coreset_.provenance["teacher"] is True
-    assert distiller.coreset_.provenance["teacher_score"] == distiller.teacher_score_
-    without = RFADDistiller(**FAST, early_stopping=True).fit(X, y)
-    assert without.coreset_.provenance["teacher"] is False
-    assert (
-        RFADDistiller(**FAST, teacher="network", early_stopping=False).fit(X, y).teacher_score_
-        is None
-    )
-
-
-def test_soft_labels_lead_elsewhere_than_hard_ones(digits):
+def test_soft_labels_lead_elsewhere_than_hard_ones(digits, short_teachers):
     X, _, y, _ = digits
     soft, hard = (
         RFADDistiller(**FAST, teacher=teacher).fit(X, y).coreset_.X for teacher in ("network", None)
@@ -330,66 +268,24 @@ def test_soft_labels_lead_elsewhere_than_hard_ones(digits):
     assert not np.allclose(soft, hard)
 
 
-def seconds_of_teacher(distiller, X, y, monkeypatch, n_epochs=1):
-    """Seconds that a teacher is given, None where none is made."""
-    seen = []
-    monkeypatch.setattr(Teacher, "n_epochs", lambda self, seconds: seen.append(seconds) or n_epochs)
-    distiller.fit(X, y)
-    return seen[0] if seen else None
-
-
-def test_auto_has_a_teacher_where_networks_are_fresh_and_time_and_held_out_rows_are_given(
-    digits, monkeypatch
-):
+def test_a_teacher_stays_within_its_share_of_the_time(digits, monkeypatch):
     X, _, y, _ = digits
-    changes = {"pool_size": 1, "max_time": 50.0, "early_stopping": True}
-    fresh = {**FAST, **changes}
-    assert 8 < seconds_of_teacher(RFADDistiller(**fresh), X, y, monkeypatch) < 10
-    for change in (
-        {"teacher": None},
-        {"pool_size": 3},
-        {"max_time": None},
-        {"max_iter": 0},
-        {"early_stopping": False},
-        {"teacher": "network"},
-    ):
-        distiller = RFADDistiller(**{**fresh, **change})
-        assert seconds_of_teacher(distiller, X, y, monkeypatch) is None
-    flat = RFADDistiller(**FAST_ROWS, **changes)
-    assert seconds_of_teacher(flat, X.reshape(len(X), -1), y, monkeypatch) is None
-    # Too little time for a teacher: the labels count.
-    distiller = RFADDistiller(**fresh)
-    assert seconds_of_teacher(distiller, X, y, monkeypatch, n_epochs=0) is not None
-    assert distiller.teacher_score_ is None
+    step, steps = Teacher._step, []
 
+    def counted(self, *args):
+        steps.append(time.monotonic())
+        step(self, *args)
 
-def test_a_teacher_stays_within_its_share_of_the_time(all_digits):
-    X, _, y, _ = all_digits
+    monkeypatch.setattr(Teacher, "_step", counted)
     begin = time.monotonic()
     distiller = RFADDistiller(
         **{**FAST, "max_iter": None}, max_time=5.0, teacher="network", early_stopping=True
     ).fit(X, y)
     assert time.monotonic() - begin < 10
-    assert distiller.teacher_score_ > 0.5
+    # How good so short a training is depends on the machine.
+    assert len(steps) > 1
+    assert distiller.teacher_score_ is not None
     assert distiller.history_[0]["seconds"] < 4
-
-
-def test_interrupting_the_teacher_keeps_the_items_at_the_start(digits, monkeypatch, tmp_path):
-    X, _, y, _ = digits
-
-    def interrupt(self, *args):
-        raise KeyboardInterrupt
-
-    start = RFADDistiller(**{**FAST, "max_iter": 0}).fit(X, y).coreset_
-    monkeypatch.setattr(Teacher, "train", interrupt)
-    path = tmp_path / "run.npz"
-    distiller = RFADDistiller(**FAST, teacher="network", checkpoint=path)
-    with pytest.warns(UserWarning, match="interrupted after 0 steps"):
-        distiller.fit(X, y)
-    assert distiller.stop_reason_ == "interrupted"
-    np.testing.assert_array_equal(distiller.coreset_.X, start.X)
-    # It would go on without a teacher.
-    assert not path.exists()
 
 
 def test_flat_rows_have_no_teacher(digits):
@@ -399,38 +295,6 @@ def test_flat_rows_have_no_teacher(digits):
         match=r"teacher='network' takes images of at least 2x2 pixels.*shape \(64,\).*image_shape",
     ):
         RFADDistiller(teacher="network").fit(X.reshape(len(X), -1), y)
-
-
-class CutOff(Exception):
-    pass
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"early_stopping": True}, {"early_stopping": False, "learn_labels": True}, {"bad": True}],
-)
-def test_a_run_that_goes_on_keeps_its_soft_labels(digits, tmp_path, monkeypatch, changes):
-    X, _, y, _ = digits
-    changes = dict(changes)
-    if changes.pop("bad", False):
-        # With so bad a teacher hard labels come back at the first evaluation.
-        monkeypatch.setattr("rfad_sklearn._optimization.teacher._LEARNING_RATE", 1e-9)
-        changes["early_stopping"] = True
-    distiller = RFADDistiller(**{**FAST, "max_iter": 12}, teacher="network", **changes)
-    whole = clone(distiller).fit(X, y)
-
-    def cut_off(state):
-        if state.step == 6:
-            raise CutOff
-
-    with pytest.raises(CutOff):
-        clone(distiller).set_params(checkpoint=tmp_path / "run.npz", callback=cut_off).fit(X, y)
-    monkeypatch.setattr(Teacher, "train", None)
-    resumed = clone(distiller).set_params(checkpoint=tmp_path / "run.npz").fit(X, y)
-    np.testing.assert_array_equal(resumed.coreset_.X, whole.coreset_.X)
-    np.testing.assert_array_equal(resumed.transform(X[:5]), whole.transform(X[:5]))
-    assert resumed.loss_curve_ == whole.loss_curve_
-    assert resumed.teacher_score_ == whole.teacher_score_
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
