@@ -1,7 +1,7 @@
 """Dataset distillation behind the scikit-learn API: many rows in, a few synthetic ones per class out."""
 
 from . import kernels
-from ._optimization.loop import DistillationState
+from ._optimization.state import DistillationState
 from ._version import __version__
 from .architectures import MLP, ConvNet
 from .classifiers import FiniteNetworkClassifier, NNGPKernelRidge

@@ -1,4 +1,4 @@
-"""Everything that a run needs to go on as if it had never stopped, in a file of plain arrays."""
+"""Checkpoints: the state of a run in a file of plain arrays, from which it goes on unchanged."""
 
 import hashlib
 import json
@@ -9,14 +9,19 @@ import torch
 
 from .._utils.files import read_arrays, write_arrays
 
-_VERSION = 8
+# Of the file format; a file of another version is refused.
+_VERSION = 9
+# Arrays that every checkpoint has.
 _REQUIRED = ("checkpoint_version", "facts", "fingerprint")
 # Rows that are hashed at a time.
 _CHUNK = 4096
 
 
 def array_fingerprint(*arrays):
-    """What tells whether a run is asked to go on with other numbers: a hash of shapes, types and all entries."""
+    """Hash of the shapes, types and all entries of some arrays.
+
+    A run that is to go on with other numbers is found by it.
+    """
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(repr((array.shape, str(array.dtype))).encode())
@@ -51,10 +56,9 @@ def save_checkpoint(path, state, fingerprint):
     arrays, facts = {}, {}
     _flatten(state, "", arrays, facts)
     arrays["checkpoint_version"] = np.int64(_VERSION)
-    # A user's parameters may be numbers of numpy.
-    arrays["facts"], arrays["fingerprint"] = (
-        np.str_(json.dumps(part, default=np.generic.item)) for part in (facts, fingerprint)
-    )
+    for name, part in (("facts", facts), ("fingerprint", fingerprint)):
+        # A user's parameters may be numbers of numpy.
+        arrays[name] = np.str_(json.dumps(part, default=np.generic.item))
     write_arrays(path, arrays, compressed=False)
 
 
@@ -78,7 +82,8 @@ def load_checkpoint(path):
         arrays = read_arrays(Path(path), _REQUIRED)
         if arrays["checkpoint_version"] != _VERSION:
             raise ValueError(
-                f"it has checkpoint_version {arrays['checkpoint_version']}, this library reads {_VERSION}"
+                f"it has checkpoint_version {arrays['checkpoint_version']}, "
+                f"this library reads {_VERSION}"
             )
         state = {}
         entries = {
@@ -98,24 +103,38 @@ def load_checkpoint(path):
         return state, fingerprint
     except Exception as error:  # whatever a damaged archive makes numpy, zipfile and json raise
         raise ValueError(
-            f"{path} is not a readable checkpoint: {str(error).rstrip('.')}. Remove it, or give checkpoint= another path."
+            f"{path} is not a readable checkpoint: {str(error).rstrip('.')}. Give checkpoint= "
+            "another path, or remove the file."
         ) from error
 
 
 def check_same_run(path, ours, theirs):
-    """Raise ``ValueError`` where a checkpoint belongs to a run with other settings or other data."""
+    """Refuse to go on from a checkpoint of another run.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Of the checkpoint.
+    ours, theirs : dict
+        Fingerprints of the run that is to go on, and of the one that wrote the checkpoint.
+
+    Raises
+    ------
+    ValueError
+        When their settings or their data differ.
+    """
     differing = [name for name in sorted({*ours, *theirs}) if ours.get(name) != theirs.get(name)]
+    if not differing:
+        return
+    named = [name for name in differing if name not in ("data", "start")]
     if "data" in differing:
-        raise ValueError(
-            f"The checkpoint {path} was written by a run on other rows or labels; give checkpoint= another path."
-        )
-    named = [name for name in differing if name != "start"]
-    if named:
-        words = ", ".join(f"{name}={theirs.get(name)!r}, not {ours.get(name)!r}" for name in named)
-        raise ValueError(
-            f"The checkpoint {path} was written by a run with {words}; give the same, or checkpoint= another path."
-        )
-    if differing:
-        raise ValueError(
-            f"The checkpoint {path} was written by a run with another init or preprocessing; give the same, or checkpoint= another path."
-        )
+        other = "on other rows or labels"
+    elif named:
+        values = (f"{name}={theirs.get(name)!r}, not {ours.get(name)!r}" for name in named)
+        other = f"with {', '.join(values)}"
+    else:
+        other = "with another init or preprocessing"
+    raise ValueError(
+        f"The checkpoint {path} was written by a run {other}. To go on with that run, give what it "
+        "was given; to begin another one, give checkpoint= another path, or remove the file."
+    )

@@ -1,4 +1,4 @@
-"""Gradient matching (Zhao, Mopuri and Bilen 2021): the items shall move a network as the training rows do."""
+"""Gradient matching (Zhao, Mopuri and Bilen 2021) as an objective."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,15 @@ import torch.nn.functional as F
 
 from .._networks.augment import draw_augmentation
 from .._networks.finite import draw_finite_network, network_outputs
-from .ridge_objective import RowStream
+from .objective import Objective
+from .training_data import RowStream
 
 # Items per step when a network is trained on them.
 _NETWORK_BATCH = 256
 # Numbers in the largest maps of the rows that pass through a network at a time: about what a CPU's
 # caches hold.
 _PIECE = 2**22
+# Bound of the seeds of networks.
 _MAX_SEED = 2**31 - 1
 
 
@@ -21,9 +23,20 @@ _MAX_SEED = 2**31 - 1
 class MatchingConfig:
     """Settings of :class:`GradientMatchingObjective`.
 
-    A network lives ``network_life`` steps of the items; between two of them it takes
-    ``network_steps`` steps of size ``network_rate`` on the items. ``batch_size`` rows per class and
-    step; ``augmentations`` are names, or empty.
+    Attributes
+    ----------
+    batch_size : int
+        Training rows of each class in a step, at most.
+    network_life : int
+        Steps of the items that one network serves.
+    network_steps : int
+        Steps that the network takes on the items between two steps of the items.
+    network_rate : float
+        Step size of the network.
+    instance_norm : bool
+        Whether the networks normalise each image's maps.
+    augmentations : tuple of str
+        Keys of ``AUGMENTATIONS``, or empty.
     """
 
     batch_size: int
@@ -35,9 +48,10 @@ class MatchingConfig:
 
 
 def gradient_distance(gradients, targets):
-    """Sum over weights and their output units of one minus the cosine; biases and gains are left out (eq. 10 of the paper).
+    """Sum over weights and their output units of one minus the cosine (eq. 10 of the paper).
 
-    Units that no training row reaches have no gradient to match: they do not count.
+    Biases and gains are left out. Units that no training row reaches have no gradient to match:
+    they do not count.
     """
     distance = 0.0
     for gradient, target in zip(gradients, targets, strict=True):
@@ -47,11 +61,24 @@ def gradient_distance(gradients, targets):
     return distance
 
 
-class GradientMatchingObjective:
-    """Distance between the gradients of a network's loss on the items and on training rows, class by class.
+class GradientMatchingObjective(Objective):
+    """Distance between a network's gradients on the items and on training rows, class by class.
 
-    ``ridge`` is a kernel ridge objective: it judges the items and fits their scale, as for every
-    distiller.
+    Parameters
+    ----------
+    spec : ConvNetSpec or MLPSpec
+        Of the networks.
+    data : TrainingData
+    config : MatchingConfig
+    item_y_encoded : int array of shape (n_items,)
+        Class numbers of the items.
+    ridge : KernelRidgeObjective
+        Validates the items and fits their scale, as for every distiller.
+    generator : torch.Generator
+        On the CPU.
+    device : torch.device
+    dtype : torch.dtype
+        Of the hidden layers' arithmetic.
     """
 
     def __init__(self, spec, data, config, *, item_y_encoded, ridge, generator, device, dtype):
@@ -63,27 +90,42 @@ class GradientMatchingObjective:
         self.streams = [
             RowStream(data.train[labels == c], generator) for c in range(self.n_classes)
         ]
-        self.validate, self.fit_scale = ridge.validate, ridge.fit_scale
-        self.age, self.parameters = 0, self._draw()
+        self.age = 0
+        self.draw()
+
+    def draw(self):
+        """Draw a network where the life of the last one is over.
+
+        Rows and augmentations are drawn in :meth:`loss`.
+        """
+        # An evaluation may take a loss too, between two steps, on rows of its own: drawn here, the
+        # rows of the next step would serve for it, and the order of random draws would be another.
+        if self.age == 0:
+            self.parameters = self._draw_network()
 
     def loss(self, variables):
         """Distance of the gradients, summed over the classes."""
         # Also where the caller wants no gradient: the distance itself is made of gradients.
-        self._variables = variables
         with torch.enable_grad():
             return self._distance(self.ridge.items(variables))
 
     def after_step(self, variables):
         """Train the network on the items, or draw a new one at the end of its life."""
-        self.age += 1
-        if self.age < self.config.network_life:
-            # The items as this step has left them.
-            self._train_network(self.ridge.items(self._variables).detach())
-        else:
-            self.age, self.parameters = 0, self._draw()
+        self.age = (self.age + 1) % self.config.network_life
+        if self.age:
+            self._train_network(self.ridge.items(variables).detach())
+        super().after_step(variables)
+
+    def validate(self, variables, progress):
+        """As kernel ridge regression on the items."""
+        return self.ridge.validate(variables, progress)
+
+    def fit_scale(self, variables, *, held_out=False):
+        """As kernel ridge regression on the items."""
+        return self.ridge.fit_scale(variables, held_out=held_out)
 
     def state_dict(self):
-        """Everything random, and the network, for a checkpoint."""
+        """The generator, the rows that are left of the epoch, and the network."""
         return {
             "generator": self.generator.get_state(),
             "streams": {str(c): stream.state_dict() for c, stream in enumerate(self.streams)},
@@ -93,15 +135,25 @@ class GradientMatchingObjective:
 
     def load_state_dict(self, state):
         """Go back to a state."""
-        for c, stream in enumerate(self.streams):
-            stream.load_state_dict(state["streams"][str(c)])
+        self._load_random_state(state)
         with torch.no_grad():
             for k, parameter in enumerate(self.parameters):
                 parameter.copy_(state["parameters"][str(k)])
         self.age = state["age"]
-        self.generator.set_state(state["generator"])
 
-    # Parts
+    def probe(self, variables):
+        """As for every objective; the rows that it draws are put back."""
+        state = self.state_dict()
+        super().probe(variables)
+        self._load_random_state(state)
+        # A backward pass leaves gradients here too, which nothing reads.
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def _load_random_state(self, state):
+        for c, stream in enumerate(self.streams):
+            stream.load_state_dict(state["streams"][str(c)])
+        self.generator.set_state(state["generator"])
 
     def _distance(self, items):
         total = 0.0
@@ -118,7 +170,7 @@ class GradientMatchingObjective:
             total = total + gradient_distance(gradients, targets)
         return total
 
-    def _draw(self):
+    def _draw_network(self):
         seed = int(torch.randint(_MAX_SEED, (1,), generator=self.generator))
         parameters = draw_finite_network(
             self.spec,
@@ -132,15 +184,12 @@ class GradientMatchingObjective:
         return [parameter.to(wide).requires_grad_(True) for parameter in parameters]
 
     def _loss_of(self, x, y_encoded, dtype):
-        """Sum of the losses of inputs with these y_encoded, or all with one."""
+        """Sum of the losses of inputs with these class numbers, or all with one."""
         outputs = network_outputs(
             self.spec, self.parameters, x, instance_norm=self.config.instance_norm, dtype=dtype
         )
-        y_encoded = (
-            y_encoded
-            if torch.is_tensor(y_encoded)
-            else torch.full((len(x),), y_encoded, device=self.device)
-        )
+        if not torch.is_tensor(y_encoded):
+            y_encoded = torch.full((len(x),), y_encoded, device=self.device)
         return F.cross_entropy(outputs, y_encoded, reduction="sum")
 
     def _gradients(self, loss, create_graph=False):
@@ -148,11 +197,9 @@ class GradientMatchingObjective:
 
     def _row_gradients(self, rows, c):
         """Gradients of the rows' loss, up to a factor that no cosine sees, piece by piece."""
-        piece = (
-            len(rows)
-            if rows.is_cuda
-            else max(1, _PIECE // self.spec.largest_layer(self.data.shape))
-        )
+        piece = len(rows)
+        if not rows.is_cuda:
+            piece = max(1, _PIECE // self.spec.largest_layer(self.data.shape))
         totals = None
         for part in rows.split(piece):
             gradients = self._gradients(self._loss_of(part, c, self.dtype))

@@ -1,23 +1,26 @@
-"""How variables move: by Adam, or by momentum with orthogonal steps (Muon) where they are matrices with a row for each item."""
+"""How variables move: by Adam, or by momentum with orthogonalised steps (Muon)."""
 
 import math
 
 import torch
 
+# Of the running average of the gradients.
 _MOMENTUM = 0.95
 # Root mean square of a step in units of the step size: about what Adam's steps have, so that both
 # take the same step sizes.
 _STEP_SIZE = 0.2
-# Coefficients of the odd polynomial that brings singular values towards 1, and how often it is
-# applied: those below a few thousandths of the largest stay small.
-_COEFFICIENTS, _ITERATIONS = (3.4445, -4.7750, 2.0315), 5
+# Coefficients of the odd polynomial that brings singular values towards 1.
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+# Times that it is applied: singular values below a few thousandths of the largest stay small.
+_ITERATIONS = 5
 
 
 def orthogonalised(matrix):
-    """``U V^T`` of the singular value decomposition ``U S V^T`` of a matrix, nearly: singular values of about 0.7 to 1.2; zero of zero.
+    """The orthogonal factor of a matrix, nearly.
 
-    By Newton-Schulz iterations: products of matrices only, the same on every device, without
-    waiting for it.
+    For ``U S V^T``, its singular value decomposition, that is ``U V^T`` with singular values of
+    about 0.7 to 1.2; zero for a zero matrix. By Newton-Schulz iterations: products of matrices
+    only, the same on every device, without waiting for it.
     """
     a, b, c = _COEFFICIENTS
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
@@ -32,11 +35,12 @@ def orthogonalised(matrix):
 
 
 class Muon(torch.optim.Optimizer):
-    """Gradient descent with Nesterov momentum, whose steps are orthogonalised (Jordan et al. 2024; scaled as in Liu et al. 2025).
+    """Gradient descent with Nesterov momentum and orthogonalised steps.
 
-    The gradients of the items have much in common: a few directions in which all of them move.
-    Adam, which sees one entry at a time, goes there and hardly anywhere else; here all directions
-    are taken at the same pace. Each variable is one matrix with a row for each item.
+    Of Jordan et al. (2024), scaled as in Liu et al. (2025). The gradients of the items have much in
+    common: a few directions in which all of them move. Adam, which sees one entry at a time, goes
+    there and hardly anywhere else; here all directions are taken at the same pace. Each variable is
+    one matrix with a row for each item.
 
     Parameters
     ----------
@@ -76,10 +80,8 @@ class Optimizers:
     """
 
     def __init__(self, variables, learning_rates, muon_parameters=()):
-        self.variables, self.learning_rates = (
-            {name: variables[name].requires_grad_(True) for name in learning_rates},
-            learning_rates,
-        )
+        self.variables = {name: variables[name].requires_grad_(True) for name in learning_rates}
+        self.learning_rates = learning_rates
         kinds = {
             name: Muon if name in muon_parameters else torch.optim.Adam for name in learning_rates
         }

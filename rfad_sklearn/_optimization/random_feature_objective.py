@@ -1,10 +1,10 @@
-"""What the loop minimises by random features: kernel ridge regression with networks and rows from a pool."""
+"""Kernel ridge regression with random features, the objective of RFAD."""
 
 from dataclasses import dataclass, replace
 
 import torch
 
-from .._networks.augment import flip_half
+from .._networks.augment import draw_augmentation, flip_half
 from .._networks.random_features import (
     RowCache,
     cached_features,
@@ -12,26 +12,26 @@ from .._networks.random_features import (
     draw_networks,
     kernel_product,
     network_features,
-    network_kernels,
     wide_dtype,
 )
 from .ridge_objective import KernelRidgeObjective, RidgeConfig, kernel_ridge_scores
+from .stopwatch import Stopwatch
 from .teacher import SoftLabels
 
-# Bytes of activations kept for the backward pass, and of a GPU the part of its memory; above it
-# they are computed a second time.
-_ACTIVATION_BUDGET, _CUDA_SHARE = 512 * 2**20, 1 / 8
-# Settings of the pool that a run may have chosen by its time or its rows: one that goes on keeps
-# them.
-_POOL_SETTINGS = ("pool_size", "refresh_interval", "flipped")
-# Most of a loss that may be taken for its bias: where the networks disagree more, items would be
-# moved to make them.
-_MOST_BIAS = 0.5
-# In this last part of a run a teacher is left as soon as the coreset's loss on held-out rows is at
-# most so many times its own; before, only one that is no better. Near it labels are worth more than
-# what its probabilities spare in noise.
-_LATE, _NEAR = 0.5, 1.4
-# Stream of seeds: training networks take one each as they are drawn.
+# Bytes of activations that are kept for the backward pass on a CPU; above it they are computed a
+# second time.
+_ACTIVATION_BUDGET = 512 * 2**20
+# The same on a GPU, as a share of its memory.
+_CUDA_SHARE = 1 / 8
+# Settings that a run may have found by measuring: one that goes on from a checkpoint keeps them.
+_POOL_SETTINGS = ("pool_size", "refresh_interval", "flipped", "augmentations")
+# From this part of a run on, hard labels come back as soon as the items' loss on held-out rows is
+# near the teacher's; before, only once it is no higher.
+_LATE = 0.5
+# Near: at most so many times the teacher's loss. There the labels are worth more than what the
+# probabilities spare in noise.
+_NEAR = 1.4
+# Bound of the seeds of networks; training networks take one each as they are drawn.
 _MAX_SEED = 2**31 - 1
 
 
@@ -39,23 +39,34 @@ _MAX_SEED = 2**31 - 1
 class PoolConfig(RidgeConfig):
     """Settings of :class:`RandomFeatureObjective`.
 
-    The pool holds up to ``pool_size`` groups of ``n_networks`` networks and ``batch_size`` rows;
-    every ``refresh_interval`` steps a new group takes the place of the oldest. ``debias`` frees the
-    loss of the bias by their number. ``flipped`` holds the numbers of the classes of which half of
-    the rows, images, are flipped.
+    Attributes
+    ----------
+    n_networks : int
+        Networks of a group.
+    pool_size : int
+        Groups of the pool, at most.
+    refresh_interval : int
+        Steps after which a new group takes the place of the oldest.
+    n_evaluation_networks : int
+        Networks that validate the items.
+    flipped : tuple of int, default=()
+        Numbers of the classes of which half of the rows, images, are flipped left to right.
+    augmentations : tuple of str, default=()
+        Keys of ``AUGMENTATIONS``. One of them changes the rows of a new group, images, once; it
+        takes the place of the flips.
     """
 
     n_networks: int
     pool_size: int
     refresh_interval: int
     n_evaluation_networks: int
-    debias: bool = False
     flipped: tuple = ()
+    augmentations: tuple = ()
 
 
 @dataclass
 class _Group:
-    """Networks, the activations of some training rows in them, the labels and targets of these rows, and what a teacher told of them."""
+    """Networks, and the activations, labels and targets of some training rows in them."""
 
     seeds: torch.Tensor
     rows: torch.Tensor
@@ -63,26 +74,37 @@ class _Group:
     cache: RowCache
     labels: torch.Tensor
     targets: torch.Tensor
-    told: torch.Tensor | None = None
-
-
-def all_and_all_but_one(kernels):
-    """Means of k kernels: of all of them, and of all but each in turn, ``(k + 1, ...)``."""
-    total = kernels.sum(0, keepdim=True)
-    return torch.cat([total / len(kernels), (total - kernels) / (len(kernels) - 1)])
+    soft_labels: torch.Tensor | None = None
 
 
 class RandomFeatureObjective(KernelRidgeObjective):
-    """RFAD (Loo et al. 2022): loss of kernel ridge regression with random features, from a pool of networks and rows.
+    """Loss of kernel ridge regression with random features, from a pool of networks and rows.
 
-    Only the coreset passes through the networks at every step; the features of the training rows
-    are cached. The pool is made of groups, each with its own networks and its own rows. A step
-    takes one group at random, so that a group serves many times, but hardly twice in a row: the
-    coreset fits all networks and rows of the pool, not the few of the moment.
+    That of RFAD (Loo et al. 2022). Only the items pass through the networks at every step; the
+    features of the training rows are cached. The pool is made of groups, each with its own networks
+    and its own rows. A step takes one group at random, so that a group serves many times, but
+    hardly twice in a row: the items fit all networks and rows of the pool, not the few of the
+    moment.
 
-    With a ``teaching`` the probabilities of a teacher stand for the labels of the rows trained on,
-    until the coreset predicts the held-out rows as well as the teacher does, or late in the run
-    nearly as well.
+    Where ``soft_labels`` are set, their probabilities take the place of the labels of the rows
+    trained on (knowledge distillation), until the items predict the held-out rows as well as the
+    teacher does, or late in the run nearly as well.
+
+    Parameters
+    ----------
+    spec : ConvNetSpec or MLPSpec
+        Of the networks of the pool.
+    data : TrainingData
+    config : PoolConfig
+    generator : torch.Generator
+        On the CPU.
+    device : torch.device
+    dtype : torch.dtype
+        Of the networks' arithmetic.
+    project : callable, optional
+        See :class:`KernelRidgeObjective`.
+    evaluation_spec : ConvNetSpec or MLPSpec, optional
+        Of the evaluation networks, by default as those of the pool.
     """
 
     def __init__(
@@ -94,14 +116,24 @@ class RandomFeatureObjective(KernelRidgeObjective):
         self.soft_labels = None
         self.groups = []
         # Made here, not at the first evaluation, so that evaluations cost the same each time; and
-        # first, so that the same networks judge a run that goes on, whatever pool it starts with
-        # before it is restored.
-        self._validation = self._draw_validation() if len(data.validation) else None
-        self._add_group()
+        # first, so that a run that goes on has the same evaluation networks, whatever pool it
+        # starts with before its state is loaded.
+        self._validation = self._make_validation() if len(data.validation) else None
+        self.draw()
+
+    def draw(self):
+        """Make a new group where one is due, and choose the group of the next step."""
+        if self.n_steps % self.config.refresh_interval == 0:
+            self._add_group()
         self._choose_group()
 
+    def after_step(self, variables):
+        """Replace the oldest group when its time is up, and choose the group of the next step."""
+        self.n_steps += 1
+        super().after_step(variables)
+
     def validate(self, variables, progress):
-        """As for every kernel; a teacher that is not better than the coreset any more, or late in the run hardly so, is left."""
+        """As for every kernel; switches back to hard labels once soft ones are of no more use."""
         result = super().validate(variables, progress)
         if result is not None and self.soft_labels is not None:
             enough = self.soft_labels.loss * (_NEAR if progress >= _LATE else 1.0)
@@ -109,15 +141,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
                 self.soft_labels = replace(self.soft_labels, probabilities=None)
         return result
 
-    def after_step(self, variables):
-        """Replace the oldest group when its time is up, and choose the group of the next step."""
-        self.n_steps += 1
-        if self.n_steps % self.config.refresh_interval == 0:
-            self._add_group()
-        self._choose_group()
-
     def state_dict(self):
-        """Everything random or chosen by timing, for a checkpoint; activations are computed again."""
+        """Everything random or found by measuring; activations are computed again."""
         pool = {name: getattr(self.config, name) for name in _POOL_SETTINGS}
         return {
             "pool": {**pool, "width": self.spec.width},
@@ -135,7 +160,9 @@ class RandomFeatureObjective(KernelRidgeObjective):
         """Go back to a state, and to the networks that it was made with."""
         self.spec = replace(self.spec, width=state["pool"]["width"])
         pool = {name: state["pool"][name] for name in _POOL_SETTINGS}
-        self.config = replace(self.config, **{**pool, "flipped": tuple(pool["flipped"])})
+        # Tuples come back from a file as lists.
+        pool |= {name: tuple(pool[name]) for name in ("flipped", "augmentations")}
+        self.config = replace(self.config, **pool)
         self.groups = [
             self._make_group(seeds, rows)
             for seeds, rows in zip(state["seeds"], state["rows"], strict=True)
@@ -148,64 +175,52 @@ class RandomFeatureObjective(KernelRidgeObjective):
         self.stream.load_state_dict(state["stream"])
         self.generator.set_state(state["generator"])
 
-    def validation_scores(self, variables):
-        """Scores and labels of the held-out rows."""
-        networks, cache = self._validation
-        with torch.no_grad():
-            scores = self._scores(variables, self.evaluation_spec, networks, cache)
-        return scores, self._labels(self.data.validation)[0]
+    @property
+    def refresh_seconds(self):
+        """Seconds that making the newest group took, spread over the steps until the next one.
 
-    def loss(self, variables):
-        """Loss of the coreset on the current rows, with gradients to the variables only."""
-        return self.loss_of(self._features(variables, self.spec, self.group.networks), variables)
-
-    def loss_of(self, features, variables):
-        """The loss by the items' activations; with ``debias`` the jackknife's (Quenouille 1949), over the networks.
-
-        The noise of a kernel by k networks raises the loss by about c / k, and items are moved to
-        bear it. Where one network is left out, it is c / (k - 1).
+        The first group of a program takes longer than later ones where a device has to be warmed
+        up.
         """
-        if not self.config.debias:
-            return self._loss(
-                self._solve(features, self.spec, self.group.cache, variables), variables
-            )
-        kernels = network_kernels(self.spec, features), self.group.cache.network_kernels(features)
-        scores = kernel_ridge_scores(
-            *map(all_and_all_but_one, kernels), variables["targets"], self.config.reg
-        )
-        loss, *others = (self._loss(each, variables) for each in scores)
-        bias = (len(others) - 1) * (torch.stack(others).mean() - loss)
-        return loss - torch.minimum(bias, _MOST_BIAS * loss)
-
-    # Parts
-
-    def _goals(self):
-        if self.soft_labels is None or self.soft_labels.probabilities is None:
-            return super()._goals()
-        group = self.group
-        if group.told is None:
-            # Once for each group: it serves many steps, and the rows' numbers are not on the
-            # device.
-            group.told = self.soft_labels.probabilities[group.rows.to(self.device)].double()
-        return group.told, group.told - 1 / group.told.shape[1]
+        return self._refresh_time.seconds / self.config.refresh_interval
 
     def scores(self, variables):
         """Scores of the rows of the current group."""
         return self._scores(variables, self.spec, self.group.networks, self.group.cache)
 
+    def validation_scores(self, variables):
+        """Scores and labels of the held-out rows."""
+        networks, cache = self._validation
+        with torch.no_grad():
+            scores = self._scores(variables, self.evaluation_spec, networks, cache)
+        return scores, self._labels_and_targets(self.data.validation)[0]
+
     def solving_kernels(self, variables):
-        """Kernel of the items with themselves, and a function that gives the kernel of rows with them; by fresh networks."""
-        networks = self._draw_evaluation_networks()
-        features = self._features(variables, self.evaluation_spec, networks)
-        of_rows = lambda rows: kernel_product(
-            self.evaluation_spec, cached_features(self.evaluation_spec, networks, rows), features
-        )
-        return kernel_product(self.evaluation_spec, features, features), of_rows
+        """Kernel of the items, and a function that gives the kernel of rows with them.
+
+        Both by fresh networks.
+        """
+        spec, networks = self.evaluation_spec, self._draw_evaluation_networks()
+        features = self._features(variables, spec, networks)
+
+        def kernel_with(rows):
+            return kernel_product(spec, cached_features(spec, networks, rows), features)
+
+        return kernel_product(spec, features, features), kernel_with
+
+    def _current_labels_and_targets(self):
+        if self.soft_labels is None or self.soft_labels.probabilities is None:
+            return super()._current_labels_and_targets()
+        group = self.group
+        if group.soft_labels is None:
+            # Once for each group: it serves many steps, and the rows' numbers are not on the
+            # device.
+            rows = group.rows.to(self.device)
+            group.soft_labels = self.soft_labels.probabilities[rows].double()
+        return group.soft_labels, group.soft_labels - 1 / group.soft_labels.shape[1]
 
     def _scores(self, variables, spec, networks, cache):
-        return self._solve(self._features(variables, spec, networks), spec, cache, variables)
-
-    def _solve(self, features, spec, cache, variables):
+        features = self._features(variables, spec, networks)
         kernel_ss = kernel_product(spec, features, features)
         return kernel_ridge_scores(
             kernel_ss, cache.kernel(features), variables["targets"], self.config.reg
@@ -228,17 +243,26 @@ class RandomFeatureObjective(KernelRidgeObjective):
         return n_points * n_networks * n_bytes > budget
 
     def _make_group(self, seeds, rows):
+        self._refresh_time = Stopwatch(self.device)
         networks = draw_networks(
             self.spec, self.data.shape, seeds.tolist(), device=self.device, dtype=self.dtype
         )
-        x, (labels, targets) = self.data.read(rows), self._labels(rows)
-        if self.config.flipped:
-            # The same ones when the group is made again for a run that goes on, by a seed that no
-            # network has.
-            generator = torch.Generator().manual_seed(_MAX_SEED + seeds[0].item())
-            x = flip_half(x, self.data.class_mask(self.config.flipped)[labels], generator)
+        x, (labels, targets) = self.data.read(rows), self._labels_and_targets(rows)
+        x = self._augmented(x, labels, seeds)
         cache = RowCache(self.spec, networks, x, dtype=self.dtype)
+        self._refresh_time.stop()
         return _Group(seeds, rows, networks, cache, labels, targets)
+
+    def _augmented(self, x, labels, seeds):
+        if not self.config.augmentations and not self.config.flipped:
+            return x
+        # The same ones when the group is made again for a run that goes on, by a seed that no
+        # network has.
+        generator = torch.Generator().manual_seed(_MAX_SEED + seeds[0].item())
+        if self.config.augmentations:
+            shape = tuple(self.data.shape)
+            return draw_augmentation(self.config.augmentations, len(x), shape, generator)(x)
+        return flip_half(x, self.data.class_mask(self.config.flipped)[labels], generator)
 
     def _add_group(self):
         """Draw networks and rows; once the pool is full, in place of the oldest."""
@@ -257,7 +281,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
         self.number, self.group = number, self.groups[number]
         self.labels, self.targets = self.group.labels, self.group.targets
 
-    def _draw_validation(self):
+    def _make_validation(self):
         networks = self._draw_evaluation_networks()
         return networks, RowCache(
             self.evaluation_spec, networks, self.data.read(self.data.validation), dtype=self.dtype

@@ -1,7 +1,7 @@
-"""A teacher: a small convolutional network that is trained for a few epochs, and whose probabilities then stand for the labels of rows.
+"""Soft labels by knowledge distillation: the probabilities that a small trained network predicts.
 
-What a label says about a row beyond its probability is noise, which a coreset's steps have to
-average away, and which it learns by heart with time.
+What a label says about a row beyond its probability is noise. A run has to average it away, and
+memorises it with time.
 """
 
 import math
@@ -10,39 +10,59 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from .._networks.augment import draw_augmentation, flip_half
 from .._ridge.linalg import scaled_quality
 
-# Channels of the blocks of [3x3 convolution, batch normalisation, ReLU, 2x2 maximum], as many as
-# leave maps of 2x2 pixels or more; the dense layer at the end reads means over 4x4 parts of the
-# image at most, or its steps would be too large for large images.
-_CHANNELS, _PARTS = (48, 96, 192), 4
-_RATE, _MOMENTUM, _WEIGHT_DECAY = 0.1, 0.9, 5e-4
-# Rows of a step: at most so many, fewer where that would be more pixels, but not so few that their
-# statistics say nothing.
-_MOST_ROWS, _FEWEST_ROWS, _PIXELS = 128, 16, 128 * 32 * 32
+# Channels of the blocks of [3x3 convolution, batch normalisation, 2x2 maximum, ReLU], as many as
+# leave maps of 2x2 pixels or more.
+_CHANNELS = (48, 96, 192)
+# The dense layer reads means over at most so many parts of the image along each side, or its steps
+# would be too large for large images.
+_MAX_PARTS = 4
+# Step size of stochastic gradient descent at its highest.
+_LEARNING_RATE = 0.1
+# Nesterov momentum.
+_MOMENTUM = 0.9
+_WEIGHT_DECAY = 5e-4
+# Rows of a step, at most.
+_MAX_ROWS = 128
+# Pixels of a step, at most: larger images come in fewer rows.
+_MAX_PIXELS = 128 * 32 * 32
+# But not in fewer rows than this, whose statistics would say nothing.
+_MIN_ROWS = 16
 # The step size rises over this share of the steps, then falls to zero.
 _RISING = 0.2
-# Epochs at most; the fewest epochs, and the fewest steps, that make a teacher worth having.
-MOST_EPOCHS, _LEAST_EPOCHS, _LEAST_STEPS = 10, 5, 200
-# Steps that tell how long one takes, the first of which warms up; they may take this share of the
-# time that is asked about.
-_TIMED_STEPS, _TIMING_SHARE = 6, 0.1
+# Epochs at most.
+MAX_EPOCHS = 10
+# Fewest epochs that make a teacher worth having.
+_MIN_EPOCHS = 5
+# Fewest steps that do.
+_MIN_STEPS = 200
+# Steps whose fastest says how long one takes; the first warms up.
+_TIMED_STEPS = 6
+# Share of the given time that the timed steps may take.
+_TIMING_SHARE = 0.1
 # Share of the newest batch in the running statistics of the normalisation, once there were as many
-# batches as that takes.
-_STATISTICS = 0.1
-# So many times the rows of a step pass through the network at a time afterwards, when nothing is
-# kept for gradients.
-_TELLING = 4
+# batches as that takes; before, all batches count alike.
+_STATISTICS_MOMENTUM = 0.1
+# Rows that pass through the network at a time without gradients, in batches of a step.
+_PREDICTED_BATCHES = 4
 
 
 @dataclass(frozen=True)
 class SoftLabels:
-    """Probabilities ``(n, n_classes)`` of all rows, or None once they are no longer of use, and how good their teacher is.
+    """Probabilities of all rows by a teacher, and how good it is.
 
-    ``score`` and ``loss`` are its accuracy and cross entropy on held-out rows; None and minus
-    infinity where there are none.
+    Attributes
+    ----------
+    probabilities : tensor of shape (n, n_classes), or None
+        None once a run has switched back to hard labels.
+    score : float or None
+        Accuracy on held-out rows; None where there are none.
+    loss : float
+        Cross entropy on held-out rows; minus infinity where there are none.
     """
 
     probabilities: torch.Tensor | None
@@ -50,69 +70,74 @@ class SoftLabels:
     loss: float
 
     def __str__(self):
-        return (
-            "nothing held out"
-            if self.score is None
-            else f"accuracy {self.score:.4f}, loss {self.loss:.4f} on held-out rows"
-        )
+        if self.score is None:
+            return "nothing held out"
+        return f"accuracy {self.score:.4f}, loss {self.loss:.4f} on held-out rows"
 
     def to(self, device):
         """The same on another device."""
-        return (
-            self
-            if self.probabilities is None
-            else replace(self, probabilities=self.probabilities.to(device))
+        if self.probabilities is None:
+            return self
+        return replace(self, probabilities=self.probabilities.to(device))
+
+
+def _build_model(shape, n_classes, generator, like):
+    """Network for images of this shape, with weights from the generator.
+
+    In the dtype and on the device of ``like``. Weights are drawn here, not by the modules, which
+    would take them from torch's global generator: those with weights of their own begin on the meta
+    device, which draws nothing.
+    """
+    layers, fan_in = [], shape[2]
+    depth = max(min(int(math.log2(min(shape[:2]))) - 1, len(_CHANNELS)), 1)
+    for width in _CHANNELS[:depth]:
+        convolution = nn.Conv2d(fan_in, width, 3, padding=1, bias=False, device="meta")
+        weight = math.sqrt(2 / (9 * fan_in)) * torch.randn(
+            (width, fan_in, 3, 3), generator=generator, dtype=torch.float32
         )
+        convolution.weight = nn.Parameter(
+            weight.contiguous(memory_format=torch.channels_last).to(like)
+        )
+        # The maximum of the maps and then the ReLU are the same as the other way round, on a
+        # quarter of the entries.
+        layers += [
+            convolution,
+            nn.BatchNorm2d(width, device=like.device, dtype=like.dtype),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+        ]
+        fan_in = width
+    parts = tuple(min(side >> depth, _MAX_PARTS) for side in shape[:2])
+    n_features = fan_in * math.prod(parts)
+    dense = nn.Linear(n_features, n_classes, device="meta")
+    weight = torch.randn((n_classes, n_features), generator=generator, dtype=torch.float32)
+    dense.weight = nn.Parameter((weight / math.sqrt(n_features)).to(like))
+    dense.bias = nn.Parameter(torch.zeros(n_classes).to(like))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(parts), nn.Flatten(), dense)
 
 
 class _Network:
-    """Parameters, running statistics, and the steps that change them."""
+    """A model, and the steps that train it."""
 
     def __init__(self, shape, n_classes, generator, like):
-        fan_in, layers = shape[2], []
-        depth = max(min(int(math.log2(min(shape[:2]))) - 1, len(_CHANNELS)), 1)
-        for width in _CHANNELS[:depth]:
-            weight = math.sqrt(2 / (9 * fan_in)) * torch.randn(
-                (width, fan_in, 3, 3), generator=generator, dtype=torch.float32
-            )
-            layers.append(
-                (
-                    weight.contiguous(memory_format=torch.channels_last),
-                    torch.ones(width),
-                    torch.zeros(width),
-                )
-            )
-            fan_in = width
-        self.parts = tuple(min(side >> depth, _PARTS) for side in shape[:2])
-        n_features = fan_in * math.prod(self.parts)
-        last = torch.randn(
-            (n_classes, n_features), generator=generator, dtype=torch.float32
-        ) / math.sqrt(n_features)
-        flat = [tensor for layer in layers for tensor in layer] + [last, torch.zeros(n_classes)]
-        self.parameters = [tensor.to(like).requires_grad_(True) for tensor in flat]
-        self.statistics = [
-            (torch.zeros_like(gain), torch.ones_like(gain)) for gain in self.parameters[1:-2:3]
-        ]
+        self.model = _build_model(shape, n_classes, generator, like)
         self.optimizer = torch.optim.SGD(
-            self.parameters, momentum=_MOMENTUM, nesterov=True, weight_decay=_WEIGHT_DECAY
+            self.model.parameters(), momentum=_MOMENTUM, nesterov=True, weight_decay=_WEIGHT_DECAY
         )
         self.n_steps = 0
 
     def outputs(self, x, *, training):
         """Scores ``(n, n_classes)`` of images ``(n, H, W, channels)``."""
-        x = x.permute(0, 3, 1, 2)
-        newest = max(_STATISTICS, 1 / (self.n_steps + 1))
-        for k, (mean, variance) in enumerate(self.statistics):
-            weight, gain, shift = self.parameters[3 * k : 3 * k + 3]
-            x = F.conv2d(x, weight, padding=1)
-            x = F.batch_norm(x, mean, variance, gain, shift, training=training, momentum=newest)
-            # The same as the maximum of the ReLU, on a quarter of the entries.
-            x = F.max_pool2d(x, 2).relu()
-        return F.linear(F.adaptive_avg_pool2d(x, self.parts).flatten(1), *self.parameters[-2:])
+        self.model.train(training)
+        momentum = max(_STATISTICS_MOMENTUM, 1 / (self.n_steps + 1))
+        for module in self.model:
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = momentum
+        return self.model(x.permute(0, 3, 1, 2))
 
-    def step(self, loss, rate):
-        """Move the parameters."""
-        self.optimizer.param_groups[0]["lr"] = rate
+    def step(self, loss, learning_rate):
+        """Move the weights."""
+        self.optimizer.param_groups[0]["lr"] = learning_rate
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -120,9 +145,9 @@ class _Network:
 
 
 class Teacher:
-    """Trains on an objective's rows and tells what it takes them for.
+    """Trains a small convolutional network on an objective's rows, and predicts all rows with it.
 
-    Images are moved by up to an eighth of their sides at random, and those of some classes flipped.
+    Images are moved by up to an eighth of their sides at random.
 
     Parameters
     ----------
@@ -135,25 +160,33 @@ class Teacher:
         Of the hidden layers' arithmetic.
     flipped : sequence of int, default=()
         Numbers of the classes of which half of the images are flipped left to right.
+    augmentations : sequence of str, default=()
+        Keys of ``AUGMENTATIONS``. One of them, drawn for each step, changes the moved images; it
+        takes the place of the flips.
     """
 
-    def __init__(self, data, n_classes, *, generator, dtype, flipped=()):
-        self.data, self.n_classes, self.generator, self.dtype, self.flipped = (
-            data,
-            n_classes,
-            generator,
-            dtype,
-            flipped,
-        )
+    def __init__(self, data, n_classes, *, generator, dtype, flipped=(), augmentations=()):
+        self.data, self.n_classes, self.generator = data, n_classes, generator
+        self.dtype, self.flipped, self.augmentations = dtype, flipped, augmentations
         self.like = torch.zeros(
             (), device=data.labels.device, dtype=torch.promote_types(dtype, torch.float32)
         )
-        self.batch_size = min(max(_PIXELS // math.prod(data.shape[:2]), _FEWEST_ROWS), _MOST_ROWS)
+        self.batch_size = min(max(_MAX_PIXELS // math.prod(data.shape[:2]), _MIN_ROWS), _MAX_ROWS)
         # What is left over in an epoch waits for the next: few rows would give poor statistics.
         self.per_epoch = max(len(data.train) // self.batch_size, 1)
 
     def n_epochs(self, seconds):
-        """How many epochs there is time for, MOST_EPOCHS at most; 0 where they, or their steps, are too few to be worth it."""
+        """How many epochs there is time for, by timing a few steps.
+
+        Parameters
+        ----------
+        seconds : float
+
+        Returns
+        -------
+        int
+            MAX_EPOCHS at most; 0 where they, or their steps, are too few to be worth it.
+        """
         network = _Network(
             self.data.shape, self.n_classes, torch.Generator().manual_seed(0), self.like
         )
@@ -167,16 +200,16 @@ class Teacher:
             if time.monotonic() - start > _TIMING_SHARE * seconds:
                 break
         # The rows pass once more at the end, forwards only.
-        epochs = min(int(seconds / (max(fastest, 1e-6) * self.per_epoch) - 0.5), MOST_EPOCHS)
-        return epochs if epochs >= _LEAST_EPOCHS and epochs * self.per_epoch >= _LEAST_STEPS else 0
+        epochs = min(int(seconds / (max(fastest, 1e-6) * self.per_epoch) - 0.5), MAX_EPOCHS)
+        return epochs if epochs >= _MIN_EPOCHS and epochs * self.per_epoch >= _MIN_STEPS else 0
 
     @property
     def all_epochs(self):
-        """How many epochs a teacher takes that has the time: MOST_EPOCHS, more where their steps would be too few."""
-        return max(MOST_EPOCHS, math.ceil(_LEAST_STEPS / self.per_epoch))
+        """Epochs where time is no bound: MAX_EPOCHS, more where their steps would be too few."""
+        return max(MAX_EPOCHS, math.ceil(_MIN_STEPS / self.per_epoch))
 
     def train(self, n_epochs, deadline=None):
-        """Train for so many epochs, and tell.
+        """Train for so many epochs, and predict all rows.
 
         Parameters
         ----------
@@ -188,8 +221,8 @@ class Teacher:
         Returns
         -------
         SoftLabels
-            None where the training diverged, or where nothing held out could tell how little the
-            few steps taught that there was time for.
+            None where the training diverged, and where it was truncated by the deadline to few
+            steps while no held-out rows could say how good they made it.
         """
         network = _Network(self.data.shape, self.n_classes, self.generator, self.like)
         n_steps, begin = n_epochs * self.per_epoch, time.monotonic()
@@ -202,11 +235,11 @@ class Teacher:
             if step % self.per_epoch == 0:
                 order = torch.randperm(len(self.data.train), generator=self.generator)
                 batches = self.data.train[order].split(self.batch_size)
-            rate = _RATE * min(done / _RISING, (1 - done) / (1 - _RISING))
-            self._step(network, batches[step % self.per_epoch], rate)
-        if not len(self.data.validation) and network.n_steps < min(n_steps, _LEAST_STEPS):
+            learning_rate = _LEARNING_RATE * min(done / _RISING, (1 - done) / (1 - _RISING))
+            self._step(network, batches[step % self.per_epoch], learning_rate)
+        if not len(self.data.validation) and network.n_steps < min(n_steps, _MIN_STEPS):
             return None
-        return self._telling(network)
+        return self._soft_labels(network)
 
     def _autocast(self):
         # Inside another one, weights that are kept cast would be those of steps before.
@@ -217,24 +250,30 @@ class Teacher:
             cache_enabled=False,
         )
 
-    def _step(self, network, rows, rate):
-        x, labels = self.data.read(rows).to(self.like), self.data.labels[rows.to(self.like.device)]
-        x = draw_augmentation(("crop",), len(x), tuple(self.data.shape), self.generator)(x)
+    def _augmented(self, x, labels):
+        shape = tuple(self.data.shape)
+        x = draw_augmentation(("crop",), len(x), shape, self.generator)(x)
+        if self.augmentations:
+            return draw_augmentation(self.augmentations, len(x), shape, self.generator)(x)
         if self.flipped:
-            x = flip_half(x, self.data.class_mask(self.flipped)[labels], self.generator)
+            return flip_half(x, self.data.class_mask(self.flipped)[labels], self.generator)
+        return x
+
+    def _step(self, network, rows, learning_rate):
+        labels = self.data.labels[rows.to(self.like.device)]
+        x = self._augmented(self.data.read(rows).to(self.like), labels)
         with self._autocast():
             scores = network.outputs(x, training=True)
-        network.step(F.cross_entropy(scores.to(self.like), labels), rate)
+        network.step(F.cross_entropy(scores.to(self.like), labels), learning_rate)
 
     @torch.no_grad()
-    def _telling(self, network):
+    def _soft_labels(self, network):
         n = len(self.data.labels)
         scores = torch.empty((n, self.n_classes), dtype=torch.float32, device=self.like.device)
-        for rows in torch.arange(n).split(_TELLING * self.batch_size):
+        for rows in torch.arange(n).split(_PREDICTED_BATCHES * self.batch_size):
             with self._autocast():
-                scores[rows.to(scores.device)] = network.outputs(
-                    self.data.read(rows).to(self.like), training=False
-                ).float()
+                predicted = network.outputs(self.data.read(rows).to(self.like), training=False)
+            scores[rows.to(scores.device)] = predicted.float()
         if not bool(torch.isfinite(scores).all()):
             return None
         held_out = self.data.validation.to(scores.device)

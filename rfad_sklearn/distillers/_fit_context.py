@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .._optimization.ridge_objective import TrainingData, centred_one_hot
+from .._optimization.training_data import TrainingData, centred_one_hot
 from .._planning.context import describe_preprocessing
 from .._utils.device_rows import DevicePreprocessing, DeviceRows, fits_on_device
 from .._utils.preprocessing_value import TransformerPreprocessing

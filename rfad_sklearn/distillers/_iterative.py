@@ -13,8 +13,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._optimization.loop import DamagedStateError, DistillationState, LoopConfig, distill
+from .._optimization.loop import DamagedStateError, distill
 from .._optimization.objective import Objective
+from .._optimization.state import DistillationState, LoopConfig
 from .._planning.plan import Plan
 from .._planning.resolution import default_max_iter, loop_seconds, resolve_plan, resume_plan
 from .._planning.timing import Timing

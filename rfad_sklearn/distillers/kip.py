@@ -4,7 +4,8 @@ import torch
 from sklearn.utils._param_validation import Options, StrOptions
 
 from .._kernels.exact import exact_kernel
-from .._optimization.ridge_objective import ExactKernelObjective, RidgeConfig
+from .._optimization.exact_kernel_objective import ExactKernelObjective
+from .._optimization.ridge_objective import RidgeConfig
 from .._ridge.linalg import inverse_square_root
 from .._ridge.models import ExactModel, exact_inputs
 from ._iterative import RidgeDistiller

@@ -2,24 +2,25 @@
 
 import math
 import time
+from copy import deepcopy
 from itertools import pairwise
 
 import pytest
 import torch
 
-from rfad_sklearn._optimization.loop import LoopConfig, _Budget, distill
+from rfad_sklearn._optimization.budget import Budget
+from rfad_sklearn._optimization.loop import distill
+from rfad_sklearn._optimization.objective import Objective
+from rfad_sklearn._optimization.state import LoopConfig
+from rfad_sklearn._ridge.linalg import SingularKernelError
 
 
-class Parabola:
+class Parabola(Objective):
     """Distance to a goal; validation measures the same. Scripted trouble at given steps."""
 
     def __init__(self, goal=3.0, validates=True, trouble=None, seconds=0.0):
-        self.goal, self.validates, self.trouble, self.seconds = (
-            goal,
-            validates,
-            trouble or {},
-            seconds,
-        )
+        self.goal, self.validates, self.seconds = goal, validates, seconds
+        self.trouble = trouble or {}
         self.steps = self.calls = 0
         self.progress = []
 
@@ -34,8 +35,17 @@ class Parabola:
                 return variables["x"].sum() * float("nan")
         return (variables["x"] - self.goal).square().sum()
 
-    def after_step(self, variables):
+    def draw(self):
         self.steps += 1
+
+    def fit_scale(self, variables, *, held_out=False):
+        return 1.0
+
+    def state_dict(self):
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.steps = state["steps"]
 
     def validate(self, variables, progress):
         self.progress.append(progress)
@@ -45,7 +55,11 @@ class Parabola:
         return 1 / (1 + distance), distance
 
 
-def run(objective, report=lambda **numbers: None, **changes):
+def ignore(**numbers):
+    """Report nothing, and never stop."""
+
+
+def run(objective, report=ignore, *, save=None, state=None, **changes):
     variables = {"x": torch.zeros(2), "fixed": torch.ones(1)}
     config = {
         "learning_rates": {"x": 0.3},
@@ -56,7 +70,8 @@ def run(objective, report=lambda **numbers: None, **changes):
         "n_iter_no_change": 5,
         "tol": 0.0,
     }
-    return distill(objective, variables, LoopConfig(**{**config, **changes}), report)
+    config = LoopConfig(**{**config, **changes})
+    return distill(objective, variables, config, report, save=save, state=state)
 
 
 def test_it_minimises_and_counts_evaluations():
@@ -71,7 +86,7 @@ def test_it_minimises_and_counts_evaluations():
     assert result.variables["fixed"].item() == 1.0
 
 
-def test_validation_is_told_how_far_along_the_run_is():
+def test_validation_receives_how_far_along_the_run_is():
     objective = Parabola()
     run(objective, n_iter_no_change=100)
     assert objective.progress == pytest.approx([k / 12 for k in range(13)])
@@ -116,7 +131,10 @@ def test_it_stops_when_nothing_improves():
 
 
 def test_the_step_size_falls_to_zero_before_a_run_ends_for_want_of_improvement():
-    """Steps of full size only jump about the goal of noisy losses: a run that ended there would leave half of what it can do."""
+    """Steps of full size only jump about the goal of noisy losses.
+
+    A run that ended there would leave half of what it can do.
+    """
     generator = torch.Generator().manual_seed(0)
     seen = []
 
@@ -139,9 +157,12 @@ def test_small_improvements_do_not_count():
 
 def test_callback_stops():
     seen = []
-    result = run(
-        Parabola(), lambda **numbers: seen.append(numbers["step"]) or numbers["step"] >= 10
-    )
+
+    def report(step, **numbers):
+        seen.append(step)
+        return step >= 10
+
+    result = run(Parabola(), report)
     assert result.reason == "callback"
     assert seen == [0, 5, 10]
 
@@ -173,8 +194,6 @@ def test_divergence_keeps_the_state_before_it():
 
 
 def test_an_unsolvable_step_is_a_divergence_but_not_at_the_start():
-    from rfad_sklearn._ridge.linalg import SingularKernelError
-
     assert run(Parabola(trouble={9: SingularKernelError("no")})).reason == "diverged"
     with pytest.raises(SingularKernelError):
         run(Parabola(trouble={1: SingularKernelError("no")}))
@@ -234,11 +253,35 @@ def test_the_share_of_time_spent_goes_on_after_a_break():
         "n_iter_no_change": 5,
         "tol": 0.0,
     }
-    first = _Budget(LoopConfig(begin=now, deadline=now + 1000, **settings))
+    first = Budget(LoopConfig(begin=now, deadline=now + 1000, **settings))
     first.start, first.evaluation_seconds, first.step_seconds = now - 900, 3.0, 4.0
     state = first.state_dict()
     # The clock of the run went on: 900 of its 1000 seconds are over.
-    second = _Budget(LoopConfig(begin=now - 900, deadline=now + 100, **settings))
+    second = Budget(LoopConfig(begin=now - 900, deadline=now + 100, **settings))
     second.load_state_dict(state)
     assert second.progress(0) == pytest.approx(900 / (1000 - 10), rel=1e-3)
-    assert _Budget(LoopConfig(begin=now, deadline=now + 100, **settings)).progress(0) < 0.01
+    assert Budget(LoopConfig(begin=now, deadline=now + 100, **settings)).progress(0) < 0.01
+
+
+def copied(state):
+    """A state as a file would keep it: its tensors shared with no run."""
+    if isinstance(state, dict):
+        return {name: copied(value) for name, value in state.items()}
+    return state.detach().clone() if torch.is_tensor(state) else deepcopy(state)
+
+
+def test_a_run_goes_on_from_every_state_that_it_saves():
+    states = []
+
+    def save(state):
+        states.append(copied(state))
+
+    whole = run(Parabola(), n_iter_no_change=2, tol=1.0, max_iter=1000, save=save)
+    assert whole.reason == "no_change"
+    assert any(state["cooldown"] for state in states)
+    for state in states[:: len(states) // 4]:
+        objective = Parabola()
+        result = run(objective, n_iter_no_change=2, tol=1.0, max_iter=1000, state=copied(state))
+        assert objective.steps == result.n_iter == whole.n_iter
+        assert torch.equal(result.variables["x"], whole.variables["x"])
+        assert result.loss_curve == whole.loss_curve

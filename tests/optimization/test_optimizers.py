@@ -1,4 +1,4 @@
-"""Adam and Muon side by side: the maths of the orthogonal steps, and what a run sees of them."""
+"""Adam and Muon side by side: the maths of orthogonalised steps, and what a run sees of them."""
 
 import math
 
@@ -54,19 +54,25 @@ def step_of(kind, shape, rate):
 
 @pytest.mark.parametrize("shape", [(20, 8, 8, 3), (60, 4)])
 def test_a_step_has_a_fifth_of_the_step_size_and_goes_downhill(shape):
-    """So a learning rate made for Adam, whose first step is the step size and whose later ones are smaller, serves both."""
+    """So a learning rate made for Adam serves both.
+
+    Its first step is the step size, and later ones are smaller.
+    """
     moved = step_of("muon", shape, 0.03)
     assert moved.square().mean().sqrt().item() == pytest.approx(0.2 * 0.03, rel=0.35)
     assert (moved * matrix(*shape)).sum() < 0
     assert step_of("adam", shape, 0.03).abs().max().item() == pytest.approx(0.03, rel=1e-3)
 
 
-def descend(orthogonal, steps=150):
-    """Distance left to a goal, in a quadratic whose gradients are the same in all rows but for a small part."""
+def descend(muon_parameters, steps=150):
+    """Distance left to a goal, in a quadratic function.
+
+    Its gradients are the same in all rows but for a small part.
+    """
     goal, share = matrix(12, 40), 0.995
     common = torch.full((12, 12), share) + (1 - share) * torch.eye(12)
     variables = {"X": torch.zeros(12, 40)}
-    optimizers = Optimizers(variables, {"X": 0.3}, orthogonal)
+    optimizers = Optimizers(variables, {"X": 0.3}, muon_parameters)
     for step in range(steps):
         optimizers.zero_grad()
         left = variables["X"] - goal
@@ -79,7 +85,7 @@ def test_muon_moves_where_rows_differ_though_their_gradients_hardly_do():
     assert descend(("X",)) < 0.5 * descend(())
 
 
-def test_only_named_variables_are_orthogonalised_and_only_rated_ones_move():
+def test_only_muon_parameters_take_its_steps_and_only_those_with_a_rate_move():
     variables = {"X": torch.zeros(3, 4), "targets": torch.zeros(3, 4), "fixed": torch.zeros(2)}
     optimizers = Optimizers(variables, {"X": 0.1, "targets": 0.1}, ("X",))
     # Of rank one: orthogonalised it stays so, while Adam takes the sign of each entry.
@@ -95,8 +101,8 @@ def test_only_named_variables_are_orthogonalised_and_only_rated_ones_move():
     assert not variables["fixed"].any()
 
 
-@pytest.mark.parametrize("orthogonal", [(), ("X",)])
-def test_a_restored_state_goes_on_with_the_same_bits(orthogonal):
+@pytest.mark.parametrize("muon_parameters", [(), ("X",)])
+def test_a_restored_state_goes_on_with_the_same_bits(muon_parameters):
     def steps(variables, optimizers, seeds):
         for seed in seeds:
             for name in ("X", "log_scale"):
@@ -105,7 +111,7 @@ def test_a_restored_state_goes_on_with_the_same_bits(orthogonal):
 
     learning_rates = {"X": 0.1, "log_scale": 0.01}
     whole = {"X": torch.zeros(4, 6), "log_scale": torch.zeros(())}
-    optimizers = Optimizers(whole, learning_rates, orthogonal)
+    optimizers = Optimizers(whole, learning_rates, muon_parameters)
     assert all(not moments for moments in optimizers.state_dict().values())
     steps(whole, optimizers, range(3))
     half = {name: value.detach().clone() for name, value in whole.items()}
@@ -114,7 +120,7 @@ def test_a_restored_state_goes_on_with_the_same_bits(orthogonal):
         for name, own in optimizers.state_dict().items()
     }
     steps(whole, optimizers, range(3, 6))
-    second = Optimizers(half, learning_rates, orthogonal)
+    second = Optimizers(half, learning_rates, muon_parameters)
     second.load_state_dict(state)
     steps(half, second, range(3, 6))
     assert all(torch.equal(whole[name], half[name]) for name in whole)
