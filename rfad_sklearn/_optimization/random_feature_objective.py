@@ -6,15 +6,14 @@ import torch
 
 from .._networks.augment import flip_half
 from .._networks.random_features import (
-    RowCache,
     cached_features,
     cpu_networks,
     draw_networks,
     kernel_product,
     network_features,
-    network_kernels,
     wide_dtype,
 )
+from .._networks.row_cache import RowCache
 from .ridge_objective import KernelRidgeObjective, RidgeConfig, kernel_ridge_scores
 from .teacher import SoftLabels
 
@@ -160,22 +159,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
         return self.loss_of(self._features(variables, self.spec, self.group.networks), variables)
 
     def loss_of(self, features, variables):
-        """The loss by the items' activations; with ``debias`` the jackknife's (Quenouille 1949), over the networks.
-
-        The noise of a kernel by k networks raises the loss by about c / k, and items are moved to
-        bear it. Where one network is left out, it is c / (k - 1).
-        """
-        if not self.config.debias:
-            return self._loss(
-                self._solve(features, self.spec, self.group.cache, variables), variables
-            )
-        kernels = network_kernels(self.spec, features), self.group.cache.network_kernels(features)
-        scores = kernel_ridge_scores(
-            *map(all_and_all_but_one, kernels), variables["targets"], self.config.reg
-        )
-        loss, *others = (self._loss(each, variables) for each in scores)
-        bias = (len(others) - 1) * (torch.stack(others).mean() - loss)
-        return loss - torch.minimum(bias, _MOST_BIAS * loss)
+        """The loss by the items' activations."""
+        return self._loss(self._solve(features, self.spec, self.group.cache, variables), variables)
 
     # Parts
 

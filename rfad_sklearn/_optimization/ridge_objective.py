@@ -185,7 +185,7 @@ class KernelRidgeObjective:
                 }
             )
 
-        def judge(targets):
+        def held_out_loss(targets):
             scores = held_out[0] @ targets.double()
             return scaled_quality(scores, held_out[1])[2]
 
@@ -196,7 +196,7 @@ class KernelRidgeObjective:
             variables["targets"],
             loss=self.config.loss,
             scale=variables["log_scale"].exp().item(),
-            judge=judge if held_out is not None else None,
+            held_out_loss=held_out_loss if held_out is not None else None,
         )
 
     def items(self, variables):
