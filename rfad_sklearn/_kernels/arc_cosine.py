@@ -1,11 +1,12 @@
 """Expected products of two ReLUs under a Gaussian, pooled, with analytic derivatives.
 
-After Cho and Saul (2009). With ``c`` the correlation, ``k0(c) = (pi - acos c) / 2 pi`` and ``k1(c) = (sqrt(1 - c^2) + (pi -
-acos c) c) / 2 pi``, the covariance ``K`` of two variables with norms ``n, m`` (square roots of
-their variances) becomes ``n m k1(K / n m)`` after the ReLU, and a tangent ``T`` becomes ``T k0(K /
-n m)``. The derivatives of the first with respect to ``K, n, m`` are bounded; that of the second
-with respect to ``K`` is infinite at ``c = 1``, where it is set to zero: so it is along every path
-on which the two stay equal, and it is the mean of the one-sided derivatives otherwise.
+After Cho and Saul (2009). With ``c`` the correlation, ``k0(c) = (pi - acos c) / 2 pi`` and
+``k1(c) = (sqrt(1 - c^2) + (pi - acos c) c) / 2 pi``, the covariance ``K`` of two variables with
+norms ``n, m`` (square roots of their variances) becomes ``n m k1(K / n m)`` after the ReLU, and a
+tangent ``T`` becomes ``T k0(K / n m)``. The derivatives of the first with respect to ``K, n, m``
+are bounded. That of the second with respect to ``K`` is infinite at ``c = 1``, where it is set to
+zero: this is its value along every path on which the two variables stay equal, and the mean of the
+one-sided derivatives otherwise.
 
 ``acos(1 - t) / sqrt(t)`` and its integral over ``t^1.5`` are analytic with positive Taylor
 coefficients, so short polynomials in ``t = 1 - |c|`` give both functions to rounding error, without
@@ -208,7 +209,7 @@ class _Fused:
         _Fused.warned = True
         reason = next(iter(str(error).splitlines()), "")
         warnings.warn(
-            f"The exact kernel is computed uncompiled, which is slower but gives the same numbers: "
+            f"The exact kernel is computed uncompiled, which is slower and right up to rounding: "
             f"torch.compile failed with {type(error).__name__}: {reason}. Install a working C++ "
             "compiler (on a GPU, Triton) to speed it up.",
             RuntimeWarning,

@@ -8,9 +8,9 @@ channel does not change the distribution of a random network's kernel.
 import torch
 import torch.nn.functional as F
 
-# Integers of the same number of bytes as a floating point number. A CPU is several times faster with
-# them than with bfloat16, or than with a choice between two tensors. The bits of a negative number
-# are a negative integer, those of a positive number a positive one, in the same order.
+# Integers of the same number of bytes as a floating point number. A CPU is several times faster
+# with them than with bfloat16, or than with a choice between two tensors. The bits of a negative
+# number are a negative integer, those of a positive number a positive one, in the same order.
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 # Up to this number of channels the mean over places is faster as a product.
 _FEW_CHANNELS = 32

@@ -22,8 +22,8 @@ _ENTRIES = 2**22
 _CUDA_ENTRIES = 2**28
 # Rows of one pass of an MLP on a CPU.
 _FLAT_ROWS = 1024
-# Filters that are made orthogonal to each other: the time grows with their square, and larger blocks
-# reduce the noise hardly any further.
+# Filters that are made orthogonal to each other: the time grows with their square, while the noise
+# hardly falls any further.
 _BLOCK = 256
 # Above this fan-in of a 4x4 window (3 channels have 48) a convolution is as fast as the window
 # product.
@@ -73,12 +73,13 @@ def draw_networks(spec, shape, seeds, *, device="cpu", dtype=torch.float32):
 
     The filters of a layer, each with its bias, are uniform on a sphere and orthogonal to each other
     as far as their number allows (orthogonal random features, Yu et al. 2016). The nonlinearity is
-    CReLU (concatenated ReLU, Shang et al. 2016): a filter gives two channels, the ReLU of its output
-    and that of its negative. One layer's kernel has the mean that independent normal weights give
-    it; several layers have the same limit, at half the multiplications and with slightly less noise.
+    CReLU (concatenated ReLU, Shang et al. 2016): a filter gives two channels, the ReLU of its
+    output and that of its negative. One layer's kernel has the mean that independent normal weights
+    give it; several layers have the same limit, at half the multiplications and with slightly less
+    noise.
 
-    The second is computed as ``min(z, 0)`` in place of ``relu(-z)``: the sign of a channel does not
-    change the distribution of the kernel.
+    The second channel is computed as ``min(z, 0)`` in place of ``relu(-z)``: the sign of a channel
+    does not change the distribution of the kernel.
 
     Parameters
     ----------
