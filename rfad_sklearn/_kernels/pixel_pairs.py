@@ -16,7 +16,7 @@ import torch.nn.functional as F
 
 from .._utils.network_spec import MLPSpec
 
-# Sums along diagonals are products with a matrix up to this number of entries, and gathered above it.
+# Up to this number of entries a sum along diagonals is a product with a matrix, above it gathered.
 _DENSE_ENTRIES = 2**16
 
 
@@ -99,7 +99,7 @@ class Stage:
         return values.view(n_rows, w, w, n_columns, w, w, *values.shape[2:])
 
     def of_first(self, norms):
-        """Numbers ``(windows, places, a)`` of the first images, to broadcast with :meth:`spread`."""
+        """Numbers ``(windows, places, a)`` of the first images, broadcast as :meth:`spread`."""
         return self._by_pair(norms, self.first)[:, :, None, :, :, None, :, None]
 
     def of_second(self, norms):
@@ -162,7 +162,7 @@ def _axis(sides, window, reach, wanted):
 
 @dataclass(frozen=True)
 class PixelPairs:
-    """All blocks of a network, and the pairs of input pixels that they start from (rows, columns)."""
+    """All blocks of a network, and the pairs of input pixels (rows, columns) they start from."""
 
     stages: tuple
     pixels: tuple
@@ -218,7 +218,7 @@ def _read_out(spec, sides, window):
 
 @functools.lru_cache(maxsize=64)
 def n_arc_cosines(spec, shape):
-    """Arc-cosines per pair of inputs, the measure of the kernel's cost. No table is built."""
+    """Arc-cosines per pair of inputs, the kernel's cost. No table is built."""
     sides, window, reach = _geometry(spec, shape)
     wanted = _read_out(spec, sides[-1], window)
     axes = [
