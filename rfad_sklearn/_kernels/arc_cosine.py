@@ -16,6 +16,7 @@ the cancellation that the textbook formula has at ``c = 1``.
 import math
 import types
 import warnings
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -163,6 +164,13 @@ def _compiler_errors():
     )
 
 
+@contextmanager
+def _no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 class _Fused:
     """A function compiled into one pass over its data; left as it is where no compiler works.
 
@@ -170,8 +178,8 @@ class _Fused:
     piece of code only, and known sizes make faster code.
     """
 
-    # Whether this process has been warned that nothing is compiled.
-    warned = False
+    # Whether compiling failed in this process: then it is not tried again.
+    failed = False
 
     def __init__(self, function):
         self.function, self.compiled = function, {}
@@ -181,15 +189,19 @@ class _Fused:
         # vary.
         sized = arguments[0].shape[-1] > 1
         kind = tuple(self._kind(argument, sized) for argument in arguments)
-        if kind not in self.compiled:
-            self.compiled[kind] = self._compile()
+        new = kind not in self.compiled
+        if new:
+            self.compiled[kind] = self.function if _Fused.failed else self._compile()
         try:
-            return self.compiled[kind](*arguments)
+            # The first call compiles, and the compiler's own code may warn: where a program turns
+            # warnings into errors, that would break it.
+            with _no_warnings() if new else nullcontext():
+                return self.compiled[kind](*arguments)
         except _compiler_errors() as error:
             # The plain function computes the same; if the arguments are at fault, it says so.
             self.compiled[kind] = self.function
             result = self.function(*arguments)
-            self._warn(error)
+            self._give_up(error)
             return result
 
     def _compile(self):
@@ -199,21 +211,21 @@ class _Fused:
             return torch.compile(types.FunctionType(code, plain.__globals__), fullgraph=True)
         except RuntimeError as error:
             # Nothing runs yet: this Python or this platform has no torch.compile.
-            self._warn(error)
+            self._give_up(error)
             return plain
 
     @staticmethod
-    def _warn(error):
-        if _Fused.warned:
+    def _give_up(error):
+        if _Fused.failed:
             return
-        _Fused.warned = True
+        _Fused.failed = True
         reason = next(iter(str(error).splitlines()), "")
         warnings.warn(
-            f"The exact kernel is computed uncompiled, which is slower and right up to rounding: "
+            "The exact kernel is computed uncompiled, which is slower and right up to rounding: "
             f"torch.compile failed with {type(error).__name__}: {reason}. Install a working C++ "
             "compiler (on a GPU, Triton) to speed it up.",
             RuntimeWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
 
     @staticmethod
