@@ -299,15 +299,14 @@ def fresh_compiler(monkeypatch):
 
 
 def test_compiled_or_not(rng, fresh_compiler):
-    x, y = (
-        images(rng, 9, 8, 8, 1, dtype=torch.float32),
-        images(rng, 7, 8, 8, 1, dtype=torch.float32),
-    )
+    x, y = (images(rng, n, 4, 4, 1, dtype=torch.float32) for n in (9, 7))
     results = []
     for compiled in (False, True):
+        # Few kinds of call, as each takes seconds to compile.
+        deep = exact_kernel(ConvNetSpec(depth=2), x, y, kernel="both", compiled=compiled)
         a = x.clone().requires_grad_()
-        nngp, ntk = exact_kernel(ConvNetSpec(depth=2), a, y, kernel="both", compiled=compiled)
-        results.append((nngp, ntk, *torch.autograd.grad((nngp * ntk).sum(), a)))
+        nngp, ntk = exact_kernel(ConvNetSpec(depth=1), a, y, kernel="both", compiled=compiled)
+        results.append((*deep, nngp, ntk, *torch.autograd.grad((nngp * ntk).sum(), a)))
     for plain, fused in zip(*results, strict=True):
         torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
     # They were compiled: nothing fell back to the plain functions.
@@ -318,19 +317,20 @@ def test_compiled_or_not(rng, fresh_compiler):
 
 def test_without_a_compiler_it_warns_once_and_still_works(rng, fresh_compiler):
     x = images(rng, 3, 6, 6, 1).requires_grad_()
+
+    def kernel_and_gradient(compiled):
+        values = exact_kernel(ConvNetSpec(depth=2), x, compiled=compiled)
+        return values.detach(), torch.autograd.grad(values.sum(), x)[0]
+
     broken = {"cpp.cxx": ("/no/such/compiler",), "force_disable_caches": True}
     with (
         torch._inductor.config.patch(broken),
         pytest.warns(RuntimeWarning, match="torch.compile failed with .*InvalidCxx") as seen,
     ):
-        values = exact_kernel(ConvNetSpec(depth=2), x, compiled=True)
-        values.sum().backward()
+        fallen_back = kernel_and_gradient(compiled=True)
     assert len(seen) == 1
-    plain = x.detach().requires_grad_()
-    expected = exact_kernel(ConvNetSpec(depth=2), plain, compiled=False)
-    expected.sum().backward()
-    assert torch.equal(values, expected)
-    assert torch.equal(x.grad, plain.grad)
+    for values, expected in zip(fallen_back, kernel_and_gradient(compiled=False), strict=True):
+        assert torch.equal(values, expected)
 
 
 def test_where_torch_compile_is_not_supported(rng, fresh_compiler, monkeypatch):
