@@ -1,14 +1,20 @@
-"""Exact kernels of infinitely wide networks, after the manner of :mod:`sklearn.metrics.pairwise`: arrays in, arrays out."""
+"""Exact kernels of infinitely wide networks: arrays in, arrays out.
+
+They are called like the functions of :mod:`sklearn.metrics.pairwise`.
+"""
+
+from collections.abc import Callable
 
 import numpy as np
 import sklearn
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils import check_array
 
 from ._kernels.exact import exact_kernel
 from ._utils.device import explained_memory, own_torch_modes, resolve_device
 from ._utils.validation import as_rows, resolve_image_shape
-from .architectures import ARCHITECTURES, resolve_architecture
+from .architectures import ARCHITECTURES, MLP, ConvNet, resolve_architecture
 
 __all__ = ["nngp_kernel", "ntk_kernel"]
 
@@ -16,49 +22,56 @@ _PARAMETERS = """
     Parameters
     ----------
     X : array of shape (n, d), (n, H, W) or (n, H, W, channels)
-        Flat rows for an ``MLP``, channels-last images for a ``ConvNet``. They are used as they are:
-        no preprocessing.
+        Flat rows for an ``MLP``, channels-last images for a ``ConvNet``. They are not preprocessed.
     Y : array of shape (m, ...), default=None
-        None: the kernel of X with itself, at half the cost.
-    architecture : {"auto"}, ConvNet or MLP, default="auto"
-        Network; its width plays no role. "auto": a :class:`~rfad_sklearn.ConvNet` for images (3-d
-        or 4-d X, or ``image_shape`` given; fewer pooling stages under 8x8 pixels), an
-        :class:`~rfad_sklearn.MLP` for flat rows.
+        Inputs of the same kind as X. None: the kernel of X with itself, at half the cost.
+    architecture : "auto", ConvNet or MLP, default="auto"
+        Network; its width plays no role. "auto" is a :class:`~rfad_sklearn.ConvNet` for images (3-d
+        or 4-d X, or ``image_shape`` given) and an :class:`~rfad_sklearn.MLP` for flat rows. A depth
+        of None is 3, and less for images smaller than 8x8 pixels.
     image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.
-    working_memory : int, default=None
-        MiB for intermediate results, the returned matrix apart; None: that of
+    working_memory : float, default=None
+        Memory for intermediate results in MiB, besides the returned matrix. None: that of
         :func:`sklearn.get_config`. A single pair of images is never split.
     progress : callable, default=None
-        Called from time to time as ``progress(done, total)``, in pairs of inputs.
+        Called from time to time as ``progress(done, total)``, where both count pairs of inputs.
     device : str or torch.device, default="auto"
-        Where to compute; "auto" is CUDA if there is one, else the CPU.
+        Device of the computation; "auto" is CUDA if there is one, else the CPU.
 
     Returns
     -------
     array of shape (n, m)
-        float32 when X and Y are, else float64.
+        float32 if X and Y are, else float64.
 
     Raises
     ------
+    TypeError
+        If ``architecture`` is no network.
     ValueError
-        For inputs that the network cannot take; the message says what to change.
+        If the network cannot take the inputs, X and Y have different shapes, or they hold NaN or
+        infinity; the message says what to change.
     MemoryError
-        When the result, or the work on one pair, does not fit.
+        If the result, or the work on one pair, does not fit.
+
+    Warns
+    -----
+    RuntimeWarning
+        Once per process, if the amount of work calls for compiled code and no compiler works.
 
 """
 
 
 def nngp_kernel(
-    X,
-    Y=None,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
     *,
-    architecture="auto",
-    image_shape=None,
-    working_memory=None,
-    progress=None,
-    device="auto",
-):
+    architecture: str | ConvNet | MLP = "auto",
+    image_shape: tuple[int, ...] | None = None,
+    working_memory: float | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    device: str | torch.device = "auto",
+) -> np.ndarray:
     """Covariance of the outputs of an infinitely wide random network.
     {parameters}
     See Also
@@ -68,8 +81,8 @@ def nngp_kernel(
 
     References
     ----------
-    Lee et al. 2018, "Deep Neural Networks as Gaussian Processes", eq. 5 and 11; Novak et al. 2019, "Bayesian Deep Convolutional
-    Networks with Many Channels are Gaussian Processes".
+    Lee et al. 2018, "Deep Neural Networks as Gaussian Processes", eq. 5 and 11; Novak et al. 2019,
+    "Bayesian Deep Convolutional Networks with Many Channels are Gaussian Processes".
 
     Examples
     --------
@@ -84,15 +97,15 @@ def nngp_kernel(
 
 
 def ntk_kernel(
-    X,
-    Y=None,
+    X: ArrayLike,
+    Y: ArrayLike | None = None,
     *,
-    architecture="auto",
-    image_shape=None,
-    working_memory=None,
-    progress=None,
-    device="auto",
-):
+    architecture: str | ConvNet | MLP = "auto",
+    image_shape: tuple[int, ...] | None = None,
+    working_memory: float | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    device: str | torch.device = "auto",
+) -> np.ndarray:
     """Neural tangent kernel of an infinitely wide network, all its layers trained.
     {parameters}
     See Also
@@ -102,7 +115,8 @@ def ntk_kernel(
 
     References
     ----------
-    Jacot et al. 2018, "Neural Tangent Kernel", eq. 11; Arora et al. 2019, "On Exact Computation with an Infinitely Wide Neural Net".
+    Jacot et al. 2018, "Neural Tangent Kernel", eq. 11; Arora et al. 2019, "On Exact Computation
+    with an Infinitely Wide Neural Net".
 
     Examples
     --------
@@ -145,11 +159,10 @@ def _kernel(kernel, X, Y, architecture, image_shape, working_memory, progress, d
             None if rows is None else torch.tensor(np.ascontiguousarray(rows), device=device)
             for rows in (first, second)
         )
-        return (
-            exact_kernel(spec, x, y, kernel=kernel, memory=int(memory * 2**20), progress=progress)
-            .cpu()
-            .numpy()
+        values = exact_kernel(
+            spec, x, y, kernel=kernel, memory=int(memory * 2**20), progress=progress
         )
+        return values.cpu().numpy()
 
 
 def _inputs(name, X, image_shape):

@@ -18,12 +18,14 @@ DATA = Path(__file__).parent / "data"
 def test_golden_values_of_images_and_rows(function, name, tolerance):
     golden = np.load(DATA / "convnet_depth2_digits.npz")
     images, others = golden["X1"][..., 0], golden["X2"][..., 0]
-    np.testing.assert_allclose(function(images, depth=2), golden[f"{name}_11"], rtol=tolerance)
+    np.testing.assert_allclose(
+        function(images, architecture=ConvNet(depth=2)), golden[f"{name}_11"], rtol=tolerance
+    )
     values = function(
         images.reshape(len(images), -1),
         others.reshape(len(others), -1),
         image_shape=(8, 8),
-        depth=2,
+        architecture=ConvNet(depth=2),
     )
     np.testing.assert_allclose(values, golden[f"{name}_12"], rtol=tolerance)
     golden = np.load(DATA / "fc_depth3_digits.npz")
@@ -39,13 +41,27 @@ def test_golden_values_of_images_and_rows(function, name, tolerance):
 
 def test_dtype_follows_the_input(rng):
     images = rng.normal(size=(3, 6, 6, 2))
+    shallow = ConvNet(depth=1)
     wide, narrow = (
-        nngp_kernel(images.astype(dtype), depth=1) for dtype in (np.float64, np.float32)
+        nngp_kernel(images.astype(dtype), architecture=shallow)
+        for dtype in (np.float64, np.float32)
     )
     assert (wide.dtype, narrow.dtype) == (np.float64, np.float32)
     np.testing.assert_allclose(narrow, wide, rtol=1e-5)
-    assert nngp_kernel((images * 100).astype(np.int8), depth=1).dtype == np.float64
-    assert nngp_kernel(images.astype(np.float32), images, depth=1).dtype == np.float64
+    integers = (images * 100).astype(np.int8)
+    assert nngp_kernel(integers, architecture=shallow).dtype == np.float64
+    mixed = nngp_kernel(images.astype(np.float32), images, architecture=shallow)
+    assert mixed.dtype == np.float64
+
+
+def test_an_open_depth_follows_the_size_of_the_images(rng):
+    images = rng.normal(size=(3, 4, 4))
+    np.testing.assert_array_equal(
+        nngp_kernel(images), nngp_kernel(images, architecture=ConvNet(depth=2))
+    )
+    assert not np.array_equal(
+        nngp_kernel(images), nngp_kernel(images, architecture=ConvNet(depth=1))
+    )
 
 
 def test_it_is_a_kernel_for_scikit_learn():
@@ -56,7 +72,7 @@ def test_it_is_a_kernel_for_scikit_learn():
 
 
 def test_working_memory_and_progress(rng):
-    images = rng.normal(size=(9, 12, 12))
+    images = rng.normal(size=(6, 8, 8))
     calls = []
     small = ntk_kernel(
         images, working_memory=0.01, progress=lambda done, total: calls.append((done, total))
@@ -64,8 +80,8 @@ def test_working_memory_and_progress(rng):
     np.testing.assert_allclose(small, ntk_kernel(images), rtol=1e-10)
     done, total = zip(*calls, strict=True)
     # One image at a time, and each pair once.
-    assert set(total) == {45}
-    assert list(done) == list(range(1, 46))
+    assert set(total) == {21}
+    assert list(done) == list(range(1, 22))
     with sklearn.config_context(working_memory=1):
         np.testing.assert_allclose(ntk_kernel(images), small, rtol=1e-10)
 
@@ -87,7 +103,7 @@ def test_working_memory_and_progress(rng):
         ),
         (
             [np.ones((2, 4, 4))],
-            {"architecture": ConvNet()},
+            {"architecture": ConvNet(depth=3)},
             ValueError,
             "depth=3 needs images of at least 8x8 pixels, got 4x4",
         ),
@@ -107,7 +123,12 @@ def test_working_memory_and_progress(rng):
         ),
         ([np.ones((2, 4))], {"image_shape": (3, 3)}, ValueError, "needs 9 columns"),
         ([np.ones((0, 4))], {}, ValueError, "0 sample"),
-        ([np.ones((2, 4))], {"depth": 2.9}, TypeError, "depth must be an int, got 2.9"),
+        (
+            [np.ones((2, 4))],
+            {"architecture": MLP(depth=2.9)},
+            TypeError,
+            "depth must be an int, got 2.9",
+        ),
         ([np.ones((2, 4))], {"device": "abacus"}, ValueError, "device='abacus' is not available"),
     ],
 )

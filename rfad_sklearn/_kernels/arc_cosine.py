@@ -1,11 +1,12 @@
-"""Expected products of two ReLUs under a Gaussian (Cho and Saul 2009), pooled, with analytic derivatives.
+"""Expected products of two ReLUs under a Gaussian, pooled, with analytic derivatives.
 
-With ``c`` the correlation, ``k0(c) = (pi - acos c) / 2 pi`` and ``k1(c) = (sqrt(1 - c^2) + (pi -
-acos c) c) / 2 pi``, the covariance ``K`` of two variables with norms ``n, m`` (square roots of
-their variances) becomes ``n m k1(K / n m)`` after the ReLU, and a tangent ``T`` becomes ``T k0(K /
-n m)``. The derivatives of the first with respect to ``K, n, m`` are bounded; that of the second
-with respect to ``K`` is infinite at ``c = 1``, where it is set to zero: so it is along every path
-on which the two stay equal, and it is the mean of the one-sided derivatives otherwise.
+After Cho and Saul (2009). With ``c`` the correlation, ``k0(c) = (pi - acos c) / 2 pi`` and
+``k1(c) = (sqrt(1 - c^2) + (pi - acos c) c) / 2 pi``, the covariance ``K`` of two variables with
+norms ``n, m`` (square roots of their variances) becomes ``n m k1(K / n m)`` after the ReLU, and a
+tangent ``T`` becomes ``T k0(K / n m)``. The derivatives of the first with respect to ``K, n, m``
+are bounded. That of the second with respect to ``K`` is infinite at ``c = 1``, where it is set to
+zero: this is its value along every path on which the two variables stay equal, and the mean of the
+one-sided derivatives otherwise.
 
 ``acos(1 - t) / sqrt(t)`` and its integral over ``t^1.5`` are analytic with positive Taylor
 coefficients, so short polynomials in ``t = 1 - |c|`` give both functions to rounding error, without
@@ -14,6 +15,8 @@ the cancellation that the textbook formula has at ``c = 1``.
 
 import math
 import types
+import warnings
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -23,20 +26,25 @@ from scipy.special import binom
 
 # Degree of the polynomials: their error falls 5.8-fold with each, to 2e-8 and 1e-17.
 _DEGREES = {torch.float32: 6, torch.float64: 18}
-# Correlations closer to one than this many units of rounding are one: two equal patches, whose
-# covariance was summed up otherwise.
+# Correlations closer to one than this many units of rounding count as one: they belong to two equal
+# patches, whose covariance was summed in another order.
 _SNAP = 16
 
 
 def _polynomials(degree):
-    """Coefficients in t of acos(1 - t) / sqrt(t), and of (sqrt(1 - c^2) - c acos c) / t^1.5 with c = 1 - t, both over 2 pi."""
+    """Coefficients in t of two functions of ``c = 1 - t``, both divided by 2 pi.
+
+    The functions are ``acos(c) / sqrt(t)`` and ``(sqrt(1 - c^2) - c acos(c)) / t^1.5``.
+    """
     k = np.arange(64)
     arc = 2 * binom(2 * k, k) / (4.0**k * (2 * k + 1)) / 2 ** (k + 0.5)
-    short = lambda taylor: Chebyshev.interpolate(Polynomial(taylor), degree, domain=[0, 1]).convert(
-        kind=Polynomial
-    )
+
+    def economised(taylor):
+        interpolant = Chebyshev.interpolate(Polynomial(taylor), degree, domain=[0, 1])
+        return interpolant.convert(kind=Polynomial).coef
+
     return tuple(
-        tuple((short(taylor).coef / (2 * math.pi)).tolist()) for taylor in (arc, arc / (k + 1.5))
+        tuple((economised(taylor) / (2 * math.pi)).tolist()) for taylor in (arc, arc / (k + 1.5))
     )
 
 
@@ -106,7 +114,7 @@ def relu_pool_vjp(
     needs_first,
     needs_second,
 ):
-    """Gradients with respect to the first four arguments of :func:`relu_pool`; None where none is needed."""
+    """Gradients of :func:`relu_pool` in its first four arguments; None where none is needed."""
     c, t, root = _correlation(covariance, first, second)
     sine, slope = _both(c, t, root)
     scale = 1.0
@@ -136,12 +144,42 @@ def relu_pool_vjp(
     return to_covariance, to_tangents, to_first, to_second
 
 
+def _compiler_errors():
+    """Every error that torch's compiler defines, by whatever names this version of torch has.
+
+    ``torch.compile`` wraps what goes wrong in the backend (no C++ compiler, one that fails, no
+    Triton) into one of them; errors of the compiled function as it runs are not among them.
+    """
+    # Looked up here: both modules are slow to import, and most calls compile nothing.
+    import torch._dynamo.exc
+    import torch._inductor.exc
+
+    return tuple(
+        value
+        for module in (torch._dynamo.exc, torch._inductor.exc)
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Exception)
+        and value.__module__ == module.__name__
+    )
+
+
+@contextmanager
+def _no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 class _Fused:
-    """A function compiled into one pass over its data; as it is where no compiler works.
+    """A function compiled into one pass over its data; left as it is where no compiler works.
 
     Each kind of call has a compilation of its own, on a copy of the code: torch keeps a few per
-    piece of code only, and sizes that are known make faster code.
+    piece of code only, and known sizes make faster code.
     """
+
+    # Whether compiling failed in this process: then it is not tried again.
+    failed = False
 
     def __init__(self, function):
         self.function, self.compiled = function, {}
@@ -151,21 +189,44 @@ class _Fused:
         # vary.
         sized = arguments[0].shape[-1] > 1
         kind = tuple(self._kind(argument, sized) for argument in arguments)
-        plain = self.function
-        if kind not in self.compiled:
-            code = plain.__code__.replace(co_name=f"{plain.__name__}_{len(self.compiled)}")
-            self.compiled[kind] = torch.compile(
-                types.FunctionType(code, plain.__globals__), fullgraph=True
-            )
+        new = kind not in self.compiled
+        if new:
+            self.compiled[kind] = self.function if _Fused.failed else self._compile()
         try:
-            return self.compiled[kind](*arguments)
-        except torch.OutOfMemoryError:
-            raise
-        except (
-            Exception
-        ):  # Whatever is missing or broken in the tool chain, the plain function computes the same.
-            self.compiled[kind] = plain
-            return plain(*arguments)
+            # The first call compiles, and the compiler's own code may warn: where a program turns
+            # warnings into errors, that would break it.
+            with _no_warnings() if new else nullcontext():
+                return self.compiled[kind](*arguments)
+        except _compiler_errors() as error:
+            # The plain function computes the same; if the arguments are at fault, it says so.
+            self.compiled[kind] = self.function
+            result = self.function(*arguments)
+            self._give_up(error)
+            return result
+
+    def _compile(self):
+        plain = self.function
+        code = plain.__code__.replace(co_name=f"{plain.__name__}_{len(self.compiled)}")
+        try:
+            return torch.compile(types.FunctionType(code, plain.__globals__), fullgraph=True)
+        except RuntimeError as error:
+            # Nothing runs yet: this Python or this platform has no torch.compile.
+            self._give_up(error)
+            return plain
+
+    @staticmethod
+    def _give_up(error):
+        if _Fused.failed:
+            return
+        _Fused.failed = True
+        reason = next(iter(str(error).splitlines()), "")
+        warnings.warn(
+            "The exact kernel is computed uncompiled, which is slower and right up to rounding: "
+            f"torch.compile failed with {type(error).__name__}: {reason}. Install a working C++ "
+            "compiler (on a GPU, Triton) to speed it up.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
     @staticmethod
     def _kind(argument, sized):

@@ -1,9 +1,9 @@
-"""Exact NNGP and NTK of infinitely wide ReLU networks, in blocks of pairs, with gradients to both inputs.
+"""Exact NNGP and NTK of infinitely wide ReLU networks, in tiles, with gradients to both inputs.
 
 References
 ----------
-Lee et al. 2018 (NNGP); Jacot et al. 2018 (NTK); Novak et al. 2019 and Arora et al. 2019 (convolution and pooling); Cho and Saul
-2009 (arc-cosine kernels).
+Lee et al. 2018 (NNGP); Jacot et al. 2018 (NTK); Novak et al. 2019 and Arora et al. 2019
+(convolution and pooling); Cho and Saul 2009 (arc-cosine kernels).
 """
 
 import math
@@ -14,23 +14,27 @@ from torch.autograd.function import once_differentiable
 from .pixel_pairs import n_arc_cosines
 from .recursion import Network
 
-# Bytes of working memory, results apart.
+# Bytes of working memory, besides the results.
 _MEMORY = 2**30
-# Numbers that the hardware handles at once, in float32.
+# Columns of a tile are a multiple of this: the float32 numbers of one vector register.
 _VECTOR = 16
-# Arc-cosines above which compiling them takes less time than it saves.
+# Arc-cosines from which compiling them takes less time than it saves.
 _WORTH_COMPILING = 1e10
 
 
 def _starts(n, size):
-    """Blocks of exactly ``size`` of n rows, as (begin, rows of the block that the last one had already)."""
+    """Blocks of exactly ``size`` of n rows, as (begin, rows that the block before had already)."""
     for start in range(0, n, size):
         begin = min(start, n - size)
         yield begin, start - begin
 
 
 def _tile(n, m, n_pairs):
-    """Sides of a tile of about ``n_pairs``: the last tiles repeat little, and whole vectors lie along the second side."""
+    """Sides of a tile of about ``n_pairs`` pairs.
+
+    They are chosen such that the last tiles repeat little, and that the second side is a multiple
+    of whole vectors.
+    """
     most = max(math.isqrt(n_pairs // 2), 1)
     a = math.ceil(n / math.ceil(n / most))
     widest = max(min(n_pairs // a, m), 1)
@@ -39,7 +43,7 @@ def _tile(n, m, n_pairs):
 
 
 class _Tiles:
-    """How the matrix of a kernel is cut: panels of prepared images, and tiles of equal shape in them."""
+    """How the matrix of a kernel is cut: panels of prepared images, tiles of one shape in them."""
 
     def __init__(self, network, x, y, progress):
         self.network, self.x, self.symmetric, self.progress = network, x, y is None, progress
@@ -53,12 +57,20 @@ class _Tiles:
         )
 
     def panels(self, rows, own_start=0):
-        """Parts of the rows, as (start, part); for a panel that starts at ``own_start``, none of those that symmetry gives."""
+        """Panels of the rows, as (start, rows).
+
+        As partners of a panel that starts at ``own_start``, without those that symmetry gives.
+        """
         first, size = own_start if self.symmetric else 0, self.network.panel
         return [(start, rows[start : start + size]) for start in range(first, len(rows), size)]
 
     def tiles(self, start, n, other_start, m):
-        """Slices of the whole matrix and of the tile, and the tile's slices of both panels; lower ones left out when symmetric."""
+        """Tiles of one pair of panels.
+
+        Each is (slices of the whole matrix, slices of the tile that are new, the tile's range in
+        the first panel, that in the second). Of a symmetric matrix, those below the diagonal are
+        left out.
+        """
         a, b = _tile(n, m, self.network.block_pairs)
         for row, seen_rows in _starts(n, a):
             for column, seen_columns in _starts(m, b):
@@ -81,7 +93,7 @@ class _Tiles:
 
 
 class _ExactKernel(torch.autograd.Function):
-    """NNGP, and NTK or None. Backward, each tile is computed again."""
+    """NNGP, and NTK or None. The backward pass computes each tile again."""
 
     @staticmethod
     def forward(ctx, x, y, network, progress):
@@ -185,7 +197,9 @@ def exact_kernel(spec, x, y=None, *, kernel="nngp", memory=_MEMORY, compiled=Non
     memory : int
         Bytes of working memory.
     compiled : bool, optional
-        Compile the arc-cosines into one pass; None: when there is enough to do.
+        Compile the arc-cosines into one pass; None: where :func:`worth_compiling`. Where no
+        compiler works, one ``RuntimeWarning`` per process says so, and the plain functions are
+        used.
     progress : callable, optional
         Called as ``progress(done, total)``, in pairs of images.
 

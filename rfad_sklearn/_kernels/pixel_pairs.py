@@ -16,13 +16,13 @@ import torch.nn.functional as F
 
 from .._utils.network_spec import MLPSpec
 
-# Above this number of entries a sum along diagonals is gathered, below it multiplied as a matrix.
+# Up to this number of entries a sum along diagonals is a product with a matrix, above it gathered.
 _DENSE_ENTRIES = 2**16
 
 
 @dataclass(frozen=True, eq=False)
 class AxisMap:
-    """Convolution along one axis: from pairs after the last block to pairs of pixels before the next ReLU.
+    """Convolution along one axis, from pairs after a block to pairs before the next ReLU.
 
     ``sources`` has shape (reach, n_out): positions in the list of pairs, -1 outside the image.
     """
@@ -31,7 +31,7 @@ class AxisMap:
     n_in: int
 
     def __call__(self, values, dim, weight=1.0, bias=0.0):
-        """``weight`` times the mean along dimension ``dim`` (0 or 1) of ``values``, plus ``bias``."""
+        """``weight`` times the mean along dimension ``dim`` (0 or 1) of values, plus ``bias``."""
         reach, n_out = self.sources.shape
         if n_out * self.n_in <= _DENSE_ENTRIES:
             matrix = self._matrix(weight, values.dtype, values.device)
@@ -55,7 +55,7 @@ class AxisMap:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One block: the pairs of windows that are needed after it, and how the pairs of pixels in them come about.
+    """One block: the pairs of windows needed after it, and the maps to the pairs of their pixels.
 
     Attributes
     ----------
@@ -89,21 +89,21 @@ class Stage:
         return self.window**2
 
     def spread(self, values, weight, bias=0.0):
-        """Convolve values ``(pairs of rows, pairs of columns, a, b)``: (pairs of rows, i, j, pairs of columns, i, j, a, b).
+        """Convolve values ``(pairs of rows, pairs of columns, a, b)``.
 
-        ``i`` and ``j`` run over the rows, or columns, of the window of the first and of the second
-        image.
+        The result has the shape (pairs of rows, i, j, pairs of columns, i, j, a, b), where ``i``
+        and ``j`` run over the rows, or columns, of the window of the first and of the second image.
         """
         w, (n_rows, n_columns) = self.window, self.shape
         values = self.columns(self.rows(values, 0, weight), 1, bias=bias)
         return values.view(n_rows, w, w, n_columns, w, w, *values.shape[2:])
 
     def of_first(self, norms):
-        """Numbers ``(windows, places, a)`` of the first images, such that they broadcast with :meth:`spread`."""
+        """Numbers ``(windows, places, a)`` of the first images, broadcast as :meth:`spread`."""
         return self._by_pair(norms, self.first)[:, :, None, :, :, None, :, None]
 
     def of_second(self, norms):
-        """Numbers ``(windows, places, b)`` of the second images, such that they broadcast with :meth:`spread`."""
+        """Numbers ``(windows, places, b)`` of the second images, in the same way."""
         return self._by_pair(norms, self.second)[:, None, :, :, None, :, None, :]
 
     def _by_pair(self, norms, index):
@@ -112,7 +112,10 @@ class Stage:
         return norms.view(*self.shape, self.window, self.window, -1).transpose(1, 2)
 
     def own(self, spread):
-        """Values ``(windows, places, a)`` of pixels with themselves, of an output of :meth:`spread` with ``b = 1``."""
+        """Values ``(windows, places, a)`` of pixels with themselves.
+
+        ``spread`` is an output of :meth:`spread` with ``b = 1``.
+        """
         rows, columns = (index.to(spread.device) for index in self.own_pairs)
         values = (
             spread.index_select(0, rows)
@@ -125,7 +128,10 @@ class Stage:
         )
 
     def windows(self, maps):
-        """Pixels of maps ``(H, W, ...)`` window by window: ``(windows, places, ...)``; what pooling drops is dropped."""
+        """Pixels of maps ``(H, W, ...)`` window by window: ``(windows, places, ...)``.
+
+        The odd row or column that pooling drops is left out.
+        """
         w, (n_rows, n_columns) = self.window, self.grid
         maps = maps[: n_rows * w, : n_columns * w]
         maps = maps.reshape(n_rows, w, n_columns, w, *maps.shape[2:])
@@ -144,12 +150,9 @@ def _axis(sides, window, reach, wanted):
     for side in reversed(sides):
         pixels = [(window * p + i, window * q + j) for p, q in wanted for i, j in places]
         moved = [[(p + u, q + u) for p, q in pixels] for u in steps]
-        inside = lambda pair: min(pair) >= 0 and max(pair) < side  # noqa: B023, E731
+        inside = {pair for line in moved for pair in line if min(pair) >= 0 and max(pair) < side}
         # Diagonal by diagonal, so that neighbours are near in memory.
-        needed = sorted(
-            {pair for line in moved for pair in line if inside(pair)},
-            key=lambda pair: (pair[1] - pair[0], pair[0]),
-        )
+        needed = sorted(inside, key=lambda pair: (pair[1] - pair[0], pair[0]))
         place = {pair: k for k, pair in enumerate(needed)}
         sources = torch.tensor([[place.get(pair, -1) for pair in line] for line in moved])
         stages.append((wanted, AxisMap(sources, len(needed))))
@@ -159,14 +162,14 @@ def _axis(sides, window, reach, wanted):
 
 @dataclass(frozen=True)
 class PixelPairs:
-    """All blocks of a network, and the pairs of input pixels that they start from (rows, columns)."""
+    """All blocks of a network, and the pairs of input pixels (rows, columns) they start from."""
 
     stages: tuple
     pixels: tuple
 
 
 def _product(sides, window, reach, wanted):
-    """Pairs of both axes together; ``sides`` are the (rows, columns) of the map that each block convolves."""
+    """Pairs of both axes together; ``sides`` are those of the maps that the blocks convolve."""
     axes = [_axis([side[axis] for side in sides], window, reach, wanted[axis]) for axis in (0, 1)]
     stages = []
     for side, (rows, row_map), (columns, column_map) in zip(
@@ -185,8 +188,11 @@ def _product(sides, window, reach, wanted):
     return PixelPairs(tuple(stages), tuple(torch.tensor(axis[1]) for axis in axes))
 
 
-def _plan(spec, shape):
-    """Sides of the map that each block convolves, window and reach. A row of an MLP is an image of one pixel."""
+def _geometry(spec, shape):
+    """Sides of the map that each block convolves, window and reach.
+
+    A row of an MLP is an image of one pixel.
+    """
     if isinstance(spec, MLPSpec):
         return [(1, 1)] * spec.depth, 1, 1
     window = 2 if spec.pooling == "avg" else 1
@@ -199,7 +205,7 @@ def _plan(spec, shape):
 @functools.lru_cache(maxsize=16)
 def cross_pairs(spec, shape):
     """:class:`PixelPairs` that the kernel of two images of ``shape`` needs."""
-    sides, window, reach = _plan(spec, shape)
+    sides, window, reach = _geometry(spec, shape)
     return _product(sides, window, reach, _read_out(spec, sides[-1], window))
 
 
@@ -212,8 +218,8 @@ def _read_out(spec, sides, window):
 
 @functools.lru_cache(maxsize=64)
 def n_arc_cosines(spec, shape):
-    """Arc-cosines per pair of inputs, without any table of pairs: what the kernel costs."""
-    sides, window, reach = _plan(spec, shape)
+    """Arc-cosines per pair of inputs, the kernel's cost. No table is built."""
+    sides, window, reach = _geometry(spec, shape)
     wanted = _read_out(spec, sides[-1], window)
     axes = [
         _axis([side[axis] for side in sides], window, reach, wanted[axis])[0] for axis in (0, 1)
@@ -225,8 +231,11 @@ def n_arc_cosines(spec, shape):
 
 @functools.lru_cache(maxsize=16)
 def own_pairs(spec, shape):
-    """:class:`PixelPairs` that the variances before each ReLU need; in the last block only pixels with themselves."""
-    sides, window, reach = _plan(spec, shape)
+    """:class:`PixelPairs` that the variances before each ReLU need.
+
+    In the last block only pixels with themselves.
+    """
+    sides, window, reach = _geometry(spec, shape)
     # The last block is not pooled: each of its pixels is a window.
     wanted = [[(p, p) for p in range(side)] for side in sides[-1]]
     last = _product(sides[-1:], 1, reach, wanted)

@@ -1,9 +1,10 @@
-"""One block of an exact kernel: the arc-cosine recursion over all needed pairs of pixels of a few images with a few others.
+"""One tile of an exact kernel: the arc-cosine recursion for a few images with a few others.
 
-Rows of an ``MLP`` are images of one pixel; everything else is shared. The first layer is done in
-chunks that fit the cache.
+It goes over all needed pairs of pixels, in chunks that fit the cache for the first layer. Rows of
+an ``MLP`` are images of one pixel; everything else is shared.
 """
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -16,15 +17,15 @@ from .._utils.network_spec import MLPSpec
 from .arc_cosine import Arithmetic
 from .pixel_pairs import cross_pairs, own_pairs
 
-# Bytes of one tensor of the first layer and of a later one, before pooling: they should stay in the
-# cache of a core and in that of the processor.
-_CHUNK_BYTES, _BLOCK_BYTES = 2**20, 2**24
-# Share of the memory budget for one such tensor; about ten of them live at a time.
+# Bytes of one tensor of the first layer before pooling, on a CPU: it should stay in a core's cache.
+_CHUNK_BYTES = 2**20
+# Bytes of one tensor of a later layer before pooling, on a CPU: it should stay in the shared cache.
+_BLOCK_BYTES = 2**24
+# One such tensor gets the memory budget divided by this: about ten of them live at a time.
 _SHARE = 16
-# Pairs of windows in a chunk at least: more images in a block than that leaves do not make the
-# products faster.
+# Least pairs of windows in a chunk: larger blocks of images, which leave fewer, are not faster.
 _CHUNK_ENTRIES = 32
-# Images of either side that are kept prepared.
+# Most images of either side that are kept prepared.
 _PANEL = 512
 # Bytes of one tensor while variances are computed.
 _PREPARED_BYTES = 2**22
@@ -32,12 +33,12 @@ _PREPARED_BYTES = 2**22
 
 @dataclass(frozen=True)
 class Rows:
-    """What one image contributes to all its pairs, window by window.
+    """Quantities of single images that all their pairs share, window by window.
 
     Attributes
     ----------
     patches : tensor of shape (windows, places, n, k)
-        What the first layer reads, scaled such that its scalar products are the first covariances.
+        Inputs of the first layer, scaled such that scalar products are the first covariances.
     norms : list of tensors of shape (windows, places, n)
         Standard deviations before the ReLU of each block.
     """
@@ -87,10 +88,11 @@ class _ReluPool(torch.autograd.Function):
 
 
 class _FirstBlock(torch.autograd.Function):
-    """First layer, ReLU and pooling, chunk by chunk: the covariances of all pairs of pixels are never stored together.
+    """First layer, ReLU and pooling, chunk by chunk.
 
-    Chunks have the layout (e, i, a, j, b): pair of windows, place in the first, first image, place
-    in the second, second image.
+    The covariances of all pairs of pixels are never stored together. Chunks have the layout
+    (e, i, a, j, b): pair of windows, place in the first, first image, place in the second, second
+    image.
     """
 
     _WINDOWS = (1, 3)
@@ -186,7 +188,8 @@ class Network:
         row_bytes = (
             itemsize * first.grid[0] * first.grid[1] * first.places * (self._fan_in(shape) + 2)
         )
-        #: Images of either side that are prepared and kept at a time; backward they have gradients of the same size.
+        #: Images of either side that are prepared and kept at a time. In the backward pass their
+        #: gradients are as large.
         self.panel = max(min(_PANEL, share // row_bytes), 1)
         products = math.prod(map(len, self.own.pixels)) * (
             shape[0] if isinstance(spec, MLPSpec) else shape[2]
@@ -203,14 +206,12 @@ class Network:
     def _fan_in(self, shape):
         return shape[0] if isinstance(self.spec, MLPSpec) else 9 * shape[2]
 
-    # One image
-
     def prepare(self, x):
         """:class:`Rows` of preprocessed inputs ``(n, *shape)``."""
         prepare = self._prepare
         if x.requires_grad:
-            prepare = lambda part: checkpoint(
-                self._prepare, part, use_reentrant=False, preserve_rng_state=False
+            prepare = functools.partial(
+                checkpoint, self._prepare, use_reentrant=False, preserve_rng_state=False
             )
         parts = [prepare(part) for part in x.split(self.prepared)]
         patches, *norms = (torch.cat(tensors, dim=2) for tensors in zip(*parts, strict=True))
@@ -219,8 +220,7 @@ class Network:
     def _prepare(self, x):
         x = x.movedim(0, -1)
         patches = self._patches(x)
-        # Average over the channels of the products of pixels, for the pairs that the variances
-        # need.
+        # Products of pixels, averaged over the channels, for the pairs that the variances need.
         rows, columns = (pairs.to(x.device) for pairs in self.own.pixels)
         pixels = x if x.dim() == 4 else x[None, None]
         left, right = (
@@ -254,8 +254,6 @@ class Network:
             ).movedim(2, 3)
         maps = self.spec.sigma_w / math.sqrt(maps.shape[-1]) * maps
         return self.cross.stages[0].windows(F.pad(maps, (0, 1), value=self.spec.sigma_b))
-
-    # Pairs of images
 
     def pairs(self, first, second):
         """NNGP ``(a, b)``, and NTK or None, of a block of images with another."""

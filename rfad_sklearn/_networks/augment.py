@@ -1,4 +1,7 @@
-"""Differentiable augmentation of images (Zhao and Bilen 2021): one kind of change per call, the same for real and synthetic images."""
+"""Differentiable siamese augmentation of images (Zhao and Bilen 2021).
+
+Each call draws one kind of change, which is then the same for real and for synthetic images.
+"""
 
 import math
 
@@ -6,10 +9,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-# Strengths of the paper: offset of the brightness, factors of saturation and contrast, shares of
-# the side, degrees.
-_BRIGHTNESS, _SATURATION, _CONTRAST = 1.0, 2.0, 0.5
-_SHIFT, _HOLE, _ZOOM, _TURN = 0.125, 0.5, 1.2, 15.0
+# All values are those of the paper.
+# Range of the offset of the brightness, in units of the preprocessed images.
+_BRIGHTNESS = 1.0
+# Largest factor of the saturation; the least is 0.
+_SATURATION = 2.0
+# Least factor of the contrast; the largest is one more.
+_CONTRAST = 0.5
+# Largest shift of a crop, as a share of the side.
+_SHIFT = 0.125
+# Side of the hole of a cutout, as a share of the image's.
+_HOLE = 0.5
+# Largest zoom factor; the least is its inverse.
+_ZOOM = 1.2
+# Largest rotation in degrees, to either side.
+_ROTATION = 15.0
 
 
 def _uniform(shape, generator, low=0.0, high=1.0):
@@ -30,7 +44,10 @@ def _colour(n, shape, generator):
 
 
 def _affine(matrix):
-    """The image read at ``matrix @ (x, y, 1)``, coordinates from -1 to 1; zero, the mean colour, outside."""
+    """Image read at ``matrix @ (x, y, 1)`` with coordinates from -1 to 1, outside zero.
+
+    Zero is the mean colour of preprocessed images.
+    """
 
     def change(x):
         images = x.permute(0, 3, 1, 2)
@@ -69,8 +86,8 @@ def _scale(n, shape, generator):
 
 
 def _rotate(n, shape, generator):
-    angle = math.radians(_TURN) * _uniform((n,), generator, -1.0, 1.0)
-    # In coordinates from -1 to 1 an image that is not square would be sheared.
+    angle = math.radians(_ROTATION) * _uniform((n,), generator, -1.0, 1.0)
+    # Without this an image that is not square would be sheared in coordinates from -1 to 1.
     ratio = shape[0] / shape[1]
     return _affine(
         _matrix(n, a=angle.cos(), b=-angle.sin() * ratio, c=angle.sin() / ratio, d=angle.cos())
@@ -97,14 +114,14 @@ AUGMENTATIONS = {
 
 
 def draw_augmentation(names, n, shape, generator):
-    """Draw one of the named changes.
+    """Draw one of the named augmentations.
 
     Parameters
     ----------
     names : sequence of str
         Keys of ``AUGMENTATIONS``; one of them is drawn.
     n : int
-        Number of images with a change of their own; 1 gives a change that is the same for all
+        Number of images with a change of their own each; 1 gives a change that is the same for all
         images of any batch (*siamese*).
     shape : tuple (H, W, channels)
     generator : torch.Generator
@@ -120,7 +137,7 @@ def draw_augmentation(names, n, shape, generator):
 
 
 def flip_half(x, may, generator):
-    """Some images as they are, the others flipped left to right.
+    """Horizontal flip of some images, drawn at random.
 
     Parameters
     ----------
@@ -138,7 +155,7 @@ def flip_half(x, may, generator):
 
 
 def check_augment(augment, shape):
-    """Names of the changes that a user's ``augment`` asks for.
+    """Names of the augmentations that a user's ``augment`` selects, a tuple.
 
     Raises
     ------
@@ -157,6 +174,7 @@ def check_augment(augment, shape):
         )
     if len(shape) != 3:
         raise ValueError(
-            f"augment={augment!r} changes images, but X holds flat rows; give image_shape, or use augment=False."
+            f"augment={augment!r} changes images, but X holds flat rows; "
+            "give image_shape, or use augment=False."
         )
     return names

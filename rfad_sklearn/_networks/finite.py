@@ -1,10 +1,12 @@
-"""Finite networks with all their layers: what is trained on a coreset, and what gradient matching compares.
+"""Finite networks with all their layers, for training on a coreset and for gradient matching.
 
-The same spec as everywhere, with independent weights: the antithetic ones of random features are
-for a kernel, not a start for training. Instance normalisation, the habit of the literature on
-gradient matching, is an option of the network, not of the spec: no kernel knows it.
+The spec is the same as everywhere, but weights are independent and the nonlinearity is ReLU: the
+orthogonal filters with CReLU of random features reduce the noise of a kernel and are no
+initialisation for training. Instance normalisation, usual in the literature on gradient matching,
+is an option of the network, not of the spec: no kernel knows it.
 """
 
+import functools
 import math
 
 import torch
@@ -14,17 +16,15 @@ from .._utils.network_spec import MLPSpec
 from .crelu import Rectified
 from .random_features import read_out
 
-# Iterations of the power method; the step size needs the curvature within some ten percent.
+# Iterations of the power method: the step size needs the curvature to about ten percent.
 _POWER_ITERATIONS = 10
 
 
 def _draw_hidden(spec, shape, seed):
     """Weight and bias of each hidden layer, independent and normal."""
-    generator, kernel, fan_in = (
-        torch.Generator().manual_seed(int(seed)),
-        () if isinstance(spec, MLPSpec) else (3, 3),
-        shape[-1],
-    )
+    generator = torch.Generator().manual_seed(int(seed))
+    kernel = () if isinstance(spec, MLPSpec) else (3, 3)
+    fan_in = shape[-1]
     for width in spec.widths:
         weight = torch.randn((width, fan_in, *kernel), generator=generator, dtype=torch.float32)
         weight *= spec.sigma_w / math.sqrt(fan_in * math.prod(kernel))
@@ -34,10 +34,13 @@ def _draw_hidden(spec, shape, seed):
 
 
 def _conv_block(spec, x, weight, bias, normalise):
-    """[3x3 convolution, ReLU, pooling] of channels-first maps; ``normalise``, if any, acts between convolution and ReLU."""
+    """[3x3 convolution, ReLU, pooling] of channels-first maps.
+
+    ``normalise``, unless None, acts between convolution and ReLU.
+    """
     x = F.conv2d(x, weight, bias, padding=1)
-    # Not in place on what a normalisation gives: that may be a view, and autograd copies views
-    # whole.
+    # Not in place on the output of a normalisation: it may be a view, and autograd would copy its
+    # whole base.
     x = Rectified.apply(x) if normalise is None else normalise(x).relu()
     return F.avg_pool2d(x, 2) if spec.pooling == "avg" else x
 
@@ -83,10 +86,10 @@ def draw_finite_network(spec, shape, n_outputs, seed, *, instance_norm=False, de
 
 
 def network_outputs(spec, parameters, x, *, instance_norm=False, dtype=None):
-    """Outputs ``(n, n_outputs)`` for inputs ``(n, d)`` or ``(n, H, W, channels)``, with gradients to all.
+    """Outputs ``(n, n_outputs)`` for inputs ``(n, d)`` or ``(n, H, W, channels)``.
 
-    ``dtype`` is that of the hidden layers' arithmetic, by default that of the parameters; the dense
-    layer at the end has the latter.
+    They are differentiable in parameters and inputs. ``dtype`` is that of the hidden layers'
+    arithmetic, by default that of the parameters, in which the dense layer at the end is computed.
     """
     per_layer = 4 if instance_norm else 2
     *hidden, weight, bias = parameters
@@ -99,32 +102,31 @@ def network_outputs(spec, parameters, x, *, instance_norm=False, dtype=None):
     else:
         x = x.permute(0, 3, 1, 2)
         for layer_weight, layer_bias, *norm in layers:
-            normalise = (
-                (lambda maps, norm=norm: F.instance_norm(maps, weight=norm[0], bias=norm[1]))
-                if norm
-                else None
-            )
+            normalise = None
+            if norm:
+                gain, shift = norm
+                normalise = functools.partial(F.instance_norm, weight=gain, bias=shift)
             x = _conv_block(spec, x, layer_weight, layer_bias, normalise)
         x = read_out(spec, x, 1)[:, 0]
     return F.linear(x.to(weight.dtype), weight, bias)
 
 
 def largest_curvature(outputs, parameters, generator):
-    """Largest eigenvalue of the empirical NTK ``J J^T / n`` of ``outputs(parameters)``, by the power method.
+    """Largest eigenvalue of the empirical NTK ``J J^T / n``, by the power method.
 
-    It is the curvature of ``0.5 * mean_i |f(x_i) - target_i|^2`` where the network is linear in its
-    parameters.
+    J is the Jacobian of ``outputs(parameters)``. The eigenvalue is the curvature of
+    ``0.5 * mean_i |f(x_i) - target_i|^2`` where the network is linear in its parameters.
     """
     parameters = [parameter.detach().requires_grad_(True) for parameter in parameters]
     values = outputs(parameters)
     # J v as the derivative of J^T u by u: linear in u, so any u will do.
     dummy = torch.zeros_like(values, requires_grad=True)
-    pulled = torch.autograd.grad(values, parameters, dummy, create_graph=True)
+    vector_jacobian = torch.autograd.grad(values, parameters, dummy, create_graph=True)
     u = torch.randn(values.shape, generator=generator, dtype=torch.float32).to(values)
     size = u.norm()
     for _ in range(_POWER_ITERATIONS):
         u = u / size
         v = torch.autograd.grad(values, parameters, u, retain_graph=True)
-        (u,) = torch.autograd.grad(pulled, dummy, v, retain_graph=True)
+        (u,) = torch.autograd.grad(vector_jacobian, dummy, v, retain_graph=True)
         size = u.norm()
     return size.item() / len(values)

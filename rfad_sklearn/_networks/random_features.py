@@ -11,20 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from .._utils.blocks import padded_blocks
 from .._utils.network_spec import MLPSpec
 from .crelu import CReLUMaps, PooledCReLU
 
 # Entries of the largest maps of the images of one pass on a CPU: they stay in the cache, and in
 # memory that is used again.
 _ENTRIES = 2**22
-# On a GPU, of all networks: half a gigabyte in bfloat16, one in float32.
+# The same on a GPU, for all networks together: half a gigabyte in bfloat16, one in float32.
 _CUDA_ENTRIES = 2**28
 # Rows of one pass of an MLP on a CPU.
 _FLAT_ROWS = 1024
-# Activations whose products are summed in one product of bfloat16 matrices, whose result is
-# rounded.
-_PIECE = 512
-# Filters that are made orthogonal among themselves; more would take longer than they are worth.
+# Filters that are made orthogonal to each other: the time grows with their square, while the noise
+# hardly falls any further.
 _BLOCK = 256
 # Above this fan-in of a 4x4 window (3 channels have 48) a convolution is as fast as the window
 # product.
@@ -32,16 +31,16 @@ _WINDOW_FAN_IN = 64
 
 
 def _by_qr(vectors):
-    """Orthonormal rows of full-rank matrices ``(..., n, d)``, n at most d, one after the other (Gram-Schmidt)."""
+    """Orthonormal rows of full-rank matrices ``(..., n, d)``, n at most d, by Gram-Schmidt."""
     orthonormal, factor = torch.linalg.qr(vectors.mT)
     # The factorisation's own signs are not random.
     return orthonormal.mT * factor.diagonal(dim1=-2, dim2=-1).sign()[..., None]
 
 
 def _by_cholesky(vectors):
-    """The same as :func:`_by_qr` for many matrices at once, which a GPU would take one after the other there.
+    """The result of :func:`_by_qr` for many matrices at once: a GPU takes its one after another.
 
-    Rows that are too nearly dependent, hardly one draw in a million, are of length one, but not
+    Where rows are too nearly dependent, about one draw in a million, they are normalised but not
     orthogonal.
     """
     wide = vectors.double()
@@ -53,7 +52,10 @@ def _by_cholesky(vectors):
 
 
 def _orthogonal(n, dimension, generators):
-    """Random vectors ``(n, dimension)`` of length ``sqrt(dimension)`` of each generator: orthogonal in blocks, each uniform on its sphere."""
+    """Random vectors ``(n, dimension)`` of each generator, orthogonal in blocks.
+
+    Each has length ``sqrt(dimension)`` and is uniform on its sphere.
+    """
     size = min(n, dimension, _BLOCK)
     shape = (-(-n // size), size, dimension)
     drawn = torch.stack(
@@ -67,13 +69,17 @@ def _orthogonal(n, dimension, generators):
 
 
 def draw_networks(spec, shape, seeds, *, device="cpu", dtype=torch.float32):
-    """Draw the weights of some networks.
+    """Draw the weights of some networks with orthogonal filters and CReLU.
 
-    Weights are orthogonal (Yu et al. 2016) and antithetic: filters, with their biases, are uniform
-    on a sphere, those of a layer at right angles as far as they can be, and each stands for two
-    channels, itself and its negative. One layer's kernel has the mean that independent normal
-    weights give it, several have the same limit, at half the multiplications and with hardly less
+    The filters of a layer, each with its bias, are uniform on a sphere and orthogonal to each other
+    as far as their number allows (orthogonal random features, Yu et al. 2016). The nonlinearity is
+    CReLU (concatenated ReLU, Shang et al. 2016): a filter gives two channels, the ReLU of its
+    output and that of its negative. One layer's kernel has the mean that independent normal weights
+    give it; several layers have the same limit, at half the multiplications and with slightly less
     noise.
+
+    The second channel is computed as ``min(z, 0)`` in place of ``relu(-z)``: the sign of a channel
+    does not change the distribution of the kernel.
 
     Parameters
     ----------
@@ -111,7 +117,7 @@ def draw_networks(spec, shape, seeds, *, device="cpu", dtype=torch.float32):
 
 
 def draw_network(spec, shape, seed, **kwargs):
-    """One network as of :func:`draw_networks`."""
+    """One network, as :func:`draw_networks` draws it."""
     return draw_networks(spec, shape, [seed], **kwargs)[0]
 
 
@@ -128,13 +134,16 @@ def _takes_windows(spec, channels):
 
 
 def _windows(x):
-    """4x4 windows of ``(n, H, W, C)``, one for each 2x2 pooling window: ``(n, H // 2, W // 2, 16 C)``."""
+    """4x4 windows of ``(n, H, W, C)`` around each pooling window: ``(n, H // 2, W // 2, 16 C)``."""
     windows = F.pad(x, (0, 0, 1, 1, 1, 1)).unfold(1, 4, 2).unfold(2, 4, 2)
     return windows.permute(0, 1, 2, 4, 5, 3).flatten(3)
 
 
 def _window_weights(weight, bias, n_networks):
-    """The 3x3 convolutions at the four places of a pooling window: a matrix ``(16 C, n_networks * 4 * width)`` and its bias."""
+    """The 3x3 convolutions at the four places of a pooling window as one product.
+
+    Returns a matrix ``(16 C, n_networks * 4 * width)`` and its bias.
+    """
     kernel = weight.unflatten(0, (n_networks, -1)).permute(3, 4, 2, 0, 1)
     channels, width = kernel.shape[2], kernel.shape[4]
     matrix = weight.new_zeros((4, 4, channels, n_networks, 2, 2, width))
@@ -153,7 +162,7 @@ def read_out(spec, x, n_networks):
 
 
 def _convnet_inputs(spec, x):
-    """What the first block reads: windows where they pay, else the image, channels first in channels-last memory."""
+    """Inputs of the first block: windows where they are faster, else channels-first images."""
     return _windows(x) if _takes_windows(spec, x.shape[-1]) else x.permute(0, 3, 1, 2)
 
 
@@ -169,7 +178,7 @@ def _convnet_forward(spec, layers, n_networks, inputs):
             x = F.conv2d(inputs, weight, bias, padding=1, groups=n_networks if k else 1)
             x = CReLUMaps.apply(x, n_networks, spec.pooling == "avg")
         if width % 2:
-            # The last of an odd number of channels has no negative.
+            # With an odd number of channels, the last filter gives only one.
             x = x.unflatten(1, (n_networks, -1))[:, :, :-1].flatten(1, 2)
         inputs = x
     return read_out(spec, x, n_networks)
@@ -193,13 +202,13 @@ def _mlp_forward(spec, layers, n_networks, x):
 def _concatenated(networks):
     """One network of all their channels: each layer's weights and biases, one after the other."""
     return [
-        tuple(torch.cat(parts) for parts in zip(*layer, strict=True))
+        tuple(torch.cat(tensors) for tensors in zip(*layer, strict=True))
         for layer in zip(*networks, strict=True)
     ]
 
 
 def _passes(spec, networks, x, forward, batched):
-    """Activations ``(n, k, n_features)`` of all k networks in one call a layer, or of each network with k = 1."""
+    """Activations ``(n, k, n_features)``, once for all k networks, or with k = 1 for each."""
     dtype = networks[0][0][0].dtype
     inputs = x.to(dtype) if isinstance(spec, MLPSpec) else _convnet_inputs(spec, x.to(dtype))
     if batched or (batched is None and x.is_cuda):
@@ -210,12 +219,12 @@ def _passes(spec, networks, x, forward, batched):
 
 
 def images_per_pass(spec, shape):
-    """Images of shape ``(n, H, W, channels)`` that go through one network of a CPU at once."""
+    """Images of shape ``(n, H, W, channels)`` that go through one network on a CPU at once."""
     return max(_ENTRIES // spec.largest_layer(shape[1:]), 1)
 
 
 def images_per_cuda_pass(spec, shape, n_networks):
-    """Images of shape ``(n, H, W, channels)``, or rows, that go through all networks on a GPU at once."""
+    """Images ``(n, H, W, channels)``, or rows, that go through all networks on a GPU at once."""
     return max(_CUDA_ENTRIES // (n_networks * spec.largest_layer(shape[1:])), 1)
 
 
@@ -230,10 +239,10 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
     x : tensor of shape (n, d) or (n, H, W, channels)
     recompute : bool, default=False
         Do not keep the activations for the backward pass but compute them a second time: half as
-        fast again, memory of one network.
+        much time again, and the memory of one network.
     batched : bool, optional
-        All networks in one call a layer, in place of one network after the other. By default on
-        GPUs without ``recompute``: there the number of calls is what costs; on a CPU the
+        All networks in one call per layer, in place of one network after the other. By default on
+        GPUs without ``recompute``: there the number of calls costs the time; on a CPU the
         activations of one network stay in the cache.
 
     Returns
@@ -251,7 +260,7 @@ def network_features(spec, networks, x, *, recompute=False, batched=None):
         )
     if x.is_cuda or isinstance(spec, MLPSpec):
         return torch.cat(list(_passes(spec, networks, x, forward, batched)), dim=1)
-    # Pieces of the same size, or nearly.
+    # Pieces of nearly the same size.
     pieces = x.tensor_split(-(-x.shape[0] // images_per_pass(spec, x.shape)))
     return torch.cat(
         [
@@ -292,10 +301,10 @@ def wide_dtype(networks):
 
 @torch.no_grad()
 def linear_in_features(spec, networks, read, n, weights, *, block=64):
-    """``[phi(x), 1] @ weights`` row by row, in zero-padded blocks of fixed size.
+    """``[phi(x), 1] @ weights`` of many rows, independently of each other.
 
-    All blocks have the same shape, so that the result of a row does not depend on the rows beside
-    it; memory does not depend on n.
+    They pass in zero-padded blocks of one size, so that the result of a row does not depend on the
+    rows beside it; memory does not depend on n.
 
     Parameters
     ----------
@@ -305,109 +314,35 @@ def linear_in_features(spec, networks, read, n, weights, *, block=64):
         ``read(start, stop)`` gives preprocessed inputs.
     n : int
     weights : float64 tensor of shape (n_networks * n_features + 1, k)
-        Last row: the constant. The factors of :func:`kernel_product` are the caller's, see
+        Last row: the constant. The caller applies the factors of :func:`kernel_product`, see
         :func:`feature_scales`.
+    block : int, default=64
+        Rows per block.
 
     Returns
     -------
     float64 tensor of shape (n, k), on the CPU
     """
     out = torch.empty((n, weights.shape[1]), dtype=torch.float64)
-    for start in range(0, n, block):
-        x = read(start, min(start + block, n))
-        padding = x.new_zeros((block - x.shape[0], *x.shape[1:]))
-        features = network_features(spec, networks, torch.cat([x, padding])).flatten(1).double()
-        out[start : start + block] = torch.addmm(weights[-1], features, weights[:-1]).cpu()[
-            : n - start
-        ]
+    for rows, x in padded_blocks(read, n, block):
+        features = network_features(spec, networks, x).flatten(1).double()
+        scores = torch.addmm(weights[-1], features, weights[:-1]).cpu()
+        out[rows] = scores[: rows.stop - rows.start]
     return out
 
 
 def feature_scales(spec, n_features):
-    """Factors of the activations and of the constant such that their scalar product is :func:`kernel_product`."""
+    """Factors of activations and constant that make their scalar product :func:`kernel_product`."""
     return spec.sigma_w / math.sqrt(n_features), spec.sigma_b
 
 
 def kernel_product(spec, first, second):
-    """``sigma_w^2 <phi, phi'> + sigma_b^2``: the NNGP estimate for activations of shape ``(n, n_networks, n_features)``."""
+    """Estimate ``sigma_w^2 <phi, phi'> + sigma_b^2`` of the NNGP kernel.
+
+    ``first`` and ``second`` are activations of shape ``(n, n_networks, n_features)``; the scalar
+    product is the mean over networks and features.
+    """
     dtype = torch.promote_types(first.dtype, second.dtype)
     first, second = first.flatten(1).to(dtype), second.flatten(1).to(dtype)
     scale, constant = feature_scales(spec, first.shape[1])
     return scale**2 * (first @ second.T) + constant**2
-
-
-def network_kernels(spec, features):
-    """Estimates ``(n_networks, n, n)`` by each network alone: their mean is :func:`kernel_product` of the features with themselves."""
-    features = features.transpose(0, 1)
-    scale, constant = feature_scales(spec, features.shape[2])
-    return scale**2 * (features @ features.mT) + constant**2
-
-
-class _RowsTimesItems(torch.autograd.Function):
-    """``rows @ items.T`` of bfloat16 rows ``(n, d)`` and wider items ``(m, d)``, in pieces that are summed in the items' type.
-
-    Gradient to the items only.
-    """
-
-    @staticmethod
-    def forward(ctx, rows, items):
-        ctx.save_for_backward(rows)
-        out = items.new_zeros((rows.shape[0], items.shape[0]))
-        for first, second in zip(
-            rows.split(_PIECE, 1), items.to(rows.dtype).split(_PIECE, 1), strict=True
-        ):
-            out += first @ second.T
-        return out
-
-    @staticmethod
-    def backward(ctx, grad):
-        (rows,) = ctx.saved_tensors
-        return None, (grad.to(rows.dtype).T @ rows).to(grad.dtype)
-
-
-class RowCache:
-    """Activations of rows whose kernel with changing items is taken again and again.
-
-    Kept less their mean: what tells rows apart is a few percent of the kernel, and would drown in
-    the rounding of bfloat16 products, which are what a CPU with bfloat16 is fast at.
-
-    Parameters
-    ----------
-    spec : ConvNetSpec or MLPSpec
-    networks : list
-    x : tensor of shape (n, d) or (n, H, W, channels)
-    dtype : torch.dtype, optional
-        Of what is kept, by default that of :func:`cached_features`.
-    """
-
-    @torch.no_grad()
-    def __init__(self, spec, networks, x, *, dtype=None):
-        self.spec, self.centred = spec, cached_features(spec, networks, x, dtype=dtype).flatten(1)
-        # As a product, which is several times faster in bfloat16 than the mean. Any vector would
-        # do, if near enough.
-        mean = (
-            torch.full((1, len(x)), 1 / len(x), dtype=self.centred.dtype, device=x.device)
-            @ self.centred
-        )
-        self.centred -= mean
-        self.mean = mean[0].to(wide_dtype(networks))
-
-    def kernel(self, items):
-        """:func:`kernel_product` of the rows and of items ``(m, n_networks, n_features)``, with gradient to the latter."""
-        return self._kernel(self.centred, self.mean, items.flatten(1))
-
-    def network_kernels(self, items):
-        """Estimates ``(n_networks, n, m)`` by each network alone, whose mean is :meth:`kernel`."""
-        width = items.shape[2]
-        parts = zip(
-            self.centred.split(width, 1), self.mean.split(width), items.unbind(1), strict=True
-        )
-        return torch.stack([self._kernel(*part) for part in parts])
-
-    def _kernel(self, centred, mean, items):
-        if centred.dtype == torch.bfloat16 and centred.device.type == "cpu":
-            products = _RowsTimesItems.apply(centred, items)
-        else:
-            products = centred.to(items.dtype) @ items.T
-        scale, constant = feature_scales(self.spec, items.shape[1])
-        return scale**2 * (products + items @ mean) + constant**2

@@ -6,7 +6,6 @@ import torch
 
 from .._networks.augment import draw_augmentation, flip_half
 from .._networks.random_features import (
-    RowCache,
     cached_features,
     cpu_networks,
     draw_networks,
@@ -14,6 +13,7 @@ from .._networks.random_features import (
     network_features,
     wide_dtype,
 )
+from .._networks.row_cache import RowCache
 from .ridge_objective import KernelRidgeObjective, RidgeConfig, kernel_ridge_scores
 from .stopwatch import Stopwatch
 from .teacher import SoftLabels

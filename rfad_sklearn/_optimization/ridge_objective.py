@@ -171,7 +171,7 @@ class KernelRidgeObjective(Objective):
             variables["targets"],
             loss=self.config.loss,
             scale=variables["log_scale"].exp().item(),
-            judge=validation_loss,
+            held_out_loss=validation_loss,
         )
 
     def items(self, variables):

@@ -1,38 +1,47 @@
-"""Best targets for fixed items: a convex problem, since the scores are linear in the targets (Nguyen et al. 2021)."""
+"""Best targets for fixed items: a convex problem, as the scores are linear in the targets.
+
+After Nguyen et al. (2021), "Dataset Meta-Learning from Kernel Ridge-Regression" (label solve).
+"""
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize
 
-# Strengths of the pull towards the given targets, relative to the mean curvature of the loss; the
-# last one without held-out rows.
-_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
+# Candidates for the factor of the L2 penalty on the distance to the given targets, relative to the
+# mean curvature of the loss. Without held-out rows the last one, the largest, is taken.
+_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 
 
-def ridge_targets(maps, targets, start, strength):
-    """Minimiser of ``|A Y - T|^2 / 2n + strength * mean curvature / 2 * |Y - Y_0|^2``."""
-    n = len(maps)
-    gram = maps.T @ maps / n
-    shift = strength * gram.diagonal().mean()
-    moments = maps.T @ (targets - maps @ start) / n
+def ridge_targets(design, targets, start, penalty):
+    """Minimiser of ``|A Y - T|^2 / 2n + penalty * mean curvature / 2 * |Y - Y_0|^2``.
+
+    ``design`` is A, ``targets`` T and ``start`` Y_0.
+    """
+    n = len(design)
+    gram = design.T @ design / n
+    shift = penalty * gram.diagonal().mean()
+    moments = design.T @ (targets - design @ start) / n
     return start + torch.linalg.solve(
         gram + shift * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), moments
     )
 
 
-def cross_entropy_targets(maps, labels, start, scale, strength):
-    """Minimiser of the mean cross entropy of ``softmax(scale A Y)`` plus the same pull, by L-BFGS."""
-    n, shape = len(maps), tuple(start.shape)
+def cross_entropy_targets(design, labels, start, scale, penalty):
+    """Minimiser of the mean cross entropy of ``softmax(scale A Y)`` plus an L2 penalty, by L-BFGS.
+
+    The penalty is that of :func:`ridge_targets`.
+    """
+    n, shape = len(design), tuple(start.shape)
     # The curvature of the cross entropy in each score is at most scale^2 / 4.
-    shift = strength * (scale**2 / 4) * maps.square().sum(0).mean().item() / n
-    hot = F.one_hot(labels, shape[1]).to(maps)
+    shift = penalty * (scale**2 / 4) * design.square().sum(0).mean().item() / n
+    one_hot = F.one_hot(labels, shape[1]).to(design)
 
     def loss_and_gradient(flat):
-        move = torch.from_numpy(flat).to(maps).view(shape)
-        scores = scale * (maps @ (start + move))
+        move = torch.from_numpy(flat).to(design).view(shape)
+        scores = scale * (design @ (start + move))
         loss = F.cross_entropy(scores, labels).item() + 0.5 * shift * move.square().sum().item()
-        gradient = scale / n * (maps.T @ (torch.softmax(scores, 1) - hot)) + shift * move
+        gradient = scale / n * (design.T @ (torch.softmax(scores, 1) - one_hot)) + shift * move
         return loss, gradient.flatten().cpu().numpy()
 
     result = minimize(
@@ -42,25 +51,26 @@ def cross_entropy_targets(maps, labels, start, scale, strength):
         method="L-BFGS-B",
         options={"maxiter": 200},
     )
-    return start + torch.from_numpy(result.x).to(maps).view(shape)
+    return start + torch.from_numpy(result.x).to(design).view(shape)
 
 
-def best_targets(maps, labels, targets, start, *, loss, scale, judge):
-    """Targets that minimise the loss, pulled towards the given ones as strongly as the held-out rows ask for.
+def best_targets(design, labels, targets, start, *, loss, scale, held_out_loss):
+    """Targets that minimise the loss with an L2 penalty that held-out rows choose.
 
     Parameters
     ----------
-    maps : float64 tensor of shape (n, n_items)
-        Scores of n training rows are ``maps @ targets``.
+    design : float64 tensor of shape (n, n_items)
+        Design matrix: the scores of n training rows are ``design @ targets``.
     labels : int tensor of shape (n,)
     targets : tensor of shape (n, n_classes)
         Centred one-hot labels, for the squared loss.
     start : tensor of shape (n_items, n_classes)
+        Targets that the penalty draws the solution to.
     loss : {"cross_entropy", "mse"}
     scale : float
         Factor of the scores in the cross entropy.
-    judge : callable or None
-        ``judge(targets)`` gives the loss on held-out rows. None: the strongest pull is taken.
+    held_out_loss : callable or None
+        ``held_out_loss(targets)`` is the loss on held-out rows. None: the largest penalty is taken.
 
     Returns
     -------
@@ -68,15 +78,15 @@ def best_targets(maps, labels, targets, start, *, loss, scale, judge):
         In the type of ``start``; ``start`` itself where nothing is better.
     """
 
-    def solve(strength):
-        origin = start.to(maps)
+    def solve(penalty):
+        origin = start.to(design)
         if loss == "mse":
-            solved = ridge_targets(maps, targets.to(maps), origin, strength)
+            solved = ridge_targets(design, targets.to(design), origin, penalty)
         else:
-            solved = cross_entropy_targets(maps, labels, origin, scale, strength)
+            solved = cross_entropy_targets(design, labels, origin, scale, penalty)
         return solved.to(start.dtype)
 
-    if judge is None:
-        return solve(_STRENGTHS[-1])
-    candidates = [start, *(solve(strength) for strength in _STRENGTHS)]
-    return min(candidates, key=judge)
+    if held_out_loss is None:
+        return solve(_PENALTIES[-1])
+    candidates = [start, *(solve(penalty) for penalty in _PENALTIES)]
+    return min(candidates, key=held_out_loss)

@@ -1,12 +1,12 @@
-"""Kernel ridge regression in float64: relative ridge, Cholesky, leave-one-out scores, temperature scaling."""
+"""Kernel ridge regression in float64: solution, leave-one-out scores, temperature scaling."""
 
 import math
 
 import torch
 import torch.nn.functional as F
 
-# Tiny absolute term, relative to the mean diagonal: it only keeps the Cholesky factorisation from
-# failing by rounding.
+# Added to ``reg`` wherever it is used: keeps the Cholesky factorisation from failing by rounding at
+# reg = 0.
 _JITTER = 1e-10
 
 
@@ -15,7 +15,7 @@ class SingularKernelError(ValueError):
 
 
 def relative_shift(mean_diagonal, reg):
-    """What is added to the diagonal: ``reg`` is relative to the mean diagonal of the kernel matrix."""
+    """Ridge to add to the diagonal: ``reg`` is relative to the kernel's mean diagonal."""
     return (reg + _JITTER) * mean_diagonal
 
 
@@ -28,21 +28,32 @@ def regularised(kernel, reg):
 
 
 def cholesky(matrix, reg, *, check=True):
-    """Cholesky factor with an error that says what to do; with ``check=False`` NaN in its place, and no wait for the device."""
+    """Cholesky factor of one matrix or of several.
+
+    With ``check=False`` a matrix without a factor gives NaN, and there is no wait for the device.
+
+    Raises
+    ------
+    SingularKernelError
+        Where ``check`` and a matrix has no factor. It names ``reg`` and the ways out.
+    """
     factor, info = torch.linalg.cholesky_ex(matrix)
     if not check:
         return factor.where((info == 0)[..., None, None], torch.nan)
     if bool(info.any()) or not bool(torch.isfinite(factor.diagonal(dim1=-2, dim2=-1)).all()):
         state = "not finite" if not bool(torch.isfinite(matrix).all()) else "not positive definite"
         raise SingularKernelError(
-            f"The kernel matrix of {matrix.shape[-1]} points with reg={reg!r} is {state}; raise reg, remove duplicate rows "
-            "or scale the columns of X."
+            f"The kernel matrix of {matrix.shape[-1]} points with reg={reg!r} is {state}; "
+            "raise reg, remove duplicate rows or scale the columns of X."
         )
     return factor
 
 
 class _Solution(torch.autograd.Function):
-    """``A^-1 Y`` of a symmetric A with its Cholesky factor; the factor itself has no gradient, whose cost would be many times its own."""
+    """``A^-1 Y`` of a symmetric A with its Cholesky factor.
+
+    The gradient is taken through the solution: through the factor it would cost many times as much.
+    """
 
     @staticmethod
     def forward(ctx, matrix, factor, targets):
@@ -54,12 +65,16 @@ class _Solution(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):
         factor, solution = ctx.saved_tensors
-        pulled = torch.cholesky_solve(grad, factor)
-        return -pulled @ solution.mT, None, pulled.sum_to_size(pulled.shape[-2:])
+        to_targets = torch.cholesky_solve(grad, factor)
+        to_matrix = -to_targets @ solution.mT
+        return to_matrix, None, to_targets.sum_to_size(to_targets.shape[-2:])
 
 
 def solve_targets(kernel, targets, reg, *, check=True):
-    """Dual coefficients ``(K + reg tr(K)/n I)^-1 Y``, float64, differentiable; of several kernel matrices too."""
+    """Dual coefficients ``(K + reg tr(K)/n I)^-1 Y`` in float64, differentiable.
+
+    ``kernel`` is one matrix or several, of shape ``(..., n, n)``; ``check``: see :func:`cholesky`.
+    """
     matrix = regularised(kernel, reg)
     return _Solution.apply(matrix, cholesky(matrix.detach(), reg, check=check), targets.double())
 
@@ -67,7 +82,7 @@ def solve_targets(kernel, targets, reg, *, check=True):
 def solve_and_leave_one_out(kernel, targets, reg):
     """Dual coefficients, and the scores of each row by the ridge fitted on all the other rows.
 
-    The latter in closed form (Rasmussen and Williams 2006, eq. 5.12).
+    The scores are in closed form (Rasmussen and Williams 2006, eq. 5.12).
     """
     factor = cholesky(regularised(kernel, reg), reg)
     targets = targets.double()
@@ -83,24 +98,28 @@ def inverse_square_root(kernel, reg):
 
 
 def fit_logit_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_steps=50):
-    """Scale that minimises the cross entropy of ``softmax(scale * scores)`` (Guo et al. 2017), by Newton steps in its logarithm.
+    """Scale that minimises the cross entropy of ``softmax(scale * scores)``.
 
-    Labels are smoothed by ``1 / (n + 2)``, after Platt (1999): a few rows without an error must not
-    ask for an infinite scale.
+    Temperature scaling (Guo et al. 2017), by Newton steps in the logarithm of the scale. Labels are
+    smoothed by ``1 / (n + 2)``, after Platt (1999): on a few rows without an error the minimiser
+    would be infinite.
 
     Parameters
     ----------
     scores : tensor of shape (n, n_classes)
     labels : int tensor of shape (n,)
-    start : float
-    floor, ceiling : float
-        Bounds of the result: no scores, however bad or good, give a flipped or an infinite scale.
+    start : float, default=1.0
+        Where the Newton steps begin.
+    floor, ceiling : float, default=1e-3 and 1e6
+        Bounds of the result: the scale of bad scores stays positive, that of good ones finite.
+    n_steps : int, default=50
+        Newton steps at most.
 
     Returns
     -------
     float
     """
-    # On the CPU: every Newton step is read.
+    # On the CPU: every Newton step is read there.
     scores, labels = scores.detach().double().cpu(), labels.cpu()
     smoothing = 1 / (len(scores) + 2)
     picked = (1 - smoothing) * scores.gather(1, labels[:, None]).squeeze(
@@ -125,7 +144,10 @@ def fit_logit_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
 
 
 def scaled_quality(scores, labels, *, start=1.0):
-    """Best scale of scores (:func:`fit_logit_scale`, from ``start``), their accuracy, and their cross entropy at that scale: floats."""
+    """Best scale of scores, their accuracy, and their cross entropy at that scale, as floats.
+
+    The scale is that of :func:`fit_logit_scale`, begun at ``start``.
+    """
     scale = fit_logit_scale(scores, labels, start=start)
     accuracy = (scores.argmax(1) == labels).double().mean().item()
     return scale, accuracy, F.cross_entropy(scale * scores, labels).item()

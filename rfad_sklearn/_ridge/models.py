@@ -12,11 +12,12 @@ from .._networks.random_features import (
     feature_scales,
     linear_in_features,
 )
+from .._utils.blocks import padded_blocks
 from .._utils.device import explained_memory
 from .._utils.network_spec import MLPSpec
 from .linalg import cholesky, relative_shift, solve_and_leave_one_out
 
-# Rows per pass when features are summed up; their Gram matrix is added up in float64.
+# Rows per pass where features are summed; their Gram matrix is accumulated in float64.
 _CHUNK = 2048
 # Rows whose leave-one-out scores are computed in the primal: enough to fit one number.
 _N_LEAVE_ONE_OUT = 2048
@@ -40,9 +41,12 @@ class FeatureModel:
     def scores(self, read, n, *, device, dtype):
         """Scores ``(n, k)`` of preprocessed inputs ``read(start, stop)``, float64."""
         networks = cpu_networks(self.spec, self.shape, self.seeds, device, dtype)
-        on_device = lambda start, stop: read(start, stop).to(device)  # noqa: E731
         weights = torch.tensor(self.weights, device=device)
-        return linear_in_features(self.spec, networks, on_device, n, weights).numpy()
+
+        def read_on_device(start, stop):
+            return read(start, stop).to(device)
+
+        return linear_in_features(self.spec, networks, read_on_device, n, weights).numpy()
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,8 @@ class ExactModel:
     def scores(self, read, n, *, device, dtype):
         """Scores ``(n, k)`` of preprocessed inputs ``read(start, stop)``, float64.
 
-        In zero-padded blocks of fixed size, so that the rounding of a row's scores does not depend
-        on the rows beside it (but for very many rows the arithmetic is compiled, which rounds
-        differently).
+        In zero-padded blocks of one size, so that the rounding of a row's scores does not depend on
+        the rows beside it. For very many rows the arithmetic is compiled, which rounds differently.
         """
         inputs, dual = (
             torch.tensor(self.inputs, device=device),
@@ -72,21 +75,23 @@ class ExactModel:
         )
         compiled = worth_compiling(self.spec, tuple(inputs.shape[1:]), n * len(inputs))
         out = np.empty((n, dual.shape[1]))
-        for start in range(0, n, _BLOCK):
-            x = read(start, min(start + _BLOCK, n)).to(inputs)
-            x = torch.cat([x, x.new_zeros((_BLOCK - len(x), *x.shape[1:]))])
+
+        def read_as_inputs(start, stop):
+            return read(start, stop).to(inputs)
+
+        for rows, x in padded_blocks(read_as_inputs, n, _BLOCK):
             kernel = exact_kernel(self.spec, x, inputs, kernel=self.kernel, compiled=compiled)
-            out[start : start + _BLOCK] = (kernel.double() @ dual).cpu().numpy()[: n - start]
+            out[rows] = (kernel.double() @ dual).cpu().numpy()[: rows.stop - rows.start]
         return out
 
 
 def exact_dtype(spec, dtype):
-    """Type that the exact kernel is computed in: an MLP's is cheap enough for float64."""
+    """Type that the exact kernel is computed in; an MLP's is cheap enough for float64."""
     return torch.float64 if isinstance(spec, MLPSpec) else dtype
 
 
 def exact_inputs(spec, inputs):
-    """Inputs in that type."""
+    """Inputs in the type of :func:`exact_dtype`."""
     return inputs.to(exact_dtype(spec, inputs.dtype))
 
 
@@ -108,7 +113,10 @@ def fit_exact(spec, kernel, inputs, targets, reg):
 
 
 def feature_weights(spec, features, coefficients):
-    """Weights of a :class:`FeatureModel` that gives ``K(x, S) @ coefficients``, from the activations ``(n, ...)`` of S."""
+    """Weights of the :class:`FeatureModel` whose scores are ``K(x, S) @ coefficients``.
+
+    ``features`` are the activations ``(n, ...)`` of S.
+    """
     features = features.flatten(1).double()
     scale, constant = feature_scales(spec, features.shape[1])
     return torch.cat(
@@ -121,29 +129,47 @@ def fit_features(spec, shape, seeds, read, n, targets, reg, rng, *, device, dtyp
 
     Parameters
     ----------
+    spec : ConvNetSpec or MLPSpec
+    shape : tuple of int
+        Shape of one input.
+    seeds : sequence of int
+        Of the networks.
     read : callable
         ``read(indices)`` gives preprocessed inputs; indices are an array or a slice.
+    n : int
     targets : float64 tensor of shape (n, n_classes)
+    reg : float
+        Ridge, relative to the mean diagonal of the kernel.
+    rng : numpy.random.Generator
+        Chooses the rows whose leave-one-out scores are computed in the primal.
+    device : torch.device
+    dtype : torch.dtype
+        Of the networks.
 
     Returns
     -------
     model : FeatureModel
     rows : array of int
-        Rows whose leave-one-out scores come with it.
+        Rows whose leave-one-out scores are returned.
     leave_one_out : float64 tensor of shape (len(rows), n_classes)
     """
     networks = cpu_networks(spec, shape, seeds, device, dtype)
     n_features = len(seeds) * spec.n_features(shape)
-    on_device = lambda rows: read(rows).to(device)  # noqa: E731
+
+    def read_on_device(rows):
+        return read(rows).to(device)
+
     with explained_memory(
         f"a kernel ridge on {n} rows and {n_features} random features",
         "n_networks, width or the number of rows",
     ):
         if n <= n_features:
-            weights, rows, scores = _fit_dual(spec, networks, on_device, n, targets.to(device), reg)
+            weights, rows, scores = _fit_dual(
+                spec, networks, read_on_device, n, targets.to(device), reg
+            )
         else:
             weights, rows, scores = _fit_primal(
-                spec, networks, on_device, n, targets.to(device), reg, rng, n_features
+                spec, networks, read_on_device, n, targets.to(device), reg, rng, n_features
             )
     return FeatureModel(spec, tuple(shape), tuple(seeds), weights.cpu().numpy()), rows, scores
 
@@ -187,7 +213,7 @@ def _fit_primal(spec, networks, read, n, targets, reg, rng, n_features):
     leverage = torch.linalg.solve_triangular(factor, part.T, upper=False).square().sum(0)[:, None]
     own = targets[torch.from_numpy(rows).to(device)]
     scores = (part @ weights - leverage * own) / (1 - leverage)
-    # From features with their factors to bare activations.
+    # The model's weights are those of activations without these factors.
     factors = torch.full((n_features + 1, 1), scales[0], dtype=torch.float64, device=device)
     factors[-1] = scales[1]
     return weights * factors, rows, scores.cpu()

@@ -13,6 +13,7 @@ from .._optimization.ridge_objective import centred_one_hot
 from .._planning.context import RowsContext
 from .._planning.resolution import resolve_plan
 from .._ridge.linalg import fit_logit_scale
+from .._utils.blocks import padded_blocks
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
 from .._utils.network_spec import ConvNetSpec
 from .._utils.row_selection import split_holdout
@@ -436,9 +437,11 @@ class FiniteNetworkClassifier(CoresetClassifier):
             for parts in self._networks
         ]
         scores = np.empty((len(rows), len(self.classes_)))
-        for start in range(0, len(rows), _BLOCK):
-            x = self._inputs(rows[start : start + _BLOCK])
-            padded = torch.cat([x, x.new_zeros((_BLOCK - len(x), *x.shape[1:]))])
-            outputs = sum(network.scores_of_many(padded).double() for network in networks)
-            scores[start : start + _BLOCK] = outputs.cpu().numpy()[: len(x)]
+
+        def read(start, stop):
+            return self._inputs(rows[start:stop])
+
+        for block, x in padded_blocks(read, len(rows), _BLOCK):
+            outputs = sum(network.scores_of_many(x).double() for network in networks)
+            scores[block] = outputs.cpu().numpy()[: block.stop - block.start]
         return scores / (len(networks) * self.label_scale_)

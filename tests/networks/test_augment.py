@@ -40,7 +40,7 @@ def test_gradients_flow(name, images):
     assert torch.autograd.gradcheck(change, (images,))
 
 
-def test_flip_mirrors_left_and_right(images):
+def test_flip_exchanges_left_and_right(images):
     seen = set()
     for seed in range(10):
         changed = draw("flip", seed=seed)(images)

@@ -4,7 +4,9 @@ import torch
 from scipy.optimize import minimize_scalar
 from sklearn.kernel_ridge import KernelRidge
 
-from rfad_sklearn import MLP
+from rfad_sklearn._kernels.exact import exact_kernel
+from rfad_sklearn._networks.random_features import cached_features, cpu_networks, kernel_product
+from rfad_sklearn._ridge import models
 from rfad_sklearn._ridge.linalg import (
     SingularKernelError,
     fit_logit_scale,
@@ -13,7 +15,8 @@ from rfad_sklearn._ridge.linalg import (
     solve_and_leave_one_out,
     solve_targets,
 )
-from rfad_sklearn._ridge.models import fit_features
+from rfad_sklearn._ridge.models import ExactModel, fit_features
+from rfad_sklearn._utils.network_spec import ConvNetSpec, MLPSpec
 
 
 @pytest.fixture
@@ -108,7 +111,7 @@ def test_a_kernel_that_cannot_be_solved(problem, entry, word):
         solve_targets(kernel, targets, 0.05)
 
 
-def test_platt_scale_is_the_minimiser(rng):
+def test_logit_scale_is_the_minimiser(rng):
     labels = torch.tensor(rng.integers(0, 3, 200))
     scores = torch.tensor(rng.normal(size=(200, 3)) * 0.2)
     scores[torch.arange(200), labels] += 0.2
@@ -130,7 +133,7 @@ def test_few_rows_without_an_error_do_not_make_certain():
     assert confidence == pytest.approx(1 - 1 / 24, abs=1e-4)
 
 
-def test_platt_scale_keeps_its_bounds():
+def test_logit_scale_keeps_its_bounds():
     labels = torch.tensor([0, 1, 0])
     perfect = torch.eye(2, dtype=torch.float64)[labels]
     assert fit_logit_scale(perfect, labels, ceiling=2.0) == pytest.approx(2.0)
@@ -139,17 +142,15 @@ def test_platt_scale_keeps_its_bounds():
 
 
 @pytest.mark.parametrize("n", [20, 90])
-def test_primal_and_dual_agree_with_the_kernel(rng, n):
+def test_primal_and_dual_give_the_scores_of_the_kernel(rng, n):
     """40 features: 20 rows are solved in the dual, 90 in the primal."""
-    spec, shape = MLP(depth=1, width=20), (5,)
+    spec, shape = MLPSpec(depth=1, width=20), (5,)
     x = torch.tensor(rng.normal(size=(n, 5)))
     targets = torch.tensor(rng.normal(size=(n, 2)))
     arguments = (spec, shape, [1, 2], lambda rows: x[rows], n, targets, 0.01, rng)
     model, rows, left_out = fit_features(
         *arguments, device=torch.device("cpu"), dtype=torch.float64
     )
-
-    from rfad_sklearn._networks.random_features import cached_features, cpu_networks, kernel_product
 
     features = cached_features(spec, cpu_networks(spec, shape, [1, 2], "cpu", torch.float64), x)
     kernel = kernel_product(spec, features, features)
@@ -161,9 +162,33 @@ def test_primal_and_dual_agree_with_the_kernel(rng, n):
     np.testing.assert_allclose(left_out, expected, rtol=1e-5, atol=1e-7)
 
 
-def test_too_little_memory_says_what_to_lower(rng, monkeypatch):
-    from rfad_sklearn._ridge import models
+@pytest.mark.parametrize(
+    ("spec", "shape"), [(MLPSpec(depth=2), (5,)), (ConvNetSpec(depth=1), (4, 4, 1))], ids=str
+)
+def test_exact_scores_of_a_row_do_not_depend_on_the_rows_beside_it(rng, spec, shape, monkeypatch):
+    monkeypatch.setattr(models, "_BLOCK", 4)
+    x, others, items = (torch.tensor(rng.normal(size=(9, *shape))).float() for _ in range(3))
+    dual = torch.tensor(rng.normal(size=(9, 3)))
+    model = ExactModel.build(spec, "nngp", items, dual)
 
+    def scores(rows):
+        return model.scores(
+            lambda start, stop: rows[start:stop],
+            len(rows),
+            device=torch.device("cpu"),
+            dtype=torch.float32,
+        )
+
+    whole = scores(x)
+    expected = exact_kernel(spec, x, items).double() @ dual
+    np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-4)
+    mixed = torch.where((torch.arange(9) % 3 == 0).view(-1, *[1] * len(shape)), x, others)
+    np.testing.assert_array_equal(scores(mixed)[::3], whole[::3])
+    np.testing.assert_array_equal(scores(x[:6]), whole[:6])
+    assert scores(x[:0]).shape == (0, 3)
+
+
+def test_too_little_memory_says_what_to_lower(rng, monkeypatch):
     def fail(*args):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: not enough memory")
 
@@ -171,10 +196,11 @@ def test_too_little_memory_says_what_to_lower(rng, monkeypatch):
     x = torch.zeros(3, 5)
     with pytest.raises(
         MemoryError,
-        match="Not enough memory for a kernel ridge on 3 rows and 8 random features; lower n_networks, width or",
+        match="Not enough memory for a kernel ridge on 3 rows and 8 random features; "
+        "lower n_networks, width or",
     ):
         fit_features(
-            MLP(width=8),
+            MLPSpec(width=8),
             (5,),
             [1],
             lambda r: x[r],
