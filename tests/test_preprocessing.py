@@ -15,16 +15,18 @@ from sklearn.preprocessing import (
 )
 
 from rfad_sklearn import (
+    MLP,
     ChannelStandardizer,
+    ConvNet,
     InstanceNormalizer,
     NNGPKernelRidge,
     RegularizedZCA,
     RFADDistiller,
 )
-from rfad_sklearn._utils.device_rows import DevicePreprocessing
+from rfad_sklearn._utils.preprocessing_fit import standardizing_value, whitening_value
 from rfad_sklearn._utils.preprocessing_value import Preprocessing
-from rfad_sklearn.preprocessing import fit_preprocessing, standardizing_value, whitening_value
-from tests.conftest import FAST
+from rfad_sklearn.preprocessing import fit_preprocessing
+from tests.conftest import FAST_ROWS
 
 
 @pytest.fixture
@@ -162,7 +164,7 @@ def test_projection_is_transform_of_inverse_for_any_row_and_has_a_gradient(colou
     value = InstanceNormalizer(zca_reg=0.1).fit(colour).value_
     z = rng.normal(size=(3, 108))
     assert_allclose(value.project(z), value.apply(value.invert(z)), atol=1e-4)
-    on_device = DevicePreprocessing(value, "cpu", torch.float64)
+    on_device = value.to("cpu", torch.float64)
     assert_allclose(on_device.project(torch.tensor(z)), value.project(z), atol=1e-9)
     assert torch.autograd.gradcheck(on_device.project, torch.tensor(z[:1]).requires_grad_())
 
@@ -180,7 +182,7 @@ def test_float_types_are_kept(colour):
 def test_a_value_is_fitted_in_chunks(monkeypatch, colour):
     rows = colour.reshape(300, -1)
     whole = whitening_value(rows, (6, 6, 3), 0.1, None)
-    monkeypatch.setattr("rfad_sklearn.preprocessing._CHUNK", 70)
+    monkeypatch.setattr("rfad_sklearn._utils.preprocessing_fit._CHUNK", 70)
     parts = whitening_value(rows, (6, 6, 3), 0.1, None)
     assert_allclose(parts.apply(rows), whole.apply(rows), atol=1e-3)
 
@@ -233,7 +235,12 @@ def test_every_choice_gives_a_coreset_in_raw_units(digits, choice):
     """Without a step the coreset is real rows: in raw units they are found among the rows of X."""
     X, _, y, _ = digits
     distiller = RFADDistiller(
-        ipc=2, max_iter=0, width=8, n_networks=1, preprocessing=choice, random_state=0
+        ipc=2,
+        max_iter=0,
+        architecture=ConvNet(width=8),
+        n_networks=1,
+        preprocessing=choice,
+        random_state=0,
     ).fit(X, y)
     rows = X.reshape(len(X), -1)
     for item in distiller.coreset_.X:
@@ -243,7 +250,9 @@ def test_every_choice_gives_a_coreset_in_raw_units(digits, choice):
 def test_parameters_of_a_preprocessor_are_not_changed(digits):
     X, _, y, _ = digits
     zca = RegularizedZCA()
-    RFADDistiller(max_iter=0, width=8, n_networks=1, preprocessing=zca).fit(X, y)
+    RFADDistiller(max_iter=0, architecture=ConvNet(width=8), n_networks=1, preprocessing=zca).fit(
+        X, y
+    )
     assert zca.image_shape is None
     assert not hasattr(zca, "value_")
 
@@ -251,9 +260,9 @@ def test_parameters_of_a_preprocessor_are_not_changed(digits):
 def test_a_transformer_may_change_the_number_of_columns(rng):
     X = rng.normal(size=(60, 6))
     y = (X[:, 0] > 0).astype(int)
-    distiller = RFADDistiller(ipc=2, max_iter=2, width=8, preprocessing=PCA(3), random_state=0).fit(
-        X, y
-    )
+    distiller = RFADDistiller(
+        ipc=2, max_iter=2, architecture=MLP(width=8), preprocessing=PCA(3), random_state=0
+    ).fit(X, y)
     assert distiller.coreset_.X.shape == (4, 6)
     assert distiller.transform(X).shape == (60, 4)
 
@@ -300,7 +309,9 @@ def test_a_value_takes_rows_images_and_lists(colour):
 
 def test_byte_order_is_no_type(rng):
     X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
-    mine, theirs = (RFADDistiller(**FAST).fit(rows, y).coreset_ for rows in (X, X.astype(">f8")))
+    mine, theirs = (
+        RFADDistiller(**FAST_ROWS).fit(rows, y).coreset_ for rows in (X, X.astype(">f8"))
+    )
     assert theirs.X.dtype == np.float64
     assert_array_equal(theirs.X, mine.X)
 
@@ -319,7 +330,7 @@ def test_numbers_that_cannot_be_squared_are_refused(rng):
         np.errstate(over="ignore"),
         pytest.raises(ValueError, match="too large for float64; divide it by a constant"),
     ):
-        RFADDistiller(**FAST).fit(X, np.arange(30) % 3)
+        RFADDistiller(**FAST_ROWS).fit(X, np.arange(30) % 3)
 
 
 def test_an_unpickled_value_cannot_be_changed(colour):
@@ -329,7 +340,7 @@ def test_an_unpickled_value_cannot_be_changed(colour):
 
 @pytest.mark.parametrize(
     "estimator",
-    [RFADDistiller(**FAST), NNGPKernelRidge(n_networks=1)],
+    [RFADDistiller(**FAST_ROWS), NNGPKernelRidge(n_networks=1)],
     ids=lambda e: type(e).__name__,
 )
 def test_a_transformer_that_works_in_place_leaves_the_rows_alone(rng, estimator):
@@ -353,7 +364,7 @@ def test_sparse_output_of_a_transformer_is_refused(rng):
 def test_a_transformer_may_give_views(rng):
     X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
     reverse = FunctionTransformer(lambda X: X[:, ::-1], lambda Z: Z[:, ::-1])
-    coreset = RFADDistiller(**FAST, preprocessing=reverse).fit(X, y).coreset_
+    coreset = RFADDistiller(**FAST_ROWS, preprocessing=reverse).fit(X, y).coreset_
     assert_array_equal(coreset.inputs, coreset.X[:, ::-1].astype(coreset.inputs.dtype))
 
 
@@ -362,7 +373,7 @@ def test_items_beyond_the_range_of_an_inverse_are_not_lost(rng):
     X, y = np.exp(2 * rng.normal(size=(300, 4))), np.arange(300) % 3
     distiller = RFADDistiller(
         ipc=2,
-        width=16,
+        architecture=MLP(width=16),
         max_iter=60,
         learning_rate=0.3,
         preprocessing=PowerTransformer(),
@@ -383,13 +394,13 @@ def test_a_transformer_without_a_finite_inverse_is_named(rng):
         ValueError,
         match=r"preprocessing=FunctionTransformer\(\) has no finite inverse for the items.*Pipeline",
     ):
-        RFADDistiller(**FAST, preprocessing=lossy).fit(X, y)
+        RFADDistiller(**FAST_ROWS, preprocessing=lossy).fit(X, y)
 
 
 def test_items_that_do_not_pass_a_second_time_move_into_the_range_of_the_rows(rng):
     X, y = 0.01 * abs(rng.normal(size=(30, 4))), np.arange(30) % 3
     root = FunctionTransformer(np.sqrt, lambda Z: Z, check_inverse=False)
-    distiller = RFADDistiller(**FAST, preprocessing=root, learning_rate=1.0)
+    distiller = RFADDistiller(**FAST_ROWS, preprocessing=root, learning_rate=1.0)
     with pytest.warns(UserWarning, match=r"of preprocessing=FunctionTransformer\(\) is not z"):
         distiller.fit(X, y)
     assert np.isfinite(distiller.coreset_.inputs).all()
@@ -406,7 +417,7 @@ class Recording(RFADDistiller):
 def test_what_is_given_out_is_what_is_judged(rng):
     """A quantile transform has many rows for one transformed row, and does not take its own inverse back."""
     X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
-    distiller = Recording(**FAST, preprocessing=QuantileTransformer(n_quantiles=20))
+    distiller = Recording(**FAST_ROWS, preprocessing=QuantileTransformer(n_quantiles=20))
     with pytest.warns(
         UserWarning,
         match=r"transform\(inverse_transform\(z\)\) of preprocessing=QuantileTransformer\(\) is not z",
@@ -418,6 +429,6 @@ def test_what_is_given_out_is_what_is_judged(rng):
 def test_an_exact_inverse_is_exact_for_large_offsets_too(rng):
     """Of time stamps float32 keeps two minutes."""
     X, y = 1.6e9 + 50 * rng.normal(size=(60, 4)), np.arange(60) % 3
-    coreset = RFADDistiller(**FAST, preprocessing=StandardScaler()).fit(X, y).coreset_
+    coreset = RFADDistiller(**FAST_ROWS, preprocessing=StandardScaler()).fit(X, y).coreset_
     assert (abs(coreset.X - 1.6e9) < 1000).all()
     assert len(np.unique(coreset.X % 1)) > 1

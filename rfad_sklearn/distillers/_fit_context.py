@@ -9,7 +9,7 @@ from .._optimization.random_feature_objective import PoolConfig, RandomFeatureOb
 from .._optimization.ridge_objective import TrainingData, centred_one_hot
 from .._planning.plan import N_EVAL_NETWORKS
 from .._utils.device import resolve_device, resolve_dtype
-from .._utils.device_rows import DevicePreprocessing, DeviceRows, fits_on_device
+from .._utils.device_rows import DeviceRows, fits_on_device
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing, TransformerPreprocessing
 from .._utils.row_selection import initial_rows, items_per_class, split_holdout
@@ -89,7 +89,7 @@ class FitContext:
         if self.frozen is None and not self.preprocessing.row_norm:
             return None
         dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
-        on_device = DevicePreprocessing(self.preprocessing, self.device, dtype)
+        on_device = self.preprocessing.to(self.device, dtype)
         restore = None
         if self.frozen is not None:
             mask = torch.from_numpy(self.frozen.mask).to(self.device)
