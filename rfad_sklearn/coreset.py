@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ._utils.files import read_arrays, write_arrays
+from ._utils.labels import label_array
 from ._utils.network_spec import ConvNetSpec, MLPSpec, spec_from_dict, spec_to_dict
 from ._utils.preprocessing_value import Preprocessing, ReadOnlyArrays
 from .architectures import MLP, ConvNet
@@ -33,14 +34,6 @@ _REQUIRED = (
     + tuple(f"preprocessing_{name}" for name in _PREPROCESSING_ARRAYS)
 )
 _OPTIONAL = ("corruption_mask",)
-
-
-def label_array(labels):
-    """Labels as an array that needs no pickle: strings and other objects become unicode."""
-    labels = np.asarray(labels)
-    if labels.dtype.kind in "biuf":
-        return labels
-    return labels.astype(str)
 
 
 def _same(mine, theirs):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from .._kernels.exact import exact_kernel
 from .._ridge.label_solve import best_targets
 from .._ridge.linalg import fit_logit_scale, scaled_quality, solve_targets
+from .._utils.labels import centred_one_hot
 
 # Rows that labels are solved on: this many batches, and this many per item.
 _SOLVE_BATCHES, _SOLVE_ROWS_PER_ITEM = 8, 8
@@ -63,11 +64,6 @@ def prediction_loss(loss, scores, labels, targets, log_scale):
     if loss == "cross_entropy":
         return F.cross_entropy(log_scale.exp() * scores, labels)
     return 0.5 * (scores - targets).square().sum(1).mean()
-
-
-def centred_one_hot(y_encoded, n_classes):
-    """``onehot - 1 / n_classes`` as float32."""
-    return F.one_hot(y_encoded, n_classes).float() - 1 / n_classes
 
 
 class RowStream:

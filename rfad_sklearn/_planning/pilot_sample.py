@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from .._optimization.ridge_objective import centred_one_hot
+from .._utils.labels import centred_one_hot
 
 # Rows that are asked, at least and at most, and fewer where they, or their features in one network,
 # would be more entries than this.

@@ -7,26 +7,13 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 
+from .labels import comparable_label
+
 # Held-out rows beyond this number would cost more than they tell: 2048 rows know an accuracy of 85
 # % within 0.8 points.
 _MAX_HELD_OUT = 2048
 # Rows per class that are compared with each other; of larger classes as many random ones.
 _MAX_COMPARED = 8192
-
-
-def plain_label(label):
-    """A Python value of a numpy one."""
-    return label.item() if isinstance(label, np.generic) else label
-
-
-def _comparable(label, dtype):
-    """A label as a Python value; a date as text in the unit of the classes, since of nanoseconds numpy has only numbers."""
-    if dtype.kind != "M":
-        return plain_label(label)
-    try:
-        return str(np.datetime64(label).astype(dtype))
-    except (TypeError, ValueError):
-        return label
 
 
 def items_per_class(ipc, classes, counts):
@@ -39,9 +26,9 @@ def items_per_class(ipc, classes, counts):
     """
     if isinstance(ipc, bool | np.bool_):
         raise ValueError(f"ipc must be an int of at least 1, or a dict, got {ipc!r}.")
-    labels = [_comparable(label, classes.dtype) for label in classes]
+    labels = [comparable_label(label, classes.dtype) for label in classes]
     if isinstance(ipc, dict):
-        given = {_comparable(key, classes.dtype): value for key, value in ipc.items()}
+        given = {comparable_label(key, classes.dtype): value for key, value in ipc.items()}
         unknown = [key for key in given if key not in labels]
         missing = [label for label in labels if label not in given]
         if unknown or missing:

@@ -6,7 +6,6 @@ import sys
 import warnings
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from .preprocessing_value import is_double
@@ -144,23 +143,6 @@ def keep_state_on_error(fit):
             raise
 
     return wrapped
-
-
-def check_labels(y):
-    """Classes and y_encoded of labels.
-
-    Raises
-    ------
-    ValueError
-        When y is continuous, or holds a single class.
-    """
-    check_classification_targets(y)
-    classes, y_encoded = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(
-            f"y holds one class only, {classes[0]!r}; classification needs rows of at least 2 classes."
-        )
-    return classes, y_encoded
 
 
 class RowSubset:

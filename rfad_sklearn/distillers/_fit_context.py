@@ -6,14 +6,15 @@ import numpy as np
 import torch
 
 from .._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
-from .._optimization.ridge_objective import TrainingData, centred_one_hot
+from .._optimization.ridge_objective import TrainingData
 from .._planning.plan import N_EVAL_NETWORKS
 from .._utils.device import resolve_device, resolve_dtype
 from .._utils.device_rows import DeviceRows, fits_on_device
+from .._utils.labels import centred_one_hot, check_labels
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing, TransformerPreprocessing
 from .._utils.row_selection import initial_rows, items_per_class, split_holdout
-from .._utils.validation import RowSubset, as_rows, check_labels, check_rows, resolve_image_shape
+from .._utils.validation import RowSubset, as_rows, check_rows, resolve_image_shape
 from ..architectures import resolve_architecture
 from ..preprocessing import fit_preprocessing
 

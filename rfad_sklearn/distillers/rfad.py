@@ -14,8 +14,8 @@ from .._optimization.teacher import Teacher
 from .._planning.depth_selection import enough_blocks, in_question
 from .._planning.flip_selection import classes_to_flip
 from .._planning.plan import ChoosesPool
+from .._utils.labels import label_array
 from ..architectures import is_open, resolve_architecture
-from ..coreset import label_array
 from ._iterative import RidgeDistiller
 
 __all__ = ["RFADDistiller"]
