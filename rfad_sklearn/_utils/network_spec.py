@@ -38,11 +38,12 @@ def _check_fields(spec):
             f"{name}: width={spec.width!r} names {len(spec.width)} layers, but depth={spec.depth}; "
             "name one width for each."
         )
-    for field, least, word in (("sigma_w", 0.0, "above 0"), ("sigma_b", -1.0, "at least 0")):
+    for field, word in (("sigma_w", "above 0"), ("sigma_b", "at least 0")):
         value = getattr(spec, field)
         if not isinstance(value, Real) or isinstance(value, bool):
             raise TypeError(f"{name}: {field} must be a float, got {value!r}.")
-        if not (math.isfinite(value) and value > least and (field != "sigma_b" or value >= 0)):
+        allowed = value > 0 or (field == "sigma_b" and value == 0)
+        if not (math.isfinite(value) and allowed):
             raise ValueError(f"{name}: {field} must be finite and {word}, got {value!r}.")
         object.__setattr__(spec, field, float(value))
 
