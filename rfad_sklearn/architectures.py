@@ -1,13 +1,17 @@
-"""Architectures of the networks: what a user writes, and what ``fit`` makes of it.
+"""Architectures of the networks, as a user writes them, and how ``fit`` resolves them.
 
 A :class:`ConvNet` or :class:`MLP` is a plain object of parameters, so that scikit-learn can clone it
 and search over ``architecture__depth``. A field that is None is open: ``fit`` fills it in, and gives
 a frozen spec on.
 """
 
+from __future__ import annotations
+
 import inspect
 import math
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any, Literal
 
 from ._utils.network_spec import ConvNetSpec, MLPSpec
 
@@ -15,8 +19,10 @@ __all__ = ["MLP", "ConvNet"]
 
 # Blocks of a ConvNet where images are large enough, and layers of an MLP.
 _DEPTH = 3
-# Channels, and units, where nothing else decides.
-_CONVNET_WIDTH, _MLP_WIDTH = 128, 256
+# Channels per block of a ConvNet where the estimator chooses none.
+_CONVNET_WIDTH = 128
+# Units per layer of an MLP where the estimator chooses none.
+_MLP_WIDTH = 256
 
 
 class _Architecture:
@@ -26,7 +32,7 @@ class _Architecture:
     def _names(cls):
         return list(inspect.signature(cls).parameters)
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters by name.
 
         Parameters
@@ -40,7 +46,7 @@ class _Architecture:
         """
         return {name: getattr(self, name) for name in self._names()}
 
-    def set_params(self, **params):
+    def set_params(self, **params: Any) -> _Architecture:
         """Set parameters.
 
         Parameters
@@ -66,7 +72,7 @@ class _Architecture:
             setattr(self, name, value)
         return self
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters
         changed = [
             f"{name}={value!r}"
@@ -75,12 +81,12 @@ class _Architecture:
         ]
         return f"{type(self).__name__}({', '.join(changed)})"
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
         return self.get_params() == other.get_params()
 
-    # Its parameters may be set.
+    # Its parameters may change.
     __hash__ = None
 
 
@@ -123,12 +129,12 @@ class ConvNet(_Architecture):
 
     def __init__(
         self,
-        depth=None,
-        width=None,
-        sigma_w=2**0.5,
-        sigma_b=0.1,
-        pooling="avg",
-        readout="flatten",
+        depth: int | None = None,
+        width: int | Sequence[int] | None = None,
+        sigma_w: float = 2**0.5,
+        sigma_b: float = 0.1,
+        pooling: Literal["avg", "none"] = "avg",
+        readout: Literal["flatten", "mean"] = "flatten",
     ):
         self.depth = depth
         self.width = width
@@ -175,7 +181,13 @@ class MLP(_Architecture):
     MLP(depth=2, width=64)
     """
 
-    def __init__(self, depth=None, width=None, sigma_w=2**0.5, sigma_b=0.1):
+    def __init__(
+        self,
+        depth: int | None = None,
+        width: int | Sequence[int] | None = None,
+        sigma_w: float = 2**0.5,
+        sigma_b: float = 0.1,
+    ):
         self.depth = depth
         self.width = width
         self.sigma_w = sigma_w
@@ -187,24 +199,28 @@ class MLP(_Architecture):
         return MLPSpec(depth, width, self.sigma_w, self.sigma_b)
 
 
-#: Types that a user's ``architecture`` may have, besides the word "auto".
+# Types that a user's ``architecture`` may have, besides the word "auto".
 ARCHITECTURES = (ConvNet, MLP, ConvNetSpec, MLPSpec)
 
 
-def default_architecture(shape):
-    """Architecture of "auto" for inputs of ``shape``: a ConvNet for images, an MLP for flat rows."""
+def default_architecture(shape: tuple[int, ...]) -> ConvNet | MLP:
+    """Architecture of "auto" for inputs of one shape: a ConvNet for images, an MLP for rows."""
     if len(shape) == 1:
         return MLP()
     # Images of a single row or column of pixels cannot be pooled.
     return ConvNet() if min(shape[:2]) > 1 else ConvNet(pooling="none")
 
 
-def is_open(architecture, field):
-    """Whether ``fit`` decides about a field of a user's architecture ("depth" or "width")."""
+def is_open(
+    architecture: str | ConvNet | MLP | ConvNetSpec | MLPSpec, field: Literal["depth", "width"]
+) -> bool:
+    """Whether ``fit`` decides about a field of a user's architecture."""
     return isinstance(architecture, str) or getattr(architecture, field) is None
 
 
-def resolve_architecture(architecture, shape, **changes):
+def resolve_architecture(
+    architecture: str | ConvNet | MLP | ConvNetSpec | MLPSpec, shape: tuple[int, ...], **fill: Any
+) -> ConvNetSpec | MLPSpec:
     """Frozen spec of a user's architecture, for inputs of one shape.
 
     Parameters
@@ -212,8 +228,8 @@ def resolve_architecture(architecture, shape, **changes):
     architecture : {"auto"}, ConvNet, MLP, or a frozen spec
     shape : tuple of int
         ``(d,)`` or ``(H, W, channels)``.
-    **changes : dict
-        Fields in place of those that the architecture leaves open.
+    **fill : dict
+        Values of the fields "depth" and "width", used where the architecture leaves them open.
 
     Returns
     -------
@@ -226,7 +242,7 @@ def resolve_architecture(architecture, shape, **changes):
     """
     wanted = default_architecture(shape) if isinstance(architecture, str) else architecture
     spec = wanted._resolve(tuple(shape)) if isinstance(wanted, _Architecture) else wanted
-    opened = {name: value for name, value in changes.items() if is_open(architecture, name)}
-    spec = replace(spec, **opened)
+    filled = {name: value for name, value in fill.items() if is_open(architecture, name)}
+    spec = replace(spec, **filled)
     spec.check_shape(shape)
     return spec

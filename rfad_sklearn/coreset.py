@@ -65,7 +65,8 @@ class Coreset(ReadOnlyArrays):
     kernel : {"nngp", "ntk"}, default="nngp"
         Kernel it was distilled for.
     architecture : ConvNet or MLP
-        Network it was distilled for. Open fields (None) are filled in as ``fit`` does.
+        Network it was distilled for. The attribute is a frozen value with the same fields, in which
+        open ones (None) are filled in as ``fit`` does.
     preprocessing : Preprocessing or None
         The map from ``X`` to the network's input; None where there is none.
         ``preprocessing.apply(X)`` and ``preprocessing.invert(Z)`` work on rows.
