@@ -1,8 +1,8 @@
 """Architectures of the networks, as a user writes them, and how ``fit`` resolves them.
 
-A :class:`ConvNet` or :class:`MLP` is a plain object of parameters, so that scikit-learn can clone it
-and search over ``architecture__depth``. A field that is None is open: ``fit`` fills it in, and gives
-a frozen spec on.
+A :class:`ConvNet` or :class:`MLP` is a plain object of parameters, so that scikit-learn can clone
+it and search over ``architecture__depth``. A field that is None is open: ``fit`` fills it in, and
+makes a frozen spec of the whole.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ _DEPTH = 3
 _CONVNET_WIDTH = 128
 # Units per layer of an MLP where the estimator chooses none.
 _MLP_WIDTH = 256
+
+
+def _is_sequence(width):
+    return isinstance(width, list | tuple)
 
 
 class _Architecture:
@@ -72,6 +76,12 @@ class _Architecture:
             setattr(self, name, value)
         return self
 
+    def _depth(self, shape):
+        """Depth for inputs of one shape: that given, that of the widths, or the default."""
+        if self.depth is not None:
+            return self.depth
+        return len(self.width) if _is_sequence(self.width) else self._default_depth(shape)
+
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters
         changed = [
@@ -94,17 +104,18 @@ class ConvNet(_Architecture):
     """Convolutional ReLU network of the dataset-distillation literature, for images.
 
     ``depth`` blocks of [3x3 convolution, zero padding 1 -> ReLU -> 2x2 average pooling], a read-out
-    and a dense layer. Weights have mean 0 and variance ``sigma_w^2 / fan_in``, biases ``sigma_b^2``.
-    Pooling floors: a 7x7 map becomes 3x3.
+    and a dense layer. Weights have mean 0 and variance ``sigma_w^2 / fan_in``, biases
+    ``sigma_b^2``. Pooling floors: a 7x7 map becomes 3x3.
 
     Parameters
     ----------
     depth : int, default=None
-        Number of blocks. With pooling, image sides must be at least ``2**depth`` pixels. None: 3, or
-        fewer for images under 8x8 pixels; :class:`RFADDistiller` also compares 3 with 2.
-    width : int or sequence of int, default=None
-        Channels per block, of all or of each, first to last. None: chosen by the estimator, else 128.
-        The kernel of infinite width does not depend on it.
+        Number of blocks. With pooling, image sides must be at least ``2**depth`` pixels. None: as
+        many as ``width`` names, else 3, or fewer for images under 8x8 pixels;
+        :class:`RFADDistiller` also compares 3 with 2.
+    width : int, tuple or list of int, default=None
+        Channels per block, of all or of each, first to last. None: chosen by the estimator, else
+        128. The kernel of infinite width does not depend on it.
     sigma_w : float, default=sqrt(2)
         Standard deviation of the weights, before division by the square root of the fan-in.
     sigma_b : float, default=0.1
@@ -143,11 +154,13 @@ class ConvNet(_Architecture):
         self.pooling = pooling
         self.readout = readout
 
+    def _default_depth(self, shape):
+        if len(shape) != 3 or self.pooling != "avg":
+            return _DEPTH
+        return max(min(_DEPTH, int(math.log2(min(shape[:2])))), 1)
+
     def _resolve(self, shape):
-        depth = self.depth
-        if depth is None:
-            smallest = min(shape[:2]) if len(shape) == 3 and self.pooling == "avg" else 2**_DEPTH
-            depth = max(min(_DEPTH, int(math.log2(smallest))), 1)
+        depth = self._depth(shape)
         width = _CONVNET_WIDTH if self.width is None else self.width
         return ConvNetSpec(depth, width, self.sigma_w, self.sigma_b, self.pooling, self.readout)
 
@@ -161,8 +174,8 @@ class MLP(_Architecture):
     Parameters
     ----------
     depth : int, default=None
-        Number of hidden layers. None: 3.
-    width : int or sequence of int, default=None
+        Number of hidden layers. None: as many as ``width`` names, else 3.
+    width : int, tuple or list of int, default=None
         Units per hidden layer, of all or of each. None: 256. The kernel of infinite width does not
         depend on it.
     sigma_w : float, default=sqrt(2)
@@ -193,8 +206,11 @@ class MLP(_Architecture):
         self.sigma_w = sigma_w
         self.sigma_b = sigma_b
 
+    def _default_depth(self, shape):
+        return _DEPTH
+
     def _resolve(self, shape):
-        depth = _DEPTH if self.depth is None else self.depth
+        depth = self._depth(shape)
         width = _MLP_WIDTH if self.width is None else self.width
         return MLPSpec(depth, width, self.sigma_w, self.sigma_b)
 
@@ -215,7 +231,12 @@ def is_open(
     architecture: str | ConvNet | MLP | ConvNetSpec | MLPSpec, field: Literal["depth", "width"]
 ) -> bool:
     """Whether ``fit`` decides about a field of a user's architecture."""
-    return isinstance(architecture, str) or getattr(architecture, field) is None
+    if isinstance(architecture, str):
+        return True
+    # A width for each layer decides about the depth.
+    if field == "depth" and _is_sequence(architecture.width):
+        return False
+    return getattr(architecture, field) is None
 
 
 def resolve_architecture(
@@ -238,7 +259,8 @@ def resolve_architecture(
     Raises
     ------
     ValueError, TypeError
-        When a field is wrong, or when the network cannot take inputs of that shape.
+        When a field is wrong, or when the network cannot take inputs of that shape. The message
+        names the field.
     """
     wanted = default_architecture(shape) if isinstance(architecture, str) else architecture
     spec = wanted._resolve(tuple(shape)) if isinstance(wanted, _Architecture) else wanted
