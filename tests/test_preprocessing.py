@@ -3,6 +3,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -88,7 +91,10 @@ def test_whitening_makes_the_spectrum_flatter(colour):
 
 
 def test_images_are_whitened_gently_by_default(colour):
-    """The formula, where all directions are kept; and only the leading ones where there are more than 64."""
+    """The formula, where all directions are kept.
+
+    Where there are more than 64, only the leading ones are.
+    """
     rows = colour[..., :1].reshape(300, -1)
     Z = ChannelStandardizer(image_shape=(6, 6, 1)).fit_transform(rows)
     moment = Z.T @ Z / len(Z)
@@ -137,7 +143,7 @@ def test_few_images_are_hardly_whitened_and_tables_not_at_all(colour):
 @pytest.mark.parametrize(
     "rows", [np.zeros((60, 16)), np.arange(160.0).reshape(10, 16), np.ones((60, 1))]
 )
-def test_images_of_which_nothing_can_be_told_are_standardised(rows):
+def test_images_without_directions_to_whiten_are_standardised(rows):
     side = int(rows.shape[1] ** 0.5)
     value = fit_preprocessing("auto", rows, (side, side, 1))
     assert value == standardizing_value(rows, (side, side, 1))
@@ -221,6 +227,57 @@ def test_a_value_checks_itself(change, message):
         Preprocessing(**{"offset": np.zeros(3), "scale": np.ones(3), **change})
 
 
+ROWS = st_numpy.arrays(
+    np.float64,
+    st.tuples(st.integers(2, 80), st.integers(1, 5)),
+    elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=ROWS, kind=st.sampled_from(["auto", "standardize", "zca", None]))
+def test_any_rows_are_taken_back(rows, kind):
+    value = fit_preprocessing(kind, rows, (1, rows.shape[1], 1))
+    Z = value.apply(rows)
+    assert np.isfinite(Z).all()
+    # Relative to the largest number: the components are float32.
+    assert_allclose(value.invert(Z), rows, atol=1e-4 * max(abs(rows).max(), 1e-30))
+    assert_allclose(value.apply(value.invert(Z)), Z, atol=1e-4 * max(abs(Z).max(), 1))
+    assert_allclose(value.project(Z), Z)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=ROWS, zca_reg=st.sampled_from([None, 0.1, 1.0]))
+def test_any_rows_that_were_normed_keep_their_transform(rows, zca_reg):
+    value = InstanceNormalizer(zca_reg=zca_reg).fit(rows).value_
+    Z = value.apply(rows)
+    scaled = (rows - value.offset) / value.scale
+    # A row of equal numbers has no contrast that a second norm could keep.
+    contrast = scaled.std(axis=1) > 1e-3 * max(abs(scaled).max(), 1)
+    assert_allclose(value.project(Z)[contrast], Z[contrast], atol=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=ROWS,
+    kind=st.sampled_from(["standardize", "zca"]),
+    dtype=st.sampled_from(["float64", "float32", "int64", "uint8"]),
+)
+def test_a_value_of_tensors_does_what_one_of_arrays_does(rows, kind, dtype):
+    value = fit_preprocessing(kind, rows, None)
+    rows = abs(rows).clip(0, 200).astype(dtype)
+    tensors = value.to("cpu", torch.float64)
+    Z = value.apply(rows)
+    of_tensors = tensors.apply(torch.from_numpy(rows))
+    assert of_tensors.numpy().dtype == Z.dtype
+    scale = max(abs(Z).max(), 1e-30)
+    assert_allclose(of_tensors.numpy(), Z, rtol=1e-4, atol=1e-4 * scale)
+    back = value.invert(Z)
+    assert_allclose(tensors.invert(torch.from_numpy(Z)).numpy(), back, atol=1e-9 * abs(back).max())
+    assert isinstance(tensors.offset, torch.Tensor)
+    assert isinstance(value.offset, np.ndarray)
+
+
 def test_values_compare_by_content():
     first, second = Preprocessing.identity(3), Preprocessing.identity(3)
     assert first == second
@@ -229,9 +286,10 @@ def test_values_compare_by_content():
 
 
 @pytest.mark.parametrize(
-    "choice", [None, "auto", "standardize", "zca", RegularizedZCA(n_components=7), StandardScaler()]
+    "preprocessing",
+    [None, "auto", "standardize", "zca", RegularizedZCA(n_components=7), StandardScaler()],
 )
-def test_every_choice_gives_a_coreset_in_raw_units(digits, choice):
+def test_every_preprocessing_gives_a_coreset_in_raw_units(digits, preprocessing):
     """Without a step the coreset is real rows: in raw units they are found among the rows of X."""
     X, _, y, _ = digits
     distiller = RFADDistiller(
@@ -239,7 +297,7 @@ def test_every_choice_gives_a_coreset_in_raw_units(digits, choice):
         max_iter=0,
         architecture=ConvNet(width=8),
         n_networks=1,
-        preprocessing=choice,
+        preprocessing=preprocessing,
         random_state=0,
     ).fit(X, y)
     rows = X.reshape(len(X), -1)
@@ -319,7 +377,7 @@ def test_byte_order_is_no_type(rng):
 def test_images_of_another_shape_are_not_taken_back(colour):
     with pytest.raises(
         ValueError,
-        match=r"X must have 108 columns, or images of shape \(6, 6, 3\), got shape \(300, 3, 12, 3\)",
+        match=r"must have 108 columns, or images of shape \(6, 6, 3\), got shape \(300, 3, 12, 3\)",
     ):
         ChannelStandardizer().fit(colour).inverse_transform(colour.reshape(300, 3, 12, 3))
 
@@ -369,7 +427,7 @@ def test_a_transformer_may_give_views(rng):
 
 
 def test_items_beyond_the_range_of_an_inverse_are_not_lost(rng):
-    """The inverse of a power transform is defined on a part of the numbers only; skewed columns are what it is for."""
+    """The inverse of a power transform, which is for skewed columns, takes some numbers only."""
     X, y = np.exp(2 * rng.normal(size=(300, 4))), np.arange(300) % 3
     distiller = RFADDistiller(
         ipc=2,
@@ -392,7 +450,7 @@ def test_a_transformer_without_a_finite_inverse_is_named(rng):
     lossy = FunctionTransformer(lambda X: X, lambda Z: np.full_like(Z, np.nan), check_inverse=False)
     with pytest.raises(
         ValueError,
-        match=r"preprocessing=FunctionTransformer\(\) has no finite inverse for the items.*Pipeline",
+        match=r"=FunctionTransformer\(\) has no finite inverse for the items.*Pipeline",
     ):
         RFADDistiller(**FAST_ROWS, preprocessing=lossy).fit(X, y)
 
@@ -414,13 +472,16 @@ class Recording(RFADDistiller):
         self.seen_ = variables["X"].flatten(1).numpy().copy()
 
 
-def test_what_is_given_out_is_what_is_judged(rng):
-    """A quantile transform has many rows for one transformed row, and does not take its own inverse back."""
+def test_what_is_given_out_is_what_is_evaluated(rng):
+    """A quantile transform has many rows for one transformed row.
+
+    It does not take its own inverse back.
+    """
     X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
     distiller = Recording(**FAST_ROWS, preprocessing=QuantileTransformer(n_quantiles=20))
     with pytest.warns(
         UserWarning,
-        match=r"transform\(inverse_transform\(z\)\) of preprocessing=QuantileTransformer\(\) is not z",
+        match=r"\(inverse_transform\(z\)\) of preprocessing=QuantileTransformer\(\) is not z",
     ):
         distiller.fit(X, y)
     assert_allclose(distiller.seen_, distiller.coreset_.inputs, atol=1e-5)

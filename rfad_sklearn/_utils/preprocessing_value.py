@@ -27,7 +27,7 @@ def low_rank_scaling(z, components, gains, tail):
     """Scale by ``gains`` along the orthonormal rows of ``components``, else by ``tail``."""
     if isinstance(z, torch.Tensor):
         # numpy promotes by itself.
-        components = components.to(z.dtype)
+        components, gains = components.to(z.dtype), gains.to(z.dtype)
     return tail * z + ((z @ components.T) * (gains - tail)) @ components
 
 
