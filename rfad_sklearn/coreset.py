@@ -1,46 +1,29 @@
 """The coreset: a small immutable value with its own file format."""
 
-import json
+from __future__ import annotations
+
 from dataclasses import dataclass, field, fields
+from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._utils.files import read_arrays, write_arrays
-from ._utils.network_spec import ConvNetSpec, MLPSpec, spec_from_dict, spec_to_dict
-from ._utils.preprocessing_value import Preprocessing, ReadOnlyArrays
+from ._utils.coreset_file import read_coreset, write_coreset
+from ._utils.html import coreset_html
+from ._utils.labels import label_array
+from ._utils.network_spec import ConvNetSpec, MLPSpec
+from ._utils.preprocessing_value import (
+    Preprocessing,
+    ReadOnlyArrays,
+    TransformerPreprocessing,
+)
 from .architectures import MLP, ConvNet
 
+if TYPE_CHECKING:
+    from torch.utils.data import TensorDataset
+
 __all__ = ["Coreset"]
-
-FORMAT_VERSION = 1
-
-_PREPROCESSING_ARRAYS = tuple(f.name for f in fields(Preprocessing))
-_REQUIRED = (
-    (
-        "format_version",
-        "X",
-        "targets",
-        "classes",
-        "y",
-        "image_shape",
-        "logit_scale",
-        "reg",
-        "kernel",
-        "architecture",
-    )
-    + ("feature_names", "provenance")
-    + tuple(f"preprocessing_{name}" for name in _PREPROCESSING_ARRAYS)
-)
-_OPTIONAL = ("corruption_mask",)
-
-
-def label_array(labels):
-    """Labels as an array that needs no pickle: strings and other objects become unicode."""
-    labels = np.asarray(labels)
-    if labels.dtype.kind in "biuf":
-        return labels
-    return labels.astype(str)
 
 
 def _same(mine, theirs):
@@ -82,17 +65,19 @@ class Coreset(ReadOnlyArrays):
     kernel : {"nngp", "ntk"}, default="nngp"
         Kernel it was distilled for.
     architecture : ConvNet or MLP
-        Network it was distilled for.
+        Network it was distilled for. The attribute is a frozen value with the same fields, in which
+        open ones (None) are filled in as ``fit`` does.
     preprocessing : Preprocessing or None
-        What takes ``X`` to the network's input; None where nothing does. ``preprocessing.apply(X)``
-        and ``preprocessing.invert(Z)`` work on rows.
+        The map from ``X`` to the network's input; None where there is none.
+        ``preprocessing.apply(X)`` and ``preprocessing.invert(Z)`` work on rows.
     feature_names : tuple of str or None
         Column names of the data frame it came from.
     corruption_mask : bool array of shape (n_items, n_features) or None
         Entries of ``X`` that are noise and were never optimised
         (``RFADDistiller(corruption=...)``).
     provenance : dict
-        How it was made: library version, method, settings, seed, steps, validation score.
+        How it was made, in JSON values: library version, method, settings, plan, seed, steps,
+        validation score.
 
     Attributes
     ----------
@@ -109,7 +94,10 @@ class Coreset(ReadOnlyArrays):
     --------
     >>> from sklearn.datasets import load_iris
     >>> from rfad_sklearn import RFADDistiller
-    >>> coreset = RFADDistiller(ipc=1, max_iter=5, random_state=0).fit(*load_iris(return_X_y=True)).coreset_
+    >>> X, y = load_iris(return_X_y=True)
+    >>> coreset = RFADDistiller(ipc=1, max_iter=5, random_state=0).fit(X, y).coreset_
+    >>> coreset
+    Coreset(3 items, 3 classes, 4 columns)
     >>> coreset.X.shape, coreset.targets.shape, coreset.y.tolist()
     ((3, 4), (3, 3), [0, 1, 2])
     """
@@ -118,18 +106,20 @@ class Coreset(ReadOnlyArrays):
     targets: np.ndarray
     classes: np.ndarray
     y: np.ndarray
-    architecture: object
-    preprocessing: object
-    image_shape: tuple | None = None
+    architecture: ConvNet | MLP | ConvNetSpec | MLPSpec
+    preprocessing: Preprocessing | TransformerPreprocessing | None
+    image_shape: tuple[int, int, int] | None = None
     logit_scale: float = 1.0
     reg: float = 5e-3
     kernel: str = "nngp"
-    feature_names: tuple | None = None
+    feature_names: tuple[str, ...] | None = None
     provenance: dict = field(default_factory=dict)
     corruption_mask: np.ndarray | None = None
 
     def __post_init__(self):
-        put = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
+        def put(name, value):
+            object.__setattr__(self, name, value)
+
         for name in ("X", "targets"):
             put(name, _readonly(getattr(self, name)))
         for name in ("classes", "y"):
@@ -149,120 +139,124 @@ class Coreset(ReadOnlyArrays):
         self._check()
 
     def _check(self):
-        problems = []
-        if self.X.ndim != 2 or not len(self.X):
-            problems.append(
-                f"X must be of shape (n_items, n_features) with at least one item, got {self.X.shape}"
-            )
-        n, d = self.X.shape if self.X.ndim == 2 else (len(self.X), -1)
-        n_classes = len(self.classes) if self.classes.ndim == 1 else -1
-        if n_classes < 2 or not np.array_equal(np.unique(self.classes), self.classes):
-            problems.append(
-                f"classes must hold two or more distinct labels, sorted, in one dimension, got {self.classes!r}"
-            )
-        if self.targets.shape != (n, n_classes):
-            problems.append(f"targets must be of shape {(n, n_classes)}, got {self.targets.shape}")
-        if self.y.shape != (n,):
-            problems.append(f"y must be of shape {(n,)}, got {self.y.shape}")
-        elif not np.isin(self.y, self.classes).all():
-            problems.append("y holds labels that are not in classes")
-        for name in ("X", "targets"):
-            array = getattr(self, name)
-            if array.dtype.kind not in "biuf" or (name == "targets" and array.dtype.kind != "f"):
-                problems.append(f"{name} must hold real numbers, got dtype {array.dtype}")
-            elif not np.isfinite(array).all():
-                problems.append(f"{name} holds NaN or infinity")
-        mask = self.corruption_mask
-        if mask is not None and (mask.dtype != bool or mask.shape != self.X.shape):
-            problems.append(
-                f"corruption_mask must be of type bool and shape {self.X.shape}, got {mask.dtype} and {mask.shape}"
-            )
-        if not (np.isfinite(self.logit_scale) and self.logit_scale > 0):
-            problems.append(f"logit_scale must be positive and finite, got {self.logit_scale!r}")
-        if not (np.isfinite(self.reg) and self.reg >= 0):
-            problems.append(f"reg must be finite and at least 0, got {self.reg!r}")
-        if self.kernel not in ("nngp", "ntk"):
-            problems.append(f"kernel must be 'nngp' or 'ntk', got {self.kernel!r}")
-        if self.image_shape is not None and (
-            len(self.image_shape) != 3 or np.prod(self.image_shape) != d
-        ):
-            problems.append(
-                f"image_shape must be (H, W, channels) with product {d}, got {self.image_shape}"
-            )
-        elif isinstance(self.architecture, ConvNetSpec) and self.image_shape is None:
-            problems.append("image_shape is needed by a ConvNet")
-        elif not isinstance(self.architecture, ConvNetSpec | MLPSpec):
-            problems.append(f"architecture must be a ConvNet or an MLP, got {self.architecture!r}")
-        elif not self.architecture.fits(self.image_shape or (d,)):
-            problems.append(
-                f"architecture={self.architecture} cannot take inputs of shape {self.image_shape or (d,)}"
-            )
-        if self.X.ndim == 2 and not hasattr(self.preprocessing, "n_features"):
-            problems.append(
-                f"preprocessing must be a Preprocessing or None, got {self.preprocessing!r}"
-            )
-        elif self.X.ndim == 2 and self.preprocessing.n_features != d:
-            problems.append(
-                f"preprocessing takes {self.preprocessing.n_features} columns, X has {d}"
-            )
-        if self.feature_names is not None and len(self.feature_names) != d:
-            problems.append(f"feature_names must hold {d} names, got {len(self.feature_names)}")
-        if not isinstance(self.provenance, dict):
-            problems.append(f"provenance must be a dict, got {self.provenance!r}")
+        problems = [
+            *self._problems_of_arrays(),
+            *self._problems_of_numbers(),
+            *self._problems_of_inputs(),
+        ]
         if problems:
             raise ValueError("Coreset: " + "; ".join(problems) + ".")
 
+    def _problems_of_arrays(self):
+        """Words for what is wrong with the items, their targets and their labels."""
+        if self.X.ndim != 2 or not len(self.X):
+            yield (
+                "X must be of shape (n_items, n_features) with at least one item, got "
+                f"{self.X.shape}"
+            )
+        n_classes = len(self.classes) if self.classes.ndim == 1 else -1
+        if n_classes < 2 or not np.array_equal(np.unique(self.classes), self.classes):
+            yield (
+                "classes must hold two or more distinct labels, sorted, in one dimension, got "
+                f"{self.classes!r}"
+            )
+        n = len(self.X) if self.X.ndim else 0
+        if self.targets.shape != (n, n_classes):
+            yield f"targets must be of shape {(n, n_classes)}, got {self.targets.shape}"
+        if self.y.shape != (n,):
+            yield f"y must be of shape {(n,)}, got {self.y.shape}"
+        elif not np.isin(self.y, self.classes).all():
+            yield "y holds labels that are not in classes"
+        for name, kinds in (("X", "biuf"), ("targets", "f")):
+            array = getattr(self, name)
+            if array.dtype.kind not in kinds:
+                yield f"{name} must hold real numbers, got dtype {array.dtype}"
+            elif not np.isfinite(array).all():
+                yield f"{name} holds NaN or infinity"
+        mask = self.corruption_mask
+        if mask is not None and (mask.dtype != bool or mask.shape != self.X.shape):
+            yield (
+                f"corruption_mask must be of type bool and shape {self.X.shape}, got {mask.dtype} "
+                f"and {mask.shape}"
+            )
+
+    def _problems_of_numbers(self):
+        """Words for what is wrong with the single numbers and the provenance."""
+        if not (np.isfinite(self.logit_scale) and self.logit_scale > 0):
+            yield f"logit_scale must be positive and finite, got {self.logit_scale!r}"
+        if not (np.isfinite(self.reg) and self.reg >= 0):
+            yield f"reg must be finite and at least 0, got {self.reg!r}"
+        if self.kernel not in ("nngp", "ntk"):
+            yield f"kernel must be 'nngp' or 'ntk', got {self.kernel!r}"
+        if not isinstance(self.provenance, dict):
+            yield f"provenance must be a dict, got {self.provenance!r}"
+
+    def _problems_of_inputs(self):
+        """Words for what does not fit the columns of the items."""
+        d = self.X.shape[1] if self.X.ndim == 2 else -1
+        shape, spec = self.image_shape, self.architecture
+        if shape is not None and (len(shape) != 3 or np.prod(shape) != d):
+            yield f"image_shape must be (H, W, channels) with product {d}, got {shape}"
+        elif isinstance(spec, ConvNetSpec) and shape is None:
+            yield "image_shape is needed by a ConvNet"
+        elif not isinstance(spec, ConvNetSpec | MLPSpec):
+            yield f"architecture must be a ConvNet or an MLP, got {spec!r}"
+        elif not spec.fits(shape or (d,)):
+            yield f"architecture={spec} cannot take inputs of shape {shape or (d,)}"
+        if self.X.ndim == 2 and not hasattr(self.preprocessing, "n_features"):
+            yield f"preprocessing must be a Preprocessing or None, got {self.preprocessing!r}"
+        elif self.X.ndim == 2 and self.preprocessing.n_features != d:
+            yield f"preprocessing takes {self.preprocessing.n_features} columns, X has {d}"
+        if self.feature_names is not None and len(self.feature_names) != d:
+            yield f"feature_names must hold {d} names, got {len(self.feature_names)}"
+
     @property
-    def n_items(self):
+    def n_items(self) -> int:
         """Number of items."""
         return len(self.X)
 
     @property
-    def n_classes(self):
+    def n_classes(self) -> int:
         """Number of classes."""
         return len(self.classes)
 
     @property
-    def images(self):
+    def images(self) -> np.ndarray | None:
         """``X`` as images, without a channel axis when grey; None for tables."""
         if self.image_shape is None:
             return None
-        height, width, channels = self.image_shape
-        return (
-            self.X.reshape(-1, height, width)
-            if channels == 1
-            else self.X.reshape(-1, height, width, channels)
-        )
+        sides = self.image_shape[:2] if self.image_shape[2] == 1 else self.image_shape
+        return self.X.reshape(-1, *sides)
 
     @property
-    def inputs(self):
-        """Preprocessed items as the network takes them: ``(n, d)`` rows or ``(n, H, W, channels)`` images."""
+    def inputs(self) -> np.ndarray:
+        """Preprocessed items as the network takes them.
+
+        Array of shape (n, d) for rows, (n, H, W, channels) for images.
+        """
         return self.preprocessing.apply(self.X).reshape(self.n_items, *(self.image_shape or (-1,)))
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.n_items
 
-    def __repr__(self):
-        shape = (
-            "x".join(map(str, self.image_shape)) + " images"
-            if self.image_shape
-            else f"rows of {self.X.shape[1]} columns"
-        )
-        parts = [f"{self.n_items} {shape}", f"{self.n_classes} classes", f"{self.architecture}"]
-        if "n_iter" in self.provenance:
-            parts.append(f"{self.provenance['n_iter']} steps")
-        if isinstance(self.provenance.get("validation_score"), float):
-            parts.append(f"validation accuracy {self.provenance['validation_score']:.3f}")
-        return f"<Coreset: {', '.join(parts)}>"
+    def __repr__(self) -> str:
+        what = f"{self.X.shape[1]} columns"
+        if self.image_shape is not None:
+            what = "x".join(map(str, self.image_shape)) + " images"
+        return f"Coreset({self.n_items} items, {self.n_classes} classes, {what})"
 
-    def __eq__(self, other):
+    def _repr_html_(self) -> str:
+        """Thumbnails of the first images of each class, or the first items of a table."""
+        return coreset_html(self)
+
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, Coreset):
             return NotImplemented
         return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
     __hash__ = None
 
-    def to_torch(self, *, preprocess=False):
+    def to_torch(self, *, preprocess: bool = False) -> TensorDataset:
         """The coreset as a ``torch.utils.data.TensorDataset`` of float32 items and targets.
 
         Parameters
@@ -285,7 +279,7 @@ class Coreset(ReadOnlyArrays):
             items, torch.tensor(self.targets, dtype=torch.float32)
         )
 
-    def save(self, path):
+    def save(self, path: str | PathLike) -> Path:
         """Write the coreset to a ``.npz`` file of plain arrays, whole or not at all.
 
         The array names are the attribute names; the parts of ``preprocessing`` are prefixed by
@@ -307,38 +301,14 @@ class Coreset(ReadOnlyArrays):
         """
         if not isinstance(self.preprocessing, Preprocessing):
             raise ValueError(
-                f"preprocessing={type(self.preprocessing.transformer).__name__} cannot be saved as plain arrays. Put the transformer in "
-                "front of the distiller with sklearn.pipeline.Pipeline, distil with preprocessing=None, and save both."
+                f"preprocessing={type(self.preprocessing.transformer).__name__} cannot be saved as "
+                "plain arrays. Put the transformer in front of the distiller with "
+                "sklearn.pipeline.Pipeline, distil with preprocessing=None, and save both."
             )
-        return write_arrays(path, self._arrays())
-
-    def _arrays(self):
-        arrays = {
-            "format_version": np.int64(FORMAT_VERSION),
-            "X": self.X,
-            "targets": self.targets,
-            "classes": self.classes,
-            "y": self.y,
-            "image_shape": np.array(self.image_shape or (), dtype=np.int64),
-            "logit_scale": np.float64(self.logit_scale),
-            "reg": np.float64(self.reg),
-            "kernel": np.str_(self.kernel),
-            "architecture": np.str_(json.dumps(spec_to_dict(self.architecture))),
-            "feature_names": np.array(self.feature_names or (), dtype=str),
-            "provenance": np.str_(json.dumps(self.provenance, sort_keys=True)),
-        }
-        if self.corruption_mask is not None:
-            arrays["corruption_mask"] = self.corruption_mask
-        arrays.update(
-            {
-                f"preprocessing_{name}": getattr(self.preprocessing, name)
-                for name in _PREPROCESSING_ARRAYS
-            }
-        )
-        return arrays
+        return write_coreset(path, self)
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | PathLike) -> Coreset:
         """Read a coreset written by :meth:`save`. Pickles are never loaded.
 
         Parameters
@@ -357,43 +327,4 @@ class Coreset(ReadOnlyArrays):
             When the file is damaged, incomplete, of another version or not a coreset; the message
             says which.
         """
-        path = Path(path)
-        try:
-            arrays = read_arrays(path, _REQUIRED, _OPTIONAL)
-            version = arrays["format_version"]
-            if version.shape != () or version.dtype.kind not in "iu" or version != FORMAT_VERSION:
-                raise ValueError(
-                    f"it has format_version {version.tolist()!r}, this library reads {FORMAT_VERSION}; update rfad_sklearn, or save it again"
-                )
-            return cls._from_arrays(arrays)
-        except OSError as error:
-            if path.is_file():
-                raise ValueError(f"{path} is not a readable coreset file: {error}.") from error
-            raise
-        except Exception as error:  # whatever a damaged archive makes numpy, zipfile and json raise
-            raise ValueError(
-                f"{path} is not a readable coreset file: {str(error).rstrip('.')}. Save the coreset again."
-            ) from error
-
-    @classmethod
-    def _from_arrays(cls, arrays):
-        preprocessing = {name: arrays[f"preprocessing_{name}"] for name in _PREPROCESSING_ARRAYS}
-        preprocessing["row_norm"], preprocessing["tail"] = (
-            bool(preprocessing["row_norm"]),
-            float(preprocessing["tail"]),
-        )
-        return cls(
-            X=arrays["X"],
-            targets=arrays["targets"],
-            classes=arrays["classes"],
-            y=arrays["y"],
-            architecture=spec_from_dict(json.loads(str(arrays["architecture"]))),
-            preprocessing=Preprocessing(**preprocessing),
-            image_shape=tuple(arrays["image_shape"].tolist()) or None,
-            logit_scale=float(arrays["logit_scale"]),
-            reg=float(arrays["reg"]),
-            kernel=str(arrays["kernel"]),
-            feature_names=tuple(arrays["feature_names"].tolist()) or None,
-            provenance=json.loads(str(arrays["provenance"])),
-            corruption_mask=arrays.get("corruption_mask"),
-        )
+        return read_coreset(path, cls)

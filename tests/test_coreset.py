@@ -1,17 +1,26 @@
+import base64
+import io
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
 from dataclasses import FrozenInstanceError, replace
+from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
 from rfad_sklearn import MLP, ConvNet, Coreset, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn._utils.labels import label_array
+from rfad_sklearn._utils.network_spec import ConvNetSpec
 from rfad_sklearn._utils.preprocessing_value import Preprocessing
 
 
@@ -49,7 +58,11 @@ def test_round_trip_of_whitening_names_and_objects(tmp_path, digits):
     frame = pd.DataFrame(X.reshape(len(X), -1), columns=[f"pixel {k}" for k in range(64)])
     labels = pd.Series(y).map({0: "zero", 1: "one", 2: "two"}).astype(object)
     distiller = RFADDistiller(
-        max_iter=2, image_shape=(8, 8), width=8, preprocessing="zca", random_state=0
+        max_iter=2,
+        image_shape=(8, 8),
+        architecture=ConvNet(width=8),
+        preprocessing="zca",
+        random_state=0,
     ).fit(frame, labels)
     loaded = Coreset.load(distiller.coreset_.save(tmp_path / "c.npz"))
     assert loaded == distiller.coreset_
@@ -63,7 +76,7 @@ def test_file_holds_plain_arrays_under_the_attribute_names(saved, coreset):
     with np.load(saved, allow_pickle=False) as loaded:
         for name in ("X", "targets", "classes", "y", "image_shape", "logit_scale", "reg"):
             np.testing.assert_array_equal(loaded[name], getattr(coreset, name))
-        assert loaded["format_version"] == 1
+        assert loaded["format_version"] == 2
         assert all(loaded[name].dtype != object for name in loaded.files)
 
 
@@ -72,7 +85,8 @@ def test_a_new_process_predicts_the_same(saved, coreset, digits):
     np.save(saved.with_name("X.npy"), X_test)
     code = (
         "import sys, numpy as np; from rfad_sklearn import Coreset, NNGPKernelRidge\n"
-        "clf = NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(Coreset.load(sys.argv[1]))\n"
+        "coreset = Coreset.load(sys.argv[1])\n"
+        "clf = NNGPKernelRidge(n_networks=2, random_state=0).fit_coreset(coreset)\n"
         "np.save(sys.argv[3], clf.predict_proba(np.load(sys.argv[2])))"
     )
     paths = [str(saved), str(saved.with_name("X.npy")), str(saved.with_name("P.npy"))]
@@ -98,7 +112,10 @@ def test_failed_save_leaves_the_old_file_and_nothing_else(saved, coreset, monkey
 def test_save_refuses_a_users_transformer(tmp_path, digits):
     X, _, y, _ = digits
     distiller = RFADDistiller(
-        max_iter=0, width=8, n_networks=1, preprocessing=StandardScaler()
+        max_iter=0,
+        architecture=ConvNet(width=8),
+        n_networks=1,
+        preprocessing=StandardScaler(),
     ).fit(X, y)
     with pytest.raises(ValueError, match=r"preprocessing=StandardScaler cannot be saved.*Pipeline"):
         distiller.coreset_.save(tmp_path / "c.npz")
@@ -165,7 +182,16 @@ def test_single_array_file(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format_version": np.int64(99)}, "format_version 99, this library reads 1"),
+        (
+            {"format_version": np.int64(99)},
+            r"format_version 99, this library reads up to 2; update rfad_sklearn\.$",
+        ),
+        (
+            {"format_version": np.int64(1), "logit_scale": None, "platt_scale": np.float64(1)},
+            r"format_version 1, written before 0\.1, which no release reads; distil again\.$",
+        ),
+        ({"format_version": None}, r"lacks the arrays \['format_version'\]"),
+        ({"format_version": np.array([2])}, r"format_version \[2\], this library reads 2"),
         ({"targets": None}, r"lacks the arrays \['targets'\]"),
         ({"X": np.zeros((5, 64))}, r"targets must be of shape \(5, 3\)"),
         ({"X": np.full((6, 64), np.nan)}, "X holds NaN or infinity"),
@@ -210,7 +236,7 @@ def test_single_array_file(tmp_path):
             {"preprocessing_offset": np.zeros(64, dtype=complex)},
             "offset must hold real numbers, got dtype complex128",
         ),
-        ({"format_version": np.str_("1")}, "it has format_version '1', this library reads 1"),
+        ({"format_version": np.str_("1")}, "it has format_version '1', this library reads 2"),
     ],
 )
 def test_files_with_wrong_content(saved, changes, message):
@@ -285,12 +311,123 @@ def test_images_and_length(coreset):
 
 
 def test_representation(coreset):
-    text = repr(coreset)
-    assert "6 8x8x1 images" in text
-    assert "3 classes" in text
-    assert "6 steps" in text
-    assert "validation accuracy" in text
-    assert "4 rows of 3 columns" in repr(small())
+    assert repr(coreset) == "Coreset(6 items, 3 classes, 8x8x1 images)"
+    assert repr(small()) == "Coreset(4 items, 2 classes, 3 columns)"
+
+
+def colour_items(n_items=4, side=2):
+    d = side * side * 3
+    return small(
+        X=np.arange(float(n_items * d)).reshape(n_items, d),
+        targets=np.eye(2)[np.arange(n_items) % 2] - 0.5,
+        y=np.array(["cat", "dog"])[np.arange(n_items) % 2],
+        image_shape=(side, side, 3),
+        architecture=ConvNet(depth=1),
+        preprocessing=None,
+    )
+
+
+def pictures(text):
+    """Arrays of the PNG files in an HTML text."""
+    plt = pytest.importorskip("matplotlib.pyplot")
+    return [
+        plt.imread(io.BytesIO(base64.b64decode(data)), format="png")
+        for data in re.findall(r"data:image/png;base64,([^\"]*)\"", text)
+    ]
+
+
+def test_html_shows_thumbnails_of_grey_images(coreset):
+    text = coreset._repr_html_()
+    strips = pictures(text)
+    # One strip per class of two items, each of 8 columns of pixels and a white one.
+    assert [strip.shape for strip in strips] == 3 * [(8, 18)]
+    assert all((strip[:, [8, 17]] == 1).all() for strip in strips)
+    low, high = np.percentile(coreset.X, [0.5, 99.5])
+    expected = np.clip((coreset.images[0] - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(strips[0][:, :8], expected, atol=0.5 / 255 + 1e-6)
+    assert re.findall("<th>(.*?)</th>", text) == ["0", "1", "2"]
+    assert "more items" not in text
+
+
+def test_html_shows_colours():
+    first, _ = pictures(colour_items()._repr_html_())
+    assert first.shape[:2] == (2, 6)
+    assert (np.diff(first[0, 0, :3]) >= 0).all()
+    assert first[0, 3:5, :3].mean() > first[0, :2, :3].mean()
+
+
+@pytest.mark.parametrize("kind", ["many large images", "a wide table"])
+def test_html_is_bounded(kind):
+    if kind == "many large images":
+        coreset = colour_items(200, 100)
+        assert all(max(strip.shape) <= 10 * 49 for strip in pictures(coreset._repr_html_()))
+        assert "180 more items" in coreset._repr_html_()
+    else:
+        coreset = small(
+            X=np.zeros((4, 5000)), preprocessing=None, feature_names=["long " * 1000] * 5000
+        )
+        assert "4988 more columns" in coreset._repr_html_()
+    assert len(coreset._repr_html_()) < 200_000
+
+
+def test_html_escapes_names():
+    coreset = small(
+        classes=["<b>", "c"],
+        y=["<b>", "<b>", "c", "c"],
+        feature_names=["<script>", "a&b", "c"],
+    )
+    text = coreset._repr_html_()
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+    assert "&lt;b&gt;" in text
+    assert "a&amp;b" in text
+
+
+def test_files_of_version_2_stay_readable():
+    """Written once, by version 0.1: what was published must load for good."""
+    coreset = Coreset.load(Path(__file__).parent / "data" / "coreset_files" / "version_2.npz")
+    assert coreset.classes.tolist() == ["cat", "dog", "\u00f1and\u00fa"]
+    assert coreset.y.tolist() == coreset.classes.tolist()
+    np.testing.assert_array_equal(coreset.X, np.arange(48.0).reshape(3, 16))
+    np.testing.assert_array_equal(coreset.targets, np.eye(3) - 0.25)
+    assert coreset.image_shape == (4, 4, 1)
+    assert (coreset.logit_scale, coreset.reg, coreset.kernel) == (2.0, 1e-3, "ntk")
+    assert coreset.architecture == ConvNetSpec(depth=1, width=(8,), sigma_b=0.2, readout="mean")
+    assert coreset.feature_names == tuple(f"pixel {k}" for k in range(16))
+    assert coreset.provenance == {"version": "0.1.0", "plan": {"pool_size": [1, "a reason"]}}
+    assert coreset.corruption_mask.sum() == 3
+    np.testing.assert_array_equal(
+        coreset.preprocessing.apply(coreset.X[:1])[0, :4], [-0.5, 0.0, 0.25, 0.5]
+    )
+
+
+LABELS = {
+    "integers": st.integers(-(2**63), 2**63 - 1),
+    "floats": st.floats(allow_nan=False),
+    "booleans": st.booleans(),
+    "text": st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
+    "dates": st.datetimes(),
+    "nanoseconds": st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1)).map(
+        lambda date: np.datetime64(date, "ns")
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_labels_of_any_type_go_through_a_file(tmp_path, kind, data):
+    classes = np.unique(data.draw(st.lists(LABELS[kind], min_size=2, max_size=5, unique=True)))
+    n = len(classes)
+    coreset = small(
+        X=np.zeros((n, 3)), targets=np.eye(n) - 1 / n, classes=label_array(classes), y=classes
+    )
+    loaded = Coreset.load(coreset.save(tmp_path / "c.npz"))
+    assert loaded == coreset
+    if kind in ("integers", "floats", "booleans", "text"):
+        assert loaded.y.tolist() == classes.tolist()
 
 
 def test_to_torch_gives_raw_units_channels_first():

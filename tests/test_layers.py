@@ -1,4 +1,7 @@
-"""Who may import whom: arrows go down only, between folders, and never in a circle between files."""
+"""Who may import whom, in folders and files, and how long files and functions may be.
+
+Arrows go down only between folders, and never in a circle between files.
+"""
 
 import ast
 import graphlib
@@ -17,14 +20,19 @@ LAYERS = [
     {"_version", "_utils"},
     {"architectures"},
     {"_networks", "_kernels", "coreset", "preprocessing", "datasets"},
-    {"_ridge", "plotting", "kernels"},
-    {"_optimization"},
+    {"_ridge", "_plotting", "kernels"},
+    {"_optimization", "plotting"},
     {"_planning"},
     {"classifiers", "distillers"},
     {"__init__"},
 ]
 HEIGHT = {name: height for height, layer in enumerate(LAYERS) for name in layer}
 MODULES = sorted(ROOT.rglob("*.py"))
+# Lines of a file, and of a function without its docstring, that one reads in one go.
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 60
+# Columns of a line, as in pyproject.toml.
+MAX_COLUMNS = 100
 
 
 def module_name(path):
@@ -78,6 +86,38 @@ def test_every_module_has_its_place():
     assert {name.split(".")[0] for name in NAMES} == set(HEIGHT)
 
 
+def length_without_docstring(function):
+    """Lines from the ``def`` to the end, less those of the docstring."""
+    length = function.end_lineno - function.lineno + 1
+    if ast.get_docstring(function, clean=False) is None:
+        return length
+    docstring = function.body[0]
+    return length - (docstring.end_lineno - docstring.lineno + 1)
+
+
+def functions(path):
+    """Functions and methods of a file but ``__init__``: constructors only name parameters."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef) and node.name != "__init__":
+            yield node
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_name)
+def test_files_and_functions_are_short(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) <= MAX_FILE_LINES
+    assert [n for n, line in enumerate(lines, 1) if len(line) > MAX_COLUMNS] == []
+    lengths = {node.name: length_without_docstring(node) for node in functions(path)}
+    assert {name: n for name, n in lengths.items() if n > MAX_FUNCTION_LINES} == {}
+
+
+def test_every_folder_says_what_lives_there():
+    for path in ROOT.rglob("__init__.py"):
+        docstring = ast.get_docstring(ast.parse(path.read_text()))
+        assert docstring, f"{path} has no docstring"
+        assert len(docstring.splitlines()) <= 5, f"{path} has a long docstring"
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -97,7 +137,9 @@ def test_architectures_know_no_torch():
 
 def test_import_has_no_side_effects():
     code = (
-        "import torch, numpy, sys; a = torch.get_rng_state(); n = torch.get_num_threads(); s = numpy.random.get_state()[1].copy()\n"
+        "import torch, numpy, sys\n"
+        "a, n = torch.get_rng_state(), torch.get_num_threads()\n"
+        "s = numpy.random.get_state()[1].copy()\n"
         "import rfad_sklearn\n"
         "assert torch.equal(a, torch.get_rng_state()) and n == torch.get_num_threads()\n"
         "assert (s == numpy.random.get_state()[1]).all()\n"

@@ -5,18 +5,19 @@ import pytest
 from matplotlib.figure import Figure
 from sklearn.exceptions import NotFittedError
 
-from rfad_sklearn import MLP, CoresetDisplay, CoresetSelector, HistoryDisplay, RFADDistiller
-from tests.conftest import FAST
+from rfad_sklearn import CoresetDisplay, CoresetSelector, HistoryDisplay, RFADDistiller
+from rfad_sklearn._utils.network_spec import MLPSpec
+from tests.conftest import FAST, FAST_ROWS
 
 
-def test_what_has_nothing_to_draw_is_told(fitted, coreset):
+def test_what_has_nothing_to_draw_is_refused(fitted, coreset):
     with pytest.raises(
         TypeError, match="coreset must be a Coreset, got RFADDistiller; give its coreset_"
     ):
         CoresetDisplay.from_coreset(fitted)
     with pytest.raises(NotFittedError):
         HistoryDisplay.from_estimator(RFADDistiller())
-    with pytest.raises(TypeError, match="distiller must be a fitted distiller, got <Coreset"):
+    with pytest.raises(TypeError, match=r"distiller must be a fitted distiller, got Coreset\("):
         HistoryDisplay.from_estimator(coreset)
     selector = CoresetSelector().fit(coreset.images, coreset.y)
     with pytest.raises(TypeError, match="CoresetSelector keeps no history"):
@@ -79,9 +80,11 @@ def test_tables_are_heat_maps():
 
     frame, y = load_iris(return_X_y=True, as_frame=True)
     coreset = (
-        RFADDistiller(ipc=2, learn_labels=True, early_stopping=False, **FAST).fit(frame, y).coreset_
+        RFADDistiller(ipc=2, learn_labels=True, early_stopping=False, **FAST_ROWS)
+        .fit(frame, y)
+        .coreset_
     )
-    assert isinstance(coreset.architecture, MLP)
+    assert isinstance(coreset.architecture, MLPSpec)
     display = CoresetDisplay.from_coreset(
         coreset, class_names=["setosa", "versicolor", "virginica"]
     )

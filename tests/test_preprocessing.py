@@ -3,6 +3,9 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as st_numpy
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.decomposition import PCA
@@ -15,16 +18,18 @@ from sklearn.preprocessing import (
 )
 
 from rfad_sklearn import (
+    MLP,
     ChannelStandardizer,
+    ConvNet,
     InstanceNormalizer,
     NNGPKernelRidge,
     RegularizedZCA,
     RFADDistiller,
 )
-from rfad_sklearn._utils.device_rows import DevicePreprocessing
+from rfad_sklearn._utils.preprocessing_fit import standardizing_value, whitening_value
 from rfad_sklearn._utils.preprocessing_value import Preprocessing
-from rfad_sklearn.preprocessing import fit_preprocessing, standardizing_value, whitening_value
-from tests.conftest import FAST
+from rfad_sklearn.preprocessing import fit_preprocessing
+from tests.conftest import FAST_ROWS
 
 
 @pytest.fixture
@@ -86,7 +91,10 @@ def test_whitening_makes_the_spectrum_flatter(colour):
 
 
 def test_images_are_whitened_gently_by_default(colour):
-    """The formula, where all directions are kept; and only the leading ones where there are more than 64."""
+    """The formula, where all directions are kept.
+
+    Where there are more than 64, only the leading ones are.
+    """
     rows = colour[..., :1].reshape(300, -1)
     Z = ChannelStandardizer(image_shape=(6, 6, 1)).fit_transform(rows)
     moment = Z.T @ Z / len(Z)
@@ -135,7 +143,7 @@ def test_few_images_are_hardly_whitened_and_tables_not_at_all(colour):
 @pytest.mark.parametrize(
     "rows", [np.zeros((60, 16)), np.arange(160.0).reshape(10, 16), np.ones((60, 1))]
 )
-def test_images_of_which_nothing_can_be_told_are_standardised(rows):
+def test_images_without_directions_to_whiten_are_standardised(rows):
     side = int(rows.shape[1] ** 0.5)
     value = fit_preprocessing("auto", rows, (side, side, 1))
     assert value == standardizing_value(rows, (side, side, 1))
@@ -162,7 +170,7 @@ def test_projection_is_transform_of_inverse_for_any_row_and_has_a_gradient(colou
     value = InstanceNormalizer(zca_reg=0.1).fit(colour).value_
     z = rng.normal(size=(3, 108))
     assert_allclose(value.project(z), value.apply(value.invert(z)), atol=1e-4)
-    on_device = DevicePreprocessing(value, "cpu", torch.float64)
+    on_device = value.to("cpu", torch.float64)
     assert_allclose(on_device.project(torch.tensor(z)), value.project(z), atol=1e-9)
     assert torch.autograd.gradcheck(on_device.project, torch.tensor(z[:1]).requires_grad_())
 
@@ -180,7 +188,7 @@ def test_float_types_are_kept(colour):
 def test_a_value_is_fitted_in_chunks(monkeypatch, colour):
     rows = colour.reshape(300, -1)
     whole = whitening_value(rows, (6, 6, 3), 0.1, None)
-    monkeypatch.setattr("rfad_sklearn.preprocessing._CHUNK", 70)
+    monkeypatch.setattr("rfad_sklearn._utils.preprocessing_fit._CHUNK", 70)
     parts = whitening_value(rows, (6, 6, 3), 0.1, None)
     assert_allclose(parts.apply(rows), whole.apply(rows), atol=1e-3)
 
@@ -219,6 +227,57 @@ def test_a_value_checks_itself(change, message):
         Preprocessing(**{"offset": np.zeros(3), "scale": np.ones(3), **change})
 
 
+ROWS = st_numpy.arrays(
+    np.float64,
+    st.tuples(st.integers(2, 80), st.integers(1, 5)),
+    elements=st.floats(-1e6, 1e6, width=32, allow_subnormal=False),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=ROWS, kind=st.sampled_from(["auto", "standardize", "zca", None]))
+def test_any_rows_are_taken_back(rows, kind):
+    value = fit_preprocessing(kind, rows, (1, rows.shape[1], 1))
+    Z = value.apply(rows)
+    assert np.isfinite(Z).all()
+    # Relative to the largest number: the components are float32.
+    assert_allclose(value.invert(Z), rows, atol=1e-4 * max(abs(rows).max(), 1e-30))
+    assert_allclose(value.apply(value.invert(Z)), Z, atol=1e-4 * max(abs(Z).max(), 1))
+    assert_allclose(value.project(Z), Z)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=ROWS, zca_reg=st.sampled_from([None, 0.1, 1.0]))
+def test_any_rows_that_were_normed_keep_their_transform(rows, zca_reg):
+    value = InstanceNormalizer(zca_reg=zca_reg).fit(rows).value_
+    Z = value.apply(rows)
+    scaled = (rows - value.offset) / value.scale
+    # A row of equal numbers has no contrast that a second norm could keep.
+    contrast = scaled.std(axis=1) > 1e-3 * max(abs(scaled).max(), 1)
+    assert_allclose(value.project(Z)[contrast], Z[contrast], atol=1e-3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=ROWS,
+    kind=st.sampled_from(["standardize", "zca"]),
+    dtype=st.sampled_from(["float64", "float32", "int64", "uint8"]),
+)
+def test_a_value_of_tensors_does_what_one_of_arrays_does(rows, kind, dtype):
+    value = fit_preprocessing(kind, rows, None)
+    rows = abs(rows).clip(0, 200).astype(dtype)
+    tensors = value.to("cpu", torch.float64)
+    Z = value.apply(rows)
+    of_tensors = tensors.apply(torch.from_numpy(rows))
+    assert of_tensors.numpy().dtype == Z.dtype
+    scale = max(abs(Z).max(), 1e-30)
+    assert_allclose(of_tensors.numpy(), Z, rtol=1e-4, atol=1e-4 * scale)
+    back = value.invert(Z)
+    assert_allclose(tensors.invert(torch.from_numpy(Z)).numpy(), back, atol=1e-9 * abs(back).max())
+    assert isinstance(tensors.offset, torch.Tensor)
+    assert isinstance(value.offset, np.ndarray)
+
+
 def test_values_compare_by_content():
     first, second = Preprocessing.identity(3), Preprocessing.identity(3)
     assert first == second
@@ -227,13 +286,19 @@ def test_values_compare_by_content():
 
 
 @pytest.mark.parametrize(
-    "choice", [None, "auto", "standardize", "zca", RegularizedZCA(n_components=7), StandardScaler()]
+    "preprocessing",
+    [None, "auto", "standardize", "zca", RegularizedZCA(n_components=7), StandardScaler()],
 )
-def test_every_choice_gives_a_coreset_in_raw_units(digits, choice):
+def test_every_preprocessing_gives_a_coreset_in_raw_units(digits, preprocessing):
     """Without a step the coreset is real rows: in raw units they are found among the rows of X."""
     X, _, y, _ = digits
     distiller = RFADDistiller(
-        ipc=2, max_iter=0, width=8, n_networks=1, preprocessing=choice, random_state=0
+        ipc=2,
+        max_iter=0,
+        architecture=ConvNet(width=8),
+        n_networks=1,
+        preprocessing=preprocessing,
+        random_state=0,
     ).fit(X, y)
     rows = X.reshape(len(X), -1)
     for item in distiller.coreset_.X:
@@ -243,7 +308,9 @@ def test_every_choice_gives_a_coreset_in_raw_units(digits, choice):
 def test_parameters_of_a_preprocessor_are_not_changed(digits):
     X, _, y, _ = digits
     zca = RegularizedZCA()
-    RFADDistiller(max_iter=0, width=8, n_networks=1, preprocessing=zca).fit(X, y)
+    RFADDistiller(max_iter=0, architecture=ConvNet(width=8), n_networks=1, preprocessing=zca).fit(
+        X, y
+    )
     assert zca.image_shape is None
     assert not hasattr(zca, "value_")
 
@@ -251,9 +318,9 @@ def test_parameters_of_a_preprocessor_are_not_changed(digits):
 def test_a_transformer_may_change_the_number_of_columns(rng):
     X = rng.normal(size=(60, 6))
     y = (X[:, 0] > 0).astype(int)
-    distiller = RFADDistiller(ipc=2, max_iter=2, width=8, preprocessing=PCA(3), random_state=0).fit(
-        X, y
-    )
+    distiller = RFADDistiller(
+        ipc=2, max_iter=2, architecture=MLP(width=8), preprocessing=PCA(3), random_state=0
+    ).fit(X, y)
     assert distiller.coreset_.X.shape == (4, 6)
     assert distiller.transform(X).shape == (60, 4)
 
@@ -300,7 +367,9 @@ def test_a_value_takes_rows_images_and_lists(colour):
 
 def test_byte_order_is_no_type(rng):
     X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
-    mine, theirs = (RFADDistiller(**FAST).fit(rows, y).coreset_ for rows in (X, X.astype(">f8")))
+    mine, theirs = (
+        RFADDistiller(**FAST_ROWS).fit(rows, y).coreset_ for rows in (X, X.astype(">f8"))
+    )
     assert theirs.X.dtype == np.float64
     assert_array_equal(theirs.X, mine.X)
 
@@ -308,7 +377,7 @@ def test_byte_order_is_no_type(rng):
 def test_images_of_another_shape_are_not_taken_back(colour):
     with pytest.raises(
         ValueError,
-        match=r"X must have 108 columns, or images of shape \(6, 6, 3\), got shape \(300, 3, 12, 3\)",
+        match=r"must have 108 columns, or images of shape \(6, 6, 3\), got shape \(300, 3, 12, 3\)",
     ):
         ChannelStandardizer().fit(colour).inverse_transform(colour.reshape(300, 3, 12, 3))
 
@@ -319,7 +388,7 @@ def test_numbers_that_cannot_be_squared_are_refused(rng):
         np.errstate(over="ignore"),
         pytest.raises(ValueError, match="too large for float64; divide it by a constant"),
     ):
-        RFADDistiller(**FAST).fit(X, np.arange(30) % 3)
+        RFADDistiller(**FAST_ROWS).fit(X, np.arange(30) % 3)
 
 
 def test_an_unpickled_value_cannot_be_changed(colour):
@@ -329,7 +398,7 @@ def test_an_unpickled_value_cannot_be_changed(colour):
 
 @pytest.mark.parametrize(
     "estimator",
-    [RFADDistiller(**FAST), NNGPKernelRidge(n_networks=1)],
+    [RFADDistiller(**FAST_ROWS), NNGPKernelRidge(n_networks=1)],
     ids=lambda e: type(e).__name__,
 )
 def test_a_transformer_that_works_in_place_leaves_the_rows_alone(rng, estimator):
@@ -353,16 +422,16 @@ def test_sparse_output_of_a_transformer_is_refused(rng):
 def test_a_transformer_may_give_views(rng):
     X, y = rng.normal(size=(30, 4)), np.arange(30) % 3
     reverse = FunctionTransformer(lambda X: X[:, ::-1], lambda Z: Z[:, ::-1])
-    coreset = RFADDistiller(**FAST, preprocessing=reverse).fit(X, y).coreset_
+    coreset = RFADDistiller(**FAST_ROWS, preprocessing=reverse).fit(X, y).coreset_
     assert_array_equal(coreset.inputs, coreset.X[:, ::-1].astype(coreset.inputs.dtype))
 
 
 def test_items_beyond_the_range_of_an_inverse_are_not_lost(rng):
-    """The inverse of a power transform is defined on a part of the numbers only; skewed columns are what it is for."""
+    """The inverse of a power transform, which is for skewed columns, takes some numbers only."""
     X, y = np.exp(2 * rng.normal(size=(300, 4))), np.arange(300) % 3
     distiller = RFADDistiller(
         ipc=2,
-        width=16,
+        architecture=MLP(width=16),
         max_iter=60,
         learning_rate=0.3,
         preprocessing=PowerTransformer(),
@@ -381,15 +450,15 @@ def test_a_transformer_without_a_finite_inverse_is_named(rng):
     lossy = FunctionTransformer(lambda X: X, lambda Z: np.full_like(Z, np.nan), check_inverse=False)
     with pytest.raises(
         ValueError,
-        match=r"preprocessing=FunctionTransformer\(\) has no finite inverse for the items.*Pipeline",
+        match=r"=FunctionTransformer\(\) has no finite inverse for the items.*Pipeline",
     ):
-        RFADDistiller(**FAST, preprocessing=lossy).fit(X, y)
+        RFADDistiller(**FAST_ROWS, preprocessing=lossy).fit(X, y)
 
 
 def test_items_that_do_not_pass_a_second_time_move_into_the_range_of_the_rows(rng):
     X, y = 0.01 * abs(rng.normal(size=(30, 4))), np.arange(30) % 3
     root = FunctionTransformer(np.sqrt, lambda Z: Z, check_inverse=False)
-    distiller = RFADDistiller(**FAST, preprocessing=root, learning_rate=1.0)
+    distiller = RFADDistiller(**FAST_ROWS, preprocessing=root, learning_rate=1.0)
     with pytest.warns(UserWarning, match=r"of preprocessing=FunctionTransformer\(\) is not z"):
         distiller.fit(X, y)
     assert np.isfinite(distiller.coreset_.inputs).all()
@@ -403,13 +472,16 @@ class Recording(RFADDistiller):
         self.seen_ = variables["X"].flatten(1).numpy().copy()
 
 
-def test_what_is_given_out_is_what_is_judged(rng):
-    """A quantile transform has many rows for one transformed row, and does not take its own inverse back."""
+def test_what_is_given_out_is_what_is_evaluated(rng):
+    """A quantile transform has many rows for one transformed row.
+
+    It does not take its own inverse back.
+    """
     X, y = rng.normal(size=(60, 4)), np.arange(60) % 3
-    distiller = Recording(**FAST, preprocessing=QuantileTransformer(n_quantiles=20))
+    distiller = Recording(**FAST_ROWS, preprocessing=QuantileTransformer(n_quantiles=20))
     with pytest.warns(
         UserWarning,
-        match=r"transform\(inverse_transform\(z\)\) of preprocessing=QuantileTransformer\(\) is not z",
+        match=r"\(inverse_transform\(z\)\) of preprocessing=QuantileTransformer\(\) is not z",
     ):
         distiller.fit(X, y)
     assert_allclose(distiller.seen_, distiller.coreset_.inputs, atol=1e-5)
@@ -418,6 +490,6 @@ def test_what_is_given_out_is_what_is_judged(rng):
 def test_an_exact_inverse_is_exact_for_large_offsets_too(rng):
     """Of time stamps float32 keeps two minutes."""
     X, y = 1.6e9 + 50 * rng.normal(size=(60, 4)), np.arange(60) % 3
-    coreset = RFADDistiller(**FAST, preprocessing=StandardScaler()).fit(X, y).coreset_
+    coreset = RFADDistiller(**FAST_ROWS, preprocessing=StandardScaler()).fit(X, y).coreset_
     assert (abs(coreset.X - 1.6e9) < 1000).all()
     assert len(np.unique(coreset.X % 1)) > 1

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 from .._ridge.label_solve import best_targets
 from .._ridge.linalg import fit_logit_scale, scaled_quality, solve_targets
+from .._utils.labels import centred_one_hot
 from .objective import Objective
-from .training_data import RowStream, centred_one_hot
+from .training_data import RowStream
 
 # Labels are solved on this many batches of rows, or more where there are many items.
 _SOLVE_BATCHES = 8

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 
 @dataclass(frozen=True)
@@ -35,11 +34,6 @@ class TrainingData:
         mask = torch.zeros(self.n_classes, dtype=torch.bool)
         mask[list(numbers)] = True
         return mask.to(self.labels.device)
-
-
-def centred_one_hot(y_encoded, n_classes):
-    """``onehot - 1 / n_classes`` as float32."""
-    return F.one_hot(y_encoded, n_classes).float() - 1 / n_classes
 
 
 class RowStream:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from .._optimization.ridge_objective import centred_one_hot
+from .._utils.labels import centred_one_hot
 
 # Fewest rows of a sample.
 _LEAST_ROWS = 200

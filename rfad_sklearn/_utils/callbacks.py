@@ -1,4 +1,4 @@
-"""scikit-learn's own callbacks, progress bars say, where the installed version has them (1.9)."""
+"""scikit-learn's own callbacks (progress bars, for example), which it has from version 1.9 on."""
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -9,14 +9,17 @@ except ImportError:
 
 
 def begin_fit(estimator, X, y, n_evaluations):
-    """Tell the callbacks that ``fit`` begins; ``n_evaluations`` is the number of its subtasks, or None when it is not known."""
+    """Tell the callbacks that ``fit`` begins.
+
+    ``n_evaluations`` is the number of its subtasks, or None when it is not known.
+    """
     if hasattr(estimator, "_init_callback_context"):
         context = estimator._init_callback_context(max_subtasks=n_evaluations)
         context.call_on_fit_task_begin(estimator=estimator, X=X, y=y)
 
 
 def end_evaluation(estimator):
-    """Tell the callbacks that a stretch of steps is done and evaluated; True when one of them asks to stop."""
+    """Tell the callbacks that some steps are done and evaluated; True when one asks to stop."""
     context = getattr(estimator, "_callback_fit_ctx", None)
     if context is None:
         return False

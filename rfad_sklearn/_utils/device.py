@@ -1,16 +1,22 @@
-"""Devices and number types by name, memory that does not suffice, and what a program has set in torch."""
+"""Devices and number types by name, errors of memory, and torch modes of the calling program."""
 
 from contextlib import ExitStack, contextmanager
 
 import torch
 
-# What allocators say: not every error that has to do with memory is for want of it.
+# Words of allocators: not every error that has to do with memory is for want of it.
 _OUT_OF_MEMORY = ("out of memory", "not enough memory", "allocate memory")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
 def resolve_device(device):
-    """``torch.device`` of a user's ``device``: ``"auto"`` is CUDA when there is one, else the CPU."""
+    """``torch.device`` of a user's ``device``; "auto" is CUDA when there is one, else the CPU.
+
+    Raises
+    ------
+    ValueError
+        When there is no such device here, or it cannot hold float64.
+    """
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -19,8 +25,8 @@ def resolve_device(device):
         torch.empty(0, dtype=torch.float64, device=resolved)
     except (RuntimeError, TypeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
-            f"device={device!r} is not available here ({str(error).splitlines()[0]}); use 'auto', 'cpu' or the name of a device "
-            "that torch can reach."
+            f"device={device!r} is not available here ({str(error).splitlines()[0]}); use 'auto', "
+            "'cpu' or the name of a device that torch can reach."
         ) from error
     if resolved.type == "meta":
         raise ValueError("device='meta' cannot hold data; use 'auto', 'cpu' or 'cuda'.")
@@ -36,7 +42,7 @@ def is_out_of_memory(error):
 
 @contextmanager
 def explained_memory(what, lower):
-    """Say what to lower when ``what`` does not fit in memory; torch says only how much it asked for."""
+    """Name the parameters to lower when ``what`` does not fit in memory: torch names sizes only."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -47,7 +53,10 @@ def explained_memory(what, lower):
 
 @contextmanager
 def own_torch_modes():
-    """Leave what a program has set for its own tensors outside: its default device, ``no_grad``, inference mode, autocast."""
+    """Shield a block from modes that the program has set for its own tensors.
+
+    They are the default device, ``no_grad``, inference mode and autocast.
+    """
     with ExitStack() as stack:
         if torch.get_default_device().type != "cpu":
             stack.enter_context(torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and archives of plain arrays, which are read without pickles."""
+"""Files that are written whole or not at all, and archives of plain arrays without pickles."""
 
 import contextlib
 import errno
@@ -38,7 +38,7 @@ def write_text(path, text):
 
 @contextlib.contextmanager
 def _replacing(path):
-    """A file under a temporary name in the same folder, which takes the place of ``path`` once all is written."""
+    """A temporary file in the same folder that becomes ``path`` once all is written."""
     path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "There is no folder to write to", str(path.parent))
@@ -55,7 +55,18 @@ def _replacing(path):
 
 
 def read_arrays(path, required, optional=None):
-    """The named arrays of a ``.npz`` file: the required ones, and the optional ones that are there; without ``optional`` all.
+    """The named arrays of a ``.npz`` file.
+
+    Parameters
+    ----------
+    path : str or path-like
+    required : sequence of str
+    optional : sequence of str, default=None
+        Names that may be missing; None for all arrays of the file.
+
+    Returns
+    -------
+    dict of str to array
 
     Raises
     ------

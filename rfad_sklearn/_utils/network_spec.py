@@ -35,13 +35,15 @@ def _check_fields(spec):
     )
     if isinstance(spec.width, tuple) and len(spec.width) != spec.depth:
         raise ValueError(
-            f"{name}: width={spec.width!r} names {len(spec.width)} layers, but depth={spec.depth}; name one width for each."
+            f"{name}: width={spec.width!r} names {len(spec.width)} layers, but depth={spec.depth}; "
+            "name one width for each."
         )
-    for field, least, word in (("sigma_w", 0.0, "above 0"), ("sigma_b", -1.0, "at least 0")):
+    for field, word in (("sigma_w", "above 0"), ("sigma_b", "at least 0")):
         value = getattr(spec, field)
         if not isinstance(value, Real) or isinstance(value, bool):
             raise TypeError(f"{name}: {field} must be a float, got {value!r}.")
-        if not (math.isfinite(value) and value > least and (field != "sigma_b" or value >= 0)):
+        allowed = value > 0 or (field == "sigma_b" and value == 0)
+        if not (math.isfinite(value) and allowed):
             raise ValueError(f"{name}: {field} must be finite and {word}, got {value!r}.")
         object.__setattr__(spec, field, float(value))
 
@@ -63,7 +65,10 @@ class _Layered:
 
     @property
     def n_filters(self):
-        """Filters of each hidden layer of a random network, first to last: each is two channels, by its sign."""
+        """Filters of each hidden layer of a random network, first to last.
+
+        CReLU makes two channels of each.
+        """
         return tuple(-(-width // 2) for width in self.widths)
 
 
@@ -120,7 +125,8 @@ class MLPSpec(_Layered):
         """Raise ``ValueError`` when inputs of ``shape`` cannot be fed to the network."""
         if not self.fits(shape):
             raise ValueError(
-                f"architecture={self!r} takes flat rows, got images of shape {tuple(shape)}; use a ConvNet."
+                f"architecture={self!r} takes flat rows, got images of shape {tuple(shape)}; use a "
+                "ConvNet."
             )
 
 
@@ -179,11 +185,10 @@ class ConvNetSpec(_Layered):
         return len(shape) == 3 and min(self._final_side(side) for side in shape[:2]) >= 1
 
     def n_features(self, shape):
-        """Number of last hidden activations of one network for images of shape ``(H, W, channels)``."""
-        positions = (
-            1 if self.readout == "mean" else self._final_side(shape[0]) * self._final_side(shape[1])
-        )
-        return self.widths[-1] * positions
+        """Number of last hidden activations of one network for ``(H, W, channels)`` images."""
+        if self.readout == "mean":
+            return self.widths[-1]
+        return self.widths[-1] * self._final_side(shape[0]) * self._final_side(shape[1])
 
     def n_weights(self, shape):
         """Number of weights and biases that are drawn for one random network."""
@@ -215,8 +220,8 @@ class ConvNetSpec(_Layered):
                 else "ConvNet(pooling='none')"
             )
             raise ValueError(
-                f"depth={self.depth} needs images of at least {2**self.depth}x{2**self.depth} pixels, got "
-                f"{shape[0]}x{shape[1]}; use {way_out}."
+                f"depth={self.depth} needs images of at least {2**self.depth}x{2**self.depth} "
+                f"pixels, got {shape[0]}x{shape[1]}; use {way_out}."
             )
 
 
@@ -243,7 +248,9 @@ def same_kernel(first, second):
 
 
 def resolve_norm(norm, spec, shape):
-    """Whether a finite network of this spec has instance normalisation, by a user's ``norm``: None, "instance" or "auto".
+    """Whether a finite network of this spec has instance normalisation.
+
+    ``norm`` is a user's: None, "instance" or "auto".
 
     Raises
     ------
@@ -257,6 +264,7 @@ def resolve_norm(norm, spec, shape):
         return pixels >= _MIN_NORM_PIXELS
     if pixels == 1:
         raise ValueError(
-            f"norm='instance' needs a ConvNet with maps of more than one pixel, got {spec} and inputs of shape {shape}."
+            f"norm='instance' needs a ConvNet with maps of more than one pixel, got {spec} and "
+            f"inputs of shape {shape}."
         )
     return True

@@ -1,27 +1,40 @@
-"""Preprocessing as one numeric value: standardisation, optional per-row norm, optional low-rank whitening.
+"""Preprocessing as one numeric value: scaling, optional norm of each row, optional whitening.
 
-The value travels inside the coreset and its file. What fits it lives in ``preprocessing``.
+The value travels inside the coreset and its file. What fits it lives in ``preprocessing_fit``.
 """
 
+import copy
 import math
 import warnings
 from dataclasses import dataclass, field, fields
 
 import numpy as np
+import torch
 from scipy.sparse import issparse
 
-_SMALLEST_NORM = 1e-12
+# Variance below which a row counts as constant: it is divided by (almost) this, not by zero.
+_SMALLEST_VARIANCE = 1e-12
+
+
+def cast(array, dtype):
+    """A numpy array or torch tensor in the float type that numpy calls ``dtype``."""
+    if isinstance(array, torch.Tensor):
+        return array.to(getattr(torch, np.dtype(dtype).name))
+    return array.astype(dtype, copy=False)
 
 
 def low_rank_scaling(z, components, gains, tail):
-    """Scale by ``gains`` along the orthonormal rows of ``components`` and by ``tail`` along everything else."""
+    """Scale by ``gains`` along the orthonormal rows of ``components``, else by ``tail``."""
+    if isinstance(z, torch.Tensor):
+        # numpy promotes by itself.
+        components, gains = components.to(z.dtype), gains.to(z.dtype)
     return tail * z + ((z @ components.T) * (gains - tail)) @ components
 
 
 def row_standardized(z):
-    """Each row minus its mean, divided by its standard deviation; works on numpy arrays and torch tensors alike."""
+    """Each row minus its mean, divided by its standard deviation."""
     z = z - z.mean(axis=1, keepdims=True)
-    return z / ((z * z).mean(axis=1, keepdims=True) + _SMALLEST_NORM) ** 0.5
+    return z / ((z * z).mean(axis=1, keepdims=True) + _SMALLEST_VARIANCE) ** 0.5
 
 
 def float_types(dtype):
@@ -30,11 +43,8 @@ def float_types(dtype):
     Long integers, time stamps say, lose their last digits in float32: the offset is taken off
     before.
     """
-    exact = (
-        np.float64
-        if dtype.kind in "iuf" and dtype.itemsize >= 4 and not is_single(dtype)
-        else np.float32
-    )
+    long = dtype.kind in "iuf" and dtype.itemsize >= 4 and not is_single(dtype)
+    exact = np.float64 if long else np.float32
     return np.dtype(exact), np.dtype(np.float64 if is_double(dtype) else np.float32)
 
 
@@ -58,34 +68,12 @@ class ReadOnlyArrays:
                 value.setflags(write=False)
 
 
-class AfterScaling:
-    """``W norm(z)``: what is the same for numpy arrays and torch tensors, whichever ``components`` and ``gains`` are."""
-
-    def after_scaling(self, z):
-        """The row norm and the whitening of scaled rows."""
-        return self._whiten(row_standardized(z) if self.row_norm else z)
-
-    def project(self, z, *, restore=None):
-        """``apply(invert(z))``, differentiable; ``restore`` is a function that puts fixed entries back into scaled rows."""
-        if restore is None and not self.row_norm:
-            return z
-        z = self._unwhiten(z)
-        return self.after_scaling(z if restore is None else restore(z))
-
-    def _whiten(self, z):
-        return low_rank_scaling(z, self.components, self.gains, self.tail) if len(self.gains) else z
-
-    def _unwhiten(self, z):
-        return (
-            low_rank_scaling(z, self.components, 1 / self.gains, 1 / self.tail)
-            if len(self.gains)
-            else z
-        )
-
-
 @dataclass(frozen=True, eq=False)
-class Preprocessing(ReadOnlyArrays, AfterScaling):
-    """``z = W norm((x - offset) / scale)`` with ``W`` a truncated whitening; every part but the first may be absent.
+class Preprocessing(ReadOnlyArrays):
+    """``z = W norm((x - offset) / scale)`` with ``W`` a truncated whitening.
+
+    Every part but the first may be absent. Made of numpy arrays it takes numpy arrays; :meth:`to`
+    gives the same value made of tensors, which takes tensors.
 
     Parameters
     ----------
@@ -99,6 +87,11 @@ class Preprocessing(ReadOnlyArrays, AfterScaling):
         Factors along the components.
     tail : float, default=1.0
         Factor along everything orthogonal to them.
+
+    Raises
+    ------
+    ValueError
+        When shapes do not fit, or numbers are not finite, or factors not positive.
     """
 
     offset: np.ndarray
@@ -131,12 +124,8 @@ class Preprocessing(ReadOnlyArrays, AfterScaling):
         for name in ("offset", "scale", "components", "gains"):
             if not np.isfinite(getattr(self, name)).all():
                 raise ValueError(f"Preprocessing: {name} holds NaN or infinity.")
-        if not (
-            (self.scale > 0).all()
-            and (self.gains > 0).all()
-            and self.tail > 0
-            and np.isfinite(self.tail)
-        ):
+        positive = (self.scale > 0).all() and (self.gains > 0).all() and self.tail > 0
+        if not (positive and np.isfinite(self.tail)):
             raise ValueError("Preprocessing: scale, gains and tail must be positive and finite.")
 
     @classmethod
@@ -149,30 +138,75 @@ class Preprocessing(ReadOnlyArrays, AfterScaling):
         """Number of columns it takes."""
         return len(self.offset)
 
+    def to(self, device, dtype):
+        """The same value as tensors.
+
+        Parameters
+        ----------
+        device : torch.device
+        dtype : torch.dtype
+            Type of the whitening, which scaled rows must have. The offset and scale keep theirs, so
+            that long integers keep their last digits.
+
+        Returns
+        -------
+        Preprocessing
+        """
+        value = copy.copy(self)
+        for name in ("offset", "scale", "components", "gains"):
+            kept = None if name in ("offset", "scale") else dtype
+            tensor = torch.tensor(getattr(self, name), dtype=kept, device=device)
+            object.__setattr__(value, name, tensor)
+        return value
+
     def apply(self, X):
-        """Preprocessed rows ``(n, d)`` of raw rows or channels-last images; float64 stays float64, everything else becomes float32."""
+        """Preprocessed rows ``(n, d)`` of raw rows or channels-last images.
+
+        float64 stays float64, everything else becomes float32.
+        """
         X = self._rows(X)
-        exact, dtype = float_types(X.dtype)
-        z = ((X.astype(exact) - self.offset.astype(exact)) / self.scale.astype(exact)).astype(
-            dtype, copy=False
-        )
-        return self.after_scaling(z).astype(dtype, copy=False)
+        exact, dtype = float_types(_numpy_dtype(X))
+        z = (cast(X, exact) - cast(self.offset, exact)) / cast(self.scale, exact)
+        return cast(self.after_scaling(cast(z, dtype)), dtype)
+
+    def after_scaling(self, z):
+        """The row norm and the whitening of scaled rows."""
+        return self._whiten(row_standardized(z) if self.row_norm else z)
 
     def invert(self, Z):
         """Raw rows of preprocessed ones, in float64.
 
         With ``row_norm`` only ``apply(invert(Z)) == Z`` holds, for Z in the range of ``apply``.
         """
-        return (
-            self._unwhiten(self._rows(Z).astype(np.float64, copy=False)) * self.scale + self.offset
-        )
+        return self._unwhiten(cast(self._rows(Z), np.float64)) * self.scale + self.offset
+
+    def project(self, z, *, restore=None):
+        """``apply(invert(z))``, differentiable for tensors.
+
+        ``restore`` is a function that puts fixed entries back into scaled rows.
+        """
+        if restore is None and not self.row_norm:
+            return z
+        z = self._unwhiten(z)
+        return self.after_scaling(z if restore is None else restore(z))
+
+    def _whiten(self, z):
+        if not len(self.gains):
+            return z
+        return low_rank_scaling(z, self.components, self.gains, self.tail)
+
+    def _unwhiten(self, z):
+        if not len(self.gains):
+            return z
+        return low_rank_scaling(z, self.components, 1 / self.gains, 1 / self.tail)
 
     def _rows(self, X):
-        X = np.asarray(X)
+        X = X if isinstance(X, torch.Tensor) else np.asarray(X)
         rows = X.reshape(len(X), math.prod(X.shape[1:])) if X.ndim > 2 else X
         if rows.ndim != 2 or rows.shape[1] != self.n_features:
             raise ValueError(
-                f"Preprocessing takes rows of {self.n_features} columns, or images of as many numbers, got an array of shape {X.shape}."
+                f"Preprocessing takes rows of {self.n_features} columns, or images of as many "
+                f"numbers, got an array of shape {tuple(X.shape)}."
             )
         return rows
 
@@ -186,8 +220,15 @@ class Preprocessing(ReadOnlyArrays, AfterScaling):
     __hash__ = None
 
 
+def _numpy_dtype(X):
+    return X.dtype if isinstance(X, np.ndarray) else np.dtype(str(X.dtype).removeprefix("torch."))
+
+
 class TransformerPreprocessing:
-    """A user's fitted scikit-learn transformer behind the same three verbs. It cannot be written to a coreset file."""
+    """A user's fitted scikit-learn transformer behind the same verbs.
+
+    It cannot be written to a coreset file.
+    """
 
     row_norm = False
     bounds = None
@@ -201,7 +242,7 @@ class TransformerPreprocessing:
         return f"{type(self.transformer).__name__}()"
 
     def learn_bounds(self, X):
-        """Keep the range of these rows, transformed: a place where :meth:`invert` can be expected to work."""
+        """Keep the range of these rows, transformed; in it :meth:`invert` should work."""
         Z = self.apply(X)
         self.bounds = Z.min(0), Z.max(0)
 
@@ -217,7 +258,10 @@ class TransformerPreprocessing:
         return np.ascontiguousarray(Z, dtype=np.float64 if is_double(Z.dtype) else np.float32)
 
     def invert(self, Z):
-        """Raw rows by the transformer's ``inverse_transform``; where that is not finite, of the nearest row within the bounds."""
+        """Raw rows by the transformer's ``inverse_transform``.
+
+        Where that is not finite, of the nearest row within the bounds.
+        """
         return self._finite(lambda Z: np.array(self.transformer.inverse_transform(Z)), Z)
 
     def round_trip(self, Z):
@@ -227,7 +271,7 @@ class TransformerPreprocessing:
     def _finite(self, function, Z):
         Z = np.array(Z, dtype=np.float64)
         with warnings.catch_warnings():
-            # Some warn of what is mended here, or an error.
+            # Some transformers warn of numbers that are clipped here, or refused below.
             warnings.simplefilter("ignore")
             out = function(Z.copy())
             lost = ~np.isfinite(out).all(axis=1)
@@ -235,7 +279,7 @@ class TransformerPreprocessing:
                 out[lost] = function(np.clip(Z[lost], *self.bounds))
         if not np.isfinite(out).all():
             raise ValueError(
-                f"preprocessing={self.name} has no finite inverse for the items; put it in front of the distiller with "
-                "sklearn.pipeline.Pipeline, and use preprocessing=None."
+                f"preprocessing={self.name} has no finite inverse for the items; put it in front "
+                "of the distiller with sklearn.pipeline.Pipeline, and use preprocessing=None."
             )
         return out

@@ -1,4 +1,7 @@
-"""What every estimator does around its fit: rows of numbers, the shape of an image, the user's layout, state kept on errors, warnings."""
+"""What every estimator does around its fit.
+
+Rows of numbers, the shape of an image, the user's layout, state kept on errors, warnings.
+"""
 
 import functools
 import math
@@ -6,7 +9,6 @@ import sys
 import warnings
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from .preprocessing_value import is_double
@@ -16,7 +18,10 @@ _WRAPPERS = ("rfad_sklearn", "sklearn", "joblib", "contextlib")
 
 
 def as_rows(X):
-    """Split images from rows without copying: a 2-d view (or whatever is not an array of images) and the image shape or None."""
+    """X as 2-d rows, and the image shape or None.
+
+    Images become a view; whatever is not an array of images is given back as it is.
+    """
     if not hasattr(X, "shape") and isinstance(X, list | tuple):
         X = np.asarray(X)
     shape = getattr(X, "shape", ())
@@ -39,7 +44,8 @@ def normalise_image_shape(image_shape):
         for side in sides
     ):
         raise ValueError(
-            f"image_shape={image_shape!r} is not a shape; give (H, W) or (H, W, channels) as positive ints, or None for tables."
+            f"image_shape={image_shape!r} is not a shape; give (H, W) or (H, W, channels) as "
+            "positive ints, or None for tables."
         )
     return tuple(int(side) for side in sides) + ((1,) if len(sides) == 2 else ())
 
@@ -51,12 +57,14 @@ def resolve_image_shape(image_shape, seen, n_features):
     wanted = normalise_image_shape(image_shape)
     if seen is not None and seen != wanted:
         raise ValueError(
-            f"image_shape={image_shape!r} does not match X, whose images are {seen}; drop image_shape or reshape X."
+            f"image_shape={image_shape!r} does not match X, whose images are {seen}; drop "
+            "image_shape or reshape X."
         )
     if int(np.prod(wanted)) != n_features:
         raise ValueError(
-            f"image_shape={image_shape!r} needs {int(np.prod(wanted))} columns (H x W x channels), X has {n_features}; correct "
-            "image_shape, or pass images as (n, H, W) or (n, H, W, channels)."
+            f"image_shape={image_shape!r} needs {int(np.prod(wanted))} columns (H x W x channels), "
+            f"X has {n_features}; correct image_shape, or pass images as (n, H, W) or "
+            "(n, H, W, channels)."
         )
     return wanted
 
@@ -72,12 +80,12 @@ def warn_caller(message, category=UserWarning):
 
 
 def _warn_of_channels_first(X):
-    """Tell of images that look like torch's: 1 or 3 channels, then a square."""
+    """Warn of images that look like torch's: 1 or 3 channels, then a square."""
     shape = tuple(getattr(X, "shape", ()))
     if len(shape) == 4 and shape[1] in (1, 3) and shape[2] == shape[3] > 4:
         warn_caller(
-            f"X of shape {shape} is read as images of {shape[1]}x{shape[2]} pixels with {shape[3]} channels. If it is channels-first, pass "
-            "X.transpose(0, 2, 3, 1)."
+            f"X of shape {shape} is read as images of {shape[1]}x{shape[2]} pixels with {shape[3]} "
+            "channels. If it is channels-first, pass X.transpose(0, 2, 3, 1)."
         )
 
 
@@ -92,8 +100,8 @@ def check_rows(estimator, X, *, reset, image_shape=None, **labels):
         expected = f"images of shape {image_shape}" if image_shape else "flat rows"
         way_out = "give a single image as X[None]" if image_shape == np.shape(X) else "reshape X"
         raise ValueError(
-            f"X holds images of shape {seen}, but this {type(estimator).__name__} was fitted on {expected} with "
-            f"{estimator.n_features_in_} features; {way_out}."
+            f"X holds images of shape {seen}, but this {type(estimator).__name__} was fitted on "
+            f"{expected} with {estimator.n_features_in_} features; {way_out}."
         )
     if (
         not reset
@@ -103,7 +111,8 @@ def check_rows(estimator, X, *, reset, image_shape=None, **labels):
         and rows.shape[1] != estimator.n_features_in_
     ):
         raise ValueError(
-            f"X of shape {np.shape(X)} looks like a single image of shape {image_shape}; give it as X[None]."
+            f"X of shape {np.shape(X)} looks like a single image of shape {image_shape}; give it "
+            "as X[None]."
         )
     if reset:
         _warn_of_channels_first(X)
@@ -113,8 +122,8 @@ def check_rows(estimator, X, *, reset, image_shape=None, **labels):
         if not str(error).startswith("could not convert string"):
             raise
         raise ValueError(
-            f"X has a column that is not numeric: {error}. Encode text and categories first, for example with a ColumnTransformer of "
-            "OneHotEncoder(sparse_output=False)."
+            f"X has a column that is not numeric: {error}. Encode text and categories first, for "
+            "example with a ColumnTransformer of OneHotEncoder(sparse_output=False)."
         ) from error
     return (*validated[:1], seen, *validated[1:]) if labels else (validated, seen)
 
@@ -146,25 +155,11 @@ def keep_state_on_error(fit):
     return wrapped
 
 
-def check_labels(y):
-    """Classes and y_encoded of labels.
-
-    Raises
-    ------
-    ValueError
-        When y is continuous, or holds a single class.
-    """
-    check_classification_targets(y)
-    classes, y_encoded = np.unique(y, return_inverse=True)
-    if len(classes) < 2:
-        raise ValueError(
-            f"y holds one class only, {classes[0]!r}; classification needs rows of at least 2 classes."
-        )
-    return classes, y_encoded
-
-
 class RowSubset:
-    """Some rows of an array, sliced without copying the rest: a memory map is never read at once."""
+    """Some rows of an array, sliced without copying the rest.
+
+    A memory map is never read at once.
+    """
 
     def __init__(self, rows, indices):
         self.rows, self.indices = rows, indices

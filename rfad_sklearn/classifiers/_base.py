@@ -8,9 +8,10 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._utils.device import own_torch_modes
+from .._utils.labels import label_array, refuse_soft_targets
 from .._utils.validation import check_rows, float_dtype
 from ..architectures import ARCHITECTURES
-from ..coreset import Coreset, label_array
+from ..coreset import Coreset
 from ._compatibility import check_compatible
 
 
@@ -127,14 +128,3 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-
-def refuse_soft_targets(y):
-    """y, unless it holds more than one number per row."""
-    shape = np.asarray(y).shape
-    if len(shape) == 2 and shape[1] > 1:
-        raise ValueError(
-            f"y must hold one label per row, got an array of shape {shape}; soft (learned) targets come in with "
-            "fit_coreset(coreset)."
-        )
-    return y

@@ -9,18 +9,18 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._optimization.ridge_objective import centred_one_hot
 from .._planning.context import RowsContext
 from .._planning.resolution import resolve_plan
 from .._ridge.linalg import fit_logit_scale
 from .._utils.blocks import padded_blocks
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
+from .._utils.labels import centred_one_hot, check_labels, refuse_soft_targets
 from .._utils.network_spec import ConvNetSpec
 from .._utils.row_selection import split_holdout
-from .._utils.validation import check_labels, check_rows, keep_state_on_error, resolve_image_shape
+from .._utils.validation import check_rows, keep_state_on_error, resolve_image_shape
 from ..architectures import resolve_architecture
 from ..preprocessing import fit_preprocessing
-from ._base import CoresetClassifier, refuse_soft_targets
+from ._base import CoresetClassifier
 from ._training import FiniteNetwork, TrainingConfig, train, train_best
 
 __all__ = ["FiniteNetworkClassifier"]

@@ -10,14 +10,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory
 
-from .._optimization.ridge_objective import centred_one_hot
 from .._planning.context import RowsContext
 from .._planning.resolution import resolve_plan
 from .._ridge.linalg import fit_logit_scale
 from .._ridge.models import exact_dtype, fit_exact, fit_features
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
+from .._utils.labels import centred_one_hot, check_labels, refuse_soft_targets
 from .._utils.validation import (
-    check_labels,
     check_rows,
     keep_state_on_error,
     resolve_image_shape,
@@ -25,7 +24,7 @@ from .._utils.validation import (
 )
 from ..architectures import resolve_architecture
 from ..preprocessing import fit_preprocessing
-from ._base import CoresetClassifier, refuse_soft_targets
+from ._base import CoresetClassifier
 from ._compatibility import check_compatible_with_distiller, refine_architecture
 from ._explain import ExplainingMixin
 

@@ -21,7 +21,7 @@ from .._planning.memory import N_EVALUATION_NETWORKS
 from .._ridge.linalg import inverse_square_root
 from .._ridge.models import FeatureModel, feature_weights
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
-from .._utils.row_selection import plain_label
+from .._utils.labels import plain_label
 from .._utils.validation import check_rows, float_dtype, keep_state_on_error
 from .._version import __version__
 from ..architectures import ARCHITECTURES

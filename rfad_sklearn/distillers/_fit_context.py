@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .._optimization.training_data import TrainingData, centred_one_hot
+from .._optimization.training_data import TrainingData
 from .._planning.context import describe_preprocessing
-from .._utils.device_rows import DevicePreprocessing, DeviceRows, fits_on_device
+from .._utils.device_rows import DeviceRows, fits_on_device
+from .._utils.labels import centred_one_hot
 from .._utils.preprocessing_value import TransformerPreprocessing
 from .._utils.row_selection import initial_rows
 from .._utils.validation import as_rows
@@ -94,7 +95,7 @@ class FitContext:
         if self.frozen is None and not self.preprocessing.row_norm:
             return None
         dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
-        on_device = DevicePreprocessing(self.preprocessing, self.device, dtype)
+        on_device = self.preprocessing.to(self.device, dtype)
         restore = None
         if self.frozen is not None:
             mask = torch.from_numpy(self.frozen.mask).to(self.device)

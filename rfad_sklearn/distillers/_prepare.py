@@ -7,10 +7,11 @@ import numpy as np
 from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
 from .._utils.device import resolve_device, resolve_dtype
+from .._utils.labels import check_labels
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing
 from .._utils.row_selection import items_per_class, split_holdout
-from .._utils.validation import RowSubset, check_labels, check_rows, resolve_image_shape
+from .._utils.validation import RowSubset, check_rows, resolve_image_shape
 from ..architectures import is_open, resolve_architecture
 from ..preprocessing import fit_preprocessing
 from ._fit_context import FitContext, Frozen

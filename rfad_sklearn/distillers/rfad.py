@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
 from .._optimization.teacher import Teacher
 from .._planning.resolution import TEACHER_SHARE
-from ..coreset import label_array
+from .._utils.labels import label_array
 from ._iterative import RidgeDistiller
 
 __all__ = ["RFADDistiller"]

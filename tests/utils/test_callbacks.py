@@ -2,14 +2,20 @@ import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 
-from rfad_sklearn import NNGPKernelRidge, RFADDistiller
+from rfad_sklearn import MLP, NNGPKernelRidge, RFADDistiller
 
 pytest.importorskip("sklearn.callback", reason="scikit-learn before 1.9 has no callbacks")
-SMALL = {"max_iter": 7, "eval_every": 3, "width": 16, "n_networks": 2, "random_state": 0}
+SMALL = {
+    "architecture": MLP(width=16),
+    "max_iter": 7,
+    "eval_every": 3,
+    "n_networks": 2,
+    "random_state": 0,
+}
 
 
 class Recorder:
-    """Writes down what it is told; asks to stop after some evaluations."""
+    """Records the events that it receives; returns True, to stop, after some evaluations."""
 
     def __init__(self, stop_after=None):
         self.events, self.stop_after = [], stop_after
@@ -30,7 +36,7 @@ class Recorder:
         self.events.append("teardown")
 
 
-def test_callbacks_are_told_of_evaluations():
+def test_callbacks_see_evaluations():
     recorder = Recorder()
     distiller = RFADDistiller(**SMALL).set_callbacks(recorder).fit(*load_iris(return_X_y=True))
     # At the start, after 3, 6 and 7 steps.

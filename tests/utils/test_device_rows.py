@@ -42,12 +42,12 @@ def test_they_stay_bytes_on_the_device_and_are_copied_in_parts(images, monkeypat
     path = tmp_path / "rows.npy"
     np.save(path, images.astype(np.uint8).reshape(60, -1))
     rows = np.load(path, mmap_mode="r")
-    resident = DeviceRows(rows, ChannelStandardizer().fit(images).value_, "cpu")
-    assert resident.rows.dtype == torch.uint8
-    np.testing.assert_array_equal(resident.rows.numpy(), rows)
+    on_device = DeviceRows(rows, ChannelStandardizer().fit(images).value_, "cpu")
+    assert on_device.rows.dtype == torch.uint8
+    np.testing.assert_array_equal(on_device.rows.numpy(), rows)
 
 
-def test_what_cannot_reside(images, monkeypatch):
+def test_rows_that_stay_on_the_host(images, monkeypatch):
     rows = images.reshape(60, -1)
     value = ChannelStandardizer().fit(images).value_
     assert not fits_on_device(rows.astype(np.uint16), value)

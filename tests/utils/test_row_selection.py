@@ -2,9 +2,19 @@ import datetime
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from rfad_sklearn._utils import row_selection
 from rfad_sklearn._utils.row_selection import initial_rows, items_per_class, split_holdout
+
+PROPERTY = settings(max_examples=30, deadline=None)
+# Rows and items of each class: of every class no more items than rows.
+SIZES = st.lists(
+    st.integers(1, 60).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))),
+    min_size=2,
+    max_size=12,
+)
 
 
 def test_holdout_is_stratified_disjoint_and_complete(rng):
@@ -12,6 +22,44 @@ def test_holdout_is_stratified_disjoint_and_complete(rng):
     train, validation = split_holdout(y_encoded, 0.1, np.array([5, 5, 5]), rng)
     assert np.bincount(y_encoded[validation]).tolist() == [10, 5, 1]
     np.testing.assert_array_equal(np.sort(np.concatenate([train, validation])), np.arange(160))
+
+
+@PROPERTY
+@given(
+    sizes=SIZES,
+    fraction=st.floats(0.01, 0.99),
+    limit=st.integers(1, 500),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_holdout_is_stratified_disjoint_and_leaves_the_items(sizes, fraction, limit, seed):
+    counts, per_class = np.array(sizes).T
+    rng = np.random.default_rng(seed)
+    y_encoded = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    train, validation = split_holdout(y_encoded, fraction, per_class, rng, limit)
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([train, validation])), np.arange(len(y_encoded))
+    )
+    np.testing.assert_array_equal(train, np.sort(train))
+    np.testing.assert_array_equal(validation, np.sort(validation))
+    held = np.bincount(y_encoded[validation], minlength=len(counts))
+    assert (counts - held >= per_class).all()
+    # Each class gives its share, up to a row, unless its items need the rows.
+    shares = min(fraction, limit / len(y_encoded)) * counts
+    assert (held <= shares + 1).all()
+    free = counts - per_class >= np.ceil(shares)
+    assert (held[free] >= np.floor(shares[free])).all()
+    assert len(validation) <= min(fraction * len(y_encoded), limit) + len(counts) / 2 + 1
+
+
+@PROPERTY
+@given(seed=st.integers(0, 2**32 - 1), fraction=st.floats(0.01, 0.99))
+def test_the_same_seed_holds_out_the_same_rows(seed, fraction):
+    y_encoded = np.repeat([0, 1, 2], [40, 20, 5])
+    first, second = (
+        split_holdout(y_encoded, fraction, np.ones(3, dtype=int), np.random.default_rng(seed))
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first[1], second[1])
 
 
 def test_every_class_keeps_its_items(rng):
@@ -58,6 +106,45 @@ def test_numbers_per_class_from_a_dict_of_numpy_labels():
         2,
         3,
     ]
+
+
+LABELS = st.one_of(
+    st.sets(st.integers(-1000, 1000), min_size=2, max_size=8),
+    st.sets(st.text(st.characters(codec="ascii"), max_size=5), min_size=2, max_size=8),
+    st.just({False, True}),
+)
+
+
+@PROPERTY
+@given(labels=LABELS, data=st.data())
+def test_any_allowed_numbers_per_class_are_taken(labels, data):
+    classes = np.array(sorted(labels))
+    counts = data.draw(st.lists(st.integers(1, 20), min_size=len(classes), max_size=len(classes)))
+    wanted = [data.draw(st.integers(1, count)) for count in counts]
+    given_in_any_order = data.draw(st.permutations(list(zip(classes, wanted, strict=True))))
+    assert items_per_class(dict(given_in_any_order), classes, counts).tolist() == wanted
+    plain = {label.item(): number for label, number in given_in_any_order}
+    assert items_per_class(plain, classes, counts).tolist() == wanted
+    everywhere = data.draw(st.integers(1, min(counts)))
+    assert items_per_class(everywhere, classes, counts).tolist() == [everywhere] * len(classes)
+
+
+@PROPERTY
+@given(labels=LABELS, data=st.data())
+def test_any_other_numbers_per_class_are_refused(labels, data):
+    classes = np.array(sorted(labels))
+    ipc = dict.fromkeys(classes.tolist(), 2)
+    counts = [5] * len(classes)
+    label = data.draw(st.sampled_from(sorted(labels)))
+    wrong = data.draw(st.sampled_from([0, -1, 1.5, True, "2", None, 6, "missing", "unknown"]))
+    if wrong == "missing":
+        del ipc[label]
+    elif wrong == "unknown":
+        ipc["no such class"] = 2
+    else:
+        ipc[label] = wrong
+    with pytest.raises(ValueError, match=r"^ipc"):
+        items_per_class(ipc, classes, counts)
 
 
 @pytest.mark.parametrize("unit", ["D", "ns"])
@@ -109,14 +196,14 @@ def test_kmeans_of_fewer_different_rows_than_items_is_not_worth_a_warning(rng):
 
 def test_kmeans_looks_at_a_bounded_number_of_rows(rng, monkeypatch):
     monkeypatch.setattr(row_selection, "_MAX_COMPARED", 10)
-    asked = []
+    lengths = []
 
     def read(rows):
-        asked.append(len(rows))
+        lengths.append(len(rows))
         return np.asarray(rows, dtype=float)[:, None]
 
     initial_rows(np.zeros(100, dtype=int), np.arange(100), np.array([3]), "kmeans", read, rng)
-    assert asked == [10]
+    assert lengths == [10]
 
 
 def test_herded_rows_keep_the_mean(rng):
