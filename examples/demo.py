@@ -1,4 +1,4 @@
-"""Distil scikit-learn's digits to 1 and 10 images per class, and compare with real rows of the same number.
+"""Distil scikit-learn's digits to 1 and 10 images per class, and compare with as many real rows.
 
 Prints test accuracies, writes coresets and pictures to ``demo_output/``. Run by ``make demo``.
 """
@@ -21,7 +21,7 @@ def accuracy(X, y, X_test, y_test):
 
 
 def real_rows(ipc, init, X, y):
-    """Rows of the training set, chosen as the distiller chooses its first ones: no step is made from them."""
+    """Rows that the distiller would start from: no step is made."""
     return RFADDistiller(ipc=ipc, init=init, max_iter=0, random_state=0).fit_resample(X, y)
 
 
@@ -35,7 +35,7 @@ def main():
     X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
     everything = accuracy(X_train, y_train, X_test, y_test)
     print(
-        f"digits: {len(X_train)} training images of 8x8 pixels, {len(X_test)} test images, 10 classes"
+        f"digits: {len(X_train)} training and {len(X_test)} test images of 8x8 pixels, 10 classes"
     )
     print(f"{'test accuracy of NNGPKernelRidge on':<42}{'ipc=1':>8}{'ipc=10':>8}")
     table = {name: [] for name in ("random rows", "k-means rows", "distilled rows")}

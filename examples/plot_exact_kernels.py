@@ -20,32 +20,33 @@ X, X_test, y, y_test = train_test_split(
 
 # %% A kernel matrix is a positive definite array for any kernel machine. Digits of the same kind
 # are more alike than others.
-K = nngp_kernel(X, architecture=ConvNet(depth=2))
+network = ConvNet(depth=2)
+K = nngp_kernel(X, architecture=network)
 same = y[:, None] == y
-print(
-    f"mean kernel of two digits of the same kind {K[same].mean():.3f}, of different kinds {K[~same].mean():.3f}"
-)
+print(f"mean kernel of two digits of the same kind: {K[same].mean():.3f}")
+print(f"mean kernel of two digits of different kinds: {K[~same].mean():.3f}")
 
 svm = SVC(kernel="precomputed", C=100).fit(K, y)
-print(
-    f"SVM with the NNGP kernel: {svm.score(nngp_kernel(X_test, X, architecture=ConvNet(depth=2)), y_test):.3f}"
-)
+K_test = nngp_kernel(X_test, X, architecture=network)
+print(f"SVM with the NNGP kernel: {svm.score(K_test, y_test):.3f}")
 
 # %%
 # The classifier takes care of preprocessing, ridge and probabilities.
 for kernel in ("nngp", "ntk"):
-    clf = NNGPKernelRidge(kernel=kernel, kernel_method="exact").fit(X, y)
-    print(
-        f"kernel ridge with the {kernel.upper()} of all {len(X)} rows: {clf.score(X_test, y_test):.3f}"
-    )
+    score = NNGPKernelRidge(kernel=kernel, kernel_method="exact").fit(X, y).score(X_test, y_test)
+    print(f"kernel ridge with the {kernel.upper()} of all {len(X)} rows: {score:.3f}")
 
 # %%
 # KIP optimises two digits per class for the exact NTK: the same interface as ``RFADDistiller``.
 distiller = KIPDistiller(
-    ipc=2, depth=2, max_iter=30, batch_size=100, loss="cross_entropy", random_state=0
+    ipc=2,
+    architecture=network,
+    max_iter=30,
+    batch_size=100,
+    loss="cross_entropy",
+    random_state=0,
 ).fit(X, y)
 clf = NNGPKernelRidge(kernel="ntk").fit_coreset(distiller.coreset_)
 print(f"kernel ridge with the NTK of 20 distilled items: {clf.score(X_test, y_test):.3f}")
-print(
-    f"NTK between the first of them: {ntk_kernel(distiller.coreset_.images[:2], depth=2).round(2).tolist()}"
-)
+first = ntk_kernel(distiller.coreset_.images[:2], architecture=network)
+print(f"NTK between the first of them: {first.round(2).tolist()}")

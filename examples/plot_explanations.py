@@ -2,8 +2,8 @@
 Why was this a three?
 =====================
 
-The prediction of kernel ridge regression is a sum over the items of the coreset, so each item can
-be asked what it said.
+The prediction of kernel ridge regression is a sum over the items of the coreset, so the share of
+each item is known.
 """
 
 # %%
@@ -43,8 +43,8 @@ hardest = margin.argmin()
 print(f"true class {y_test[hardest]}, predicted {classifier.predict(X_test[[hardest]])[0]}")
 ExplanationDisplay.from_estimator(classifier, X_test[hardest])
 
-# %% What does a synthetic digit stand for? The training rows that the kernel finds most similar to
-# it tell. One row per item of the class 3: the item itself, then its five nearest training images.
+# %% What does a synthetic digit stand for? For the training rows that the kernel finds most similar
+# to it. One row per item of the class 3: the item itself, then its five nearest training images.
 
 import matplotlib.pyplot as plt
 

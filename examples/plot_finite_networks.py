@@ -11,6 +11,7 @@ A coreset trains an ordinary network too: in this library, or in your own torch 
 from sklearn.model_selection import train_test_split
 
 from rfad_sklearn import (
+    ConvNet,
     CoresetSelector,
     FiniteNetworkClassifier,
     GradientMatchingDistiller,
@@ -26,7 +27,7 @@ coresets = {
     "k-means rows": CoresetSelector(ipc=3, strategy="kmeans", random_state=0),
     "RFAD": RFADDistiller(ipc=3, max_iter=200, random_state=0),
     "gradient matching (DC)": GradientMatchingDistiller(
-        ipc=3, max_iter=100, width=64, batch_size=64, random_state=0
+        ipc=3, max_iter=100, architecture=ConvNet(width=64), batch_size=64, random_state=0
     ),
 }
 accuracies = {}

@@ -25,7 +25,7 @@ settings = {"ipc": 1, "max_iter": 120, "eval_every": 10, "random_state": 0}
 
 
 class PowerCut(Exception):
-    """What the callback raises."""
+    """Raised by the callback."""
 
 
 def pull_the_plug(state):
@@ -39,15 +39,14 @@ try:
 except PowerCut:
     print("cut off")
 
-# %% ``warm_start=True`` goes on from the file. The coreset has the same bits as one that was never
-# cut off.
+# %% The same line goes on from the file. The coreset has the same bits as one that was never cut
+# off. The file of another run would be refused, and a finished run is not made again.
 
-resumed = RFADDistiller(**settings, checkpoint=checkpoint, warm_start=True).fit(X_train, y_train)
+resumed = RFADDistiller(**settings, checkpoint=checkpoint).fit(X_train, y_train)
 whole = RFADDistiller(**settings).fit(X_train, y_train)
 print("same bits:", np.array_equal(resumed.coreset_.X, whole.coreset_.X))
-print(
-    f"test accuracy: {NNGPKernelRidge(random_state=0).fit_coreset(resumed.coreset_).score(X_test, y_test):.3f}"
-)
+classifier = NNGPKernelRidge(random_state=0).fit_coreset(resumed.coreset_)
+print(f"test accuracy: {classifier.score(X_test, y_test):.3f}")
 
 # %%
 # The history is a list of plain dicts, one per evaluation. ``export_history`` writes it as JSON.

@@ -6,8 +6,8 @@ All methods have the same interface, so a comparison on your own rows is a loop.
 """
 
 # %% A table of the breast cancer data, two items per class: real rows chosen in four ways, RFAD
-# with fixed and with learned labels, KIP, and gradient matching. Each is judged on rows that it has
-# not seen, by kernel ridge regression with the kernel that it was made for (KIP: the NTK, all
+# with fixed and with learned labels, KIP, and gradient matching. Each is evaluated on rows that it
+# has not seen, by kernel ridge regression with the kernel that it was made for (KIP: the NTK, all
 # others: the NNGP).
 
 import time
@@ -47,9 +47,8 @@ for name, method in methods.items():
             NNGPKernelRidge(kernel=coreset.kernel).fit_coreset(coreset).score(X_test, y_test)
         )
     results[name] = scores
-    print(
-        f"{name:22s} {np.mean(scores):.3f} ± {np.std(scores):.3f}  {(time.perf_counter() - begin) / 3:5.1f} s"
-    )
+    seconds = (time.perf_counter() - begin) / 3
+    print(f"{name:22s} {np.mean(scores):.3f} ± {np.std(scores):.3f}  {seconds:5.1f} s")
 
 everything = NNGPKernelRidge().fit(X_train, y_train).score(X_test, y_test)
 print(f"{'all rows':22s} {everything:.3f}")
