@@ -1,7 +1,7 @@
 """Which pairs of pixels an exact convolutional kernel needs, layer by layer and axis by axis.
 
 The kernel of a flattened network reads the covariance of each last pixel with itself only. Going
-back, a pooling window asks for the pairs within it, a convolution for the same pair moved by one
+back, a pooling window needs the pairs within it, a convolution for the same pair moved by one
 pixel: pairs further apart than a band never matter. With depth 3 on 28x28 images, 19 % of all pairs
 of pixels are left in the first layer. Rows and columns are independent: the pairs of the image are
 the product of the pairs of its two axes.

@@ -1,21 +1,14 @@
 import math
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch._inductor.config
 import torch.nn.functional as F
 
-from rfad_sklearn._kernels import arc_cosine, pixel_pairs, recursion
+from rfad_sklearn._kernels import pixel_pairs, recursion
 from rfad_sklearn._kernels.exact import exact_kernel, worth_compiling
-from rfad_sklearn._networks.random_features import (
-    draw_networks,
-    feature_scales,
-    network_features,
-)
 from rfad_sklearn._utils.network_spec import ConvNetSpec, MLPSpec
 
 DATA = Path(__file__).parents[1] / "data"
@@ -289,74 +282,6 @@ def test_progress_counts_pairs(rng, monkeypatch):
     assert [done for done, _ in calls] == [4, 8, 10, 12]
 
 
-@pytest.fixture
-def fresh_compiler(monkeypatch):
-    """As at the start of a process: nothing compiled, nothing failed."""
-    fused = tuple(arc_cosine._Fused(f) for f in (arc_cosine.relu_pool, arc_cosine.relu_pool_vjp))
-    monkeypatch.setattr(arc_cosine, "_FUSED", fused)
-    monkeypatch.setattr(arc_cosine._Fused, "failed", False)
-    return fused
-
-
-def test_compiled_or_not(rng, fresh_compiler):
-    x, y = (images(rng, n, 4, 4, 1, dtype=torch.float32) for n in (9, 7))
-    results = []
-    for compiled in (False, True):
-        # Few kinds of call, as each takes seconds to compile.
-        deep = exact_kernel(ConvNetSpec(depth=2), x, y, kernel="both", compiled=compiled)
-        a = x.clone().requires_grad_()
-        nngp, ntk = exact_kernel(ConvNetSpec(depth=1), a, y, kernel="both", compiled=compiled)
-        results.append((*deep, nngp, ntk, *torch.autograd.grad((nngp * ntk).sum(), a)))
-    for plain, fused in zip(*results, strict=True):
-        torch.testing.assert_close(fused, plain, rtol=1e-4, atol=1e-5)
-    # They were compiled: nothing fell back to the plain functions.
-    for fused in fresh_compiler:
-        assert fused.compiled
-        assert fused.function not in fused.compiled.values()
-
-
-def test_without_a_compiler_it_warns_once_and_still_works(rng, fresh_compiler):
-    x = images(rng, 3, 6, 6, 1).requires_grad_()
-
-    def kernel_and_gradient(compiled):
-        values = exact_kernel(ConvNetSpec(depth=2), x, compiled=compiled)
-        return values.detach(), torch.autograd.grad(values.sum(), x)[0]
-
-    broken = {"cpp.cxx": ("/no/such/compiler",), "force_disable_caches": True}
-    with (
-        torch._inductor.config.patch(broken),
-        pytest.warns(RuntimeWarning, match="torch.compile failed with .*InvalidCxx") as seen,
-    ):
-        fallen_back = kernel_and_gradient(compiled=True)
-    assert len(seen) == 1
-    for values, expected in zip(fallen_back, kernel_and_gradient(compiled=False), strict=True):
-        assert torch.equal(values, expected)
-
-
-def test_where_torch_compile_is_not_supported(rng, fresh_compiler, monkeypatch):
-    def unsupported(function, **options):
-        raise RuntimeError("torch.compile is not supported on Python 9.9+")
-
-    monkeypatch.setattr(torch, "compile", unsupported)
-    x = images(rng, 3, 6, 6, 1)
-    with pytest.warns(RuntimeWarning, match="not supported on Python 9.9"):
-        values = exact_kernel(ConvNetSpec(depth=2), x, compiled=True)
-    assert torch.equal(values, exact_kernel(ConvNetSpec(depth=2), x, compiled=False))
-
-
-@pytest.mark.parametrize("error", [RuntimeError, KeyError, torch.OutOfMemoryError])
-def test_errors_that_are_not_the_compilers_pass_through(rng, fresh_compiler, monkeypatch, error):
-    def compile_to_failing(function, **options):
-        def fail(*arguments):
-            raise error("not the compiler")
-
-        return fail
-
-    monkeypatch.setattr(torch, "compile", compile_to_failing)
-    with pytest.raises(error, match="not the compiler"):
-        exact_kernel(ConvNetSpec(depth=2), images(rng, 3, 6, 6, 1), compiled=True)
-
-
 def test_compiling_must_pay():
     assert not worth_compiling(ConvNetSpec(), (8, 8, 1), 1000)
     assert worth_compiling(ConvNetSpec(), (28, 28, 1), 500_000)
@@ -382,80 +307,3 @@ def test_cuda_gives_the_kernel_of_the_cpu(rng):
             for d in ("cpu", "cuda")
         )
         torch.testing.assert_close(cuda, cpu, rtol=1e-10, atol=0)
-
-
-# Monte Carlo: random features against the exact kernel, for a row and its negative, where the bias
-# of finite widths is large.
-
-
-def relative_errors(spec, shape, n_networks, *, n_pairs=1, control=False):
-    """Relative error of each network's kernel, the mean over some pairs of a row and its negative.
-
-    With ``control`` the error of each row's kernel with itself, whose mean is zero at every width,
-    serves as a control variate: the mean stays, most of the noise goes.
-    """
-    x = torch.randn((n_pairs, *shape), generator=torch.Generator().manual_seed(0))
-    x = torch.cat([x, -x])
-    exact = exact_kernel(spec, x.double())
-    errors, own_errors = [], []
-    for seeds in torch.arange(n_networks).split(500):
-        networks = draw_networks(spec, shape, seeds.tolist())
-        features = network_features(spec, networks, x, batched=True).double()
-        scale, constant = feature_scales(spec, features.shape[2])
-        cross = (features[:n_pairs] * features[n_pairs:]).sum(2)
-        own = features.square().sum(2)
-        for products, expected, collected in (
-            (cross, exact.diagonal(n_pairs), errors),
-            (own, exact.diagonal(), own_errors),
-        ):
-            estimates = scale**2 * products + constant**2
-            collected.append((estimates / expected[:, None] - 1).mean(0))
-    errors, own_errors = torch.cat(errors), torch.cat(own_errors)
-    if control:
-        slope = torch.cov(torch.stack([errors, own_errors]))[0, 1] / own_errors.var()
-        errors = errors - slope * own_errors
-    return errors
-
-
-def root_mean_square(errors, n_networks):
-    """Of the means over groups of networks."""
-    return errors.view(-1, n_networks).mean(1).square().mean().sqrt().item()
-
-
-@pytest.mark.parametrize(
-    ("spec", "shape"),
-    [
-        (MLPSpec(width=16), (4,)),
-        (ConvNetSpec(depth=2, width=8, sigma_b=0.0), (4, 4, 1)),
-        (ConvNetSpec(width=8, pooling="none"), (3, 3, 1)),
-    ],
-    ids=str,
-)
-def test_error_falls_as_one_over_the_root_of_the_number_of_networks(spec, shape):
-    errors = relative_errors(spec, shape, 4096)
-    for n in (1, 4):
-        assert root_mean_square(errors, n) / root_mean_square(errors, 4 * n) == pytest.approx(
-            2, rel=0.25
-        )
-
-
-@pytest.mark.parametrize(
-    ("spec", "shape", "width"),
-    # Deep: shallow networks with orthogonal filters and CReLU have hardly any bias.
-    [
-        (MLPSpec(depth=8), (4,), 8),
-        (ConvNetSpec(depth=8, pooling="none", sigma_b=0.0), (2, 2, 1), 4),
-    ],
-    ids=["MLP", "ConvNet"],
-)
-def test_bias_falls_as_one_over_the_width(spec, shape, width):
-    narrow, wide = (
-        relative_errors(replace(spec, width=w), shape, 2000, n_pairs=8, control=True)
-        for w in (width, 4 * width)
-    )
-    bias = narrow.mean().item()
-    for errors in (narrow, wide):
-        assert errors.mean().abs() > 8 * errors.std() / math.sqrt(len(errors))
-    # Many networks leave the bias.
-    assert root_mean_square(narrow, 250) == pytest.approx(abs(bias), rel=0.2)
-    assert bias / wide.mean().item() == pytest.approx(4, rel=0.3)
