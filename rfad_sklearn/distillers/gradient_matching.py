@@ -5,12 +5,14 @@ from numbers import Integral, Real
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._optimization.gradient_matching_objective import GradientMatchingObjective, MatchingConfig
+from .._utils.docstrings import substitute
 from ._evaluation import evaluation_objective
 from ._iterative import BaseDistiller
 
 __all__ = ["GradientMatchingDistiller"]
 
 
+@substitute
 class GradientMatchingDistiller(BaseDistiller):
     """Distil a labelled data set by matching the gradients of finite networks (DC and DSA).
 
@@ -21,8 +23,7 @@ class GradientMatchingDistiller(BaseDistiller):
 
     Parameters
     ----------
-    ipc : int or dict, default=1
-        Items per class; a dict of label to int names every class.
+    %(ipc)s
     augment : bool or sequence of str, default=False
         False is DC. True is DSA: rows and items pass through the same random change before
         gradients are taken, one of "color", "crop", "cutout", "flip", "rotate" and "scale"; a
@@ -30,8 +31,7 @@ class GradientMatchingDistiller(BaseDistiller):
     architecture : {"auto"}, ConvNet or MLP, default="auto"
         Network whose gradients are matched. "auto": a :class:`ConvNet` of 128 channels for images,
         an :class:`MLP` of 256 units for flat rows.
-    image_shape : tuple (H, W) or (H, W, channels), default=None
-        Shape of the images when X holds them as flat rows.
+    %(image_shape)s
     norm : {"auto", "instance"} or None, default="auto"
         Instance normalisation in the network. "auto" has it for a ConvNet, as in the papers, where
         its smallest maps have at least 4x4 pixels; an MLP cannot have it.
@@ -45,9 +45,7 @@ class GradientMatchingDistiller(BaseDistiller):
         Step size of the network.
     reg : float, default=5e-3
         Ridge that the coreset is to be used with by kernel ridge regression.
-    init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
-        Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white
-        noise; or given items in the units of X, class by class.
+    %(init)s
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
         What is applied before the network, and taken back in the coreset, as in
         :class:`RFADDistiller`; the default is the papers' own.
@@ -56,38 +54,22 @@ class GradientMatchingDistiller(BaseDistiller):
     learning_rate : float, default=0.03
         Step size of Adam in preprocessed units; decays linearly to zero over the budget. (The
         papers: gradient descent with momentum.)
-    max_iter : int, default=None
-        Number of steps; None: 1000, or unbounded when ``max_time`` is set.
-    max_time : float, default=None
-        Seconds for the whole of ``fit``.
+    %(max_iter)s
+    %(max_time)s
     early_stopping : bool or "auto", default=False
         Hold out training rows ("auto": where at least 100 would be) and keep the state from which
         kernel ridge regression predicts them best, which is not what gradient matching is for. With
         False the last state is kept.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 2048 rows.
-    n_iter_no_change : int, default=100
-        Evaluations without a better validation loss after which the end begins: the step size falls
-        to zero over a quarter of the steps done, and ``fit`` stops.
-    eval_every : int, default=50
-        Steps between evaluations.
-    tol : float, default=1e-4
-        Improvement of the validation loss that counts as one.
-    callback : callable, default=None
-        Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns
-        True to stop.
-    checkpoint : str or path-like, default=None
-        File that is written at every evaluation, whole or not at all, with everything that the run
-        needs to go on. Where the file is there already and of the same run, ``fit`` goes on from it:
-        with the same parameters, data, versions and number of threads, and ``max_time=None``, the
-        coreset has the same bits (on the CPU) as that of a run that was never cut off. ``max_iter``,
-        ``max_time`` and ``n_iter_no_change`` may be raised. A file of another run is refused.
-    verbose : int, default=0
-        Print one line per evaluation.
-    random_state : int, RandomState instance or None, default=None
-        Seed of everything random.
-    device : str or torch.device, default="auto"
-        Where to compute; "auto" is CUDA if there is one, else the CPU.
+    %(n_iter_no_change)s
+    %(eval_every)s
+    %(tol)s
+    %(callback)s
+    %(checkpoint)s
+    %(verbose)s
+    %(random_state)s
+    %(device)s
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Arithmetic of the hidden layers for the training rows' gradients and for the network's own
         steps; the gradients that change the items are in float32 at least. "auto" is bfloat16 for a
@@ -95,29 +77,11 @@ class GradientMatchingDistiller(BaseDistiller):
 
     Attributes
     ----------
-    coreset_ : Coreset
-        The distilled items, in the units of X.
-    classes_ : array of shape (n_classes,)
-        Class labels.
-    n_iter_ : int
-        Steps done.
-    history_ : list of dict
-        One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and
-        "validation_loss".
-    loss_curve_ : list of float
-        Mean distance of the gradients up to each evaluation; the first is the initial one.
-    validation_scores_ : list of float, or None
-        Accuracy of kernel ridge regression on the held-out rows at each evaluation.
-    best_validation_score_ : float or None
-        That of the state that was kept.
-    stop_reason_ : str
-        "max_iter", "max_time", "no_change", "callback", "interrupted" or "diverged".
-    image_shape_ : tuple (H, W, channels) or None
-        Shape of one image.
-    n_features_in_ : int
-        H x W x channels, or the number of columns.
-    feature_names_in_ : array of shape (n_features,)
-        Column names, when X is a data frame with string names.
+    %(coreset_)s
+    %(plan_)s
+    %(classes_)s
+    %(run_attributes)s
+    %(input_attributes)s
 
     See Also
     --------

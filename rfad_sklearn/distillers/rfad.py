@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from .._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
 from .._optimization.teacher import Teacher
 from .._planning.resolution import TEACHER_SHARE
+from .._utils.docstrings import substitute
 from .._utils.labels import label_array
 from ._iterative import RidgeDistiller
 
@@ -19,6 +20,7 @@ __all__ = ["RFADDistiller"]
 _TEACHER_STREAM = 1
 
 
+@substitute
 class RFADDistiller(RidgeDistiller):
     """Distil a labelled data set into a few synthetic rows per class, by random feature approximation.
 
@@ -28,26 +30,16 @@ class RFADDistiller(RidgeDistiller):
 
     Parameters
     ----------
-    ipc : int or dict, default=1
-        Items per class; a dict of label to int names every class.
-    architecture : {"auto"}, ConvNet or MLP, default="auto"
-        Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or
-        ``image_shape`` given), an :class:`MLP` for flat rows. The ConvNet has three blocks, or two
-        where the third tells real rows hardly better apart (see Notes); fewer under 8x8 pixels.
-    image_shape : tuple (H, W) or (H, W, channels), default=None
-        Shape of the images when X holds them as flat rows.
+    %(ipc)s
+    %(architecture)s
+    %(image_shape)s
     n_networks : int, default=8
         Random networks per step.
-    reg : float, default=5e-3
-        Ridge, relative to the mean diagonal of the kernel matrix.
+    %(reg)s
     loss : {"cross_entropy", "mse"}, default="cross_entropy"
         "cross_entropy": cross entropy of ``logit_scale * scores`` with a learned scale; "mse":
         squared distance to the centred one-hot targets.
-    learn_labels : bool or "solve", default=False
-        True: optimise the targets along with the items. "solve": fit them once at the end on
-        training rows (8 batches, or 8 rows per item where that is more), as the convex problem that
-        they are for fixed items, pulled towards the centred one-hot labels as strongly as the
-        held-out rows ask for.
+    %(learn_labels)s
     teacher : {"auto", "network"} or None, default="auto"
         Whose word is taken for the training rows. None: their labels. "network": a small
         convolutional network is trained on them first, on images moved by up to an eighth of their
@@ -66,9 +58,7 @@ class RFADDistiller(RidgeDistiller):
         won; classes of few rows go by the others). Up to 2,048 rows are asked. Fewer than 200 rows,
         and large images (above 64x64 pixels or more, by the network), are not asked, and not
         flipped. ``learn_labels="solve"`` takes rows as they are.
-    init : {"random", "kmeans", "herding", "kcenter", "noise"} or array of shape (n_items, ...), default="random"
-        Where the items start: rows of each class, chosen as by :class:`CoresetSelector`; white
-        noise; or given items in the units of X, class by class.
+    %(init)s
     corruption : float, default=0.0
         Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and
         below 1 ([1]_). Above 0 the items start as noise with the mean and variance of the data per
@@ -96,77 +86,33 @@ class RFADDistiller(RidgeDistiller):
     learning_rate : float, default=0.03
         Step size in preprocessed units; decays linearly to zero over the budget. Muon's steps are
         scaled to the size of Adam's.
-    max_iter : int, default=None
-        Number of steps; None: 1000, or unbounded when ``max_time`` is set.
-    max_time : float, default=None
-        Seconds for the whole of ``fit``.
-    early_stopping : bool or "auto", default="auto"
-        True: hold out training rows, keep the state that predicts them best, and stop when it no
-        longer changes. "auto" does so where at least 100 rows would be held out: fewer choose by
-        chance, and are better trained on. Otherwise, or where no class can spare a row, the last
-        state is kept.
+    %(max_iter)s
+    %(max_time)s
+    %(early_stopping)s
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most about 2048 rows (fewer for images from 48x48 pixels
         on, from 24x24 with ``depth=2``).
-    n_iter_no_change : int, default=100
-        Evaluations without a better validation loss after which the end begins: the step size falls
-        to zero over a quarter of the steps done, and ``fit`` stops. The default cannot be reached
-        within the default number of steps; it ends long time budgets.
-    eval_every : int, default=50
-        Steps between evaluations.
-    tol : float, default=1e-4
-        Improvement of the validation loss that counts as one.
-    callback : callable, default=None
-        Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`; returns
-        True to stop.
-    checkpoint : str or path-like, default=None
-        File that is written at every evaluation, whole or not at all, with everything that the run
-        needs to go on. Where the file is there already and of the same run, ``fit`` goes on from it:
-        with the same parameters, data, versions and number of threads, and ``max_time=None``, the
-        coreset has the same bits (on the CPU) as that of a run that was never cut off. ``max_iter``,
-        ``max_time`` and ``n_iter_no_change`` may be raised. A file of another run is refused.
-    verbose : int, default=0
-        Print one line per evaluation, one about the teacher, and one where rows are flipped.
-    random_state : int, RandomState instance or None, default=None
-        Seed of everything random. With the same seed, versions, machine and number of threads, and
-        ``max_time=None``, the coreset has the same bits on the CPU.
-    device : str or torch.device, default="auto"
-        Where to compute; "auto" is CUDA if there is one, else the CPU.
-    dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
-        Arithmetic of the networks in training. "auto": bfloat16 for ConvNets on hardware that is
-        fast at it, else float32.
+    %(n_iter_no_change)s
+    %(eval_every)s
+    %(tol)s
+    %(callback)s
+    %(checkpoint)s
+    %(verbose)s
+    %(random_state)s
+    %(device)s
+    %(dtype)s
 
     Attributes
     ----------
-    coreset_ : Coreset
-        The distilled items, in the units of X.
-    classes_ : array of shape (n_classes,)
-        Class labels.
-    n_iter_ : int
-        Steps done.
-    history_ : list of dict
-        One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and
-        "validation_loss".
-    loss_curve_ : list of float
-        Mean training loss up to each evaluation; the first is the initial one. With a teacher that
-        is the loss on its probabilities.
-    validation_scores_ : list of float, or None
-        Accuracy on the held-out rows at each evaluation.
-    best_validation_score_ : float or None
-        Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out
-        rows.
+    %(coreset_)s
+    %(plan_)s
+    %(classes_)s
+    %(run_attributes)s
     flipped_classes_ : array of shape (n_flipped,)
         Classes whose rows were flipped; empty where none were.
     teacher_score_ : float or None
         Accuracy of the teacher on the held-out rows; None without either.
-    stop_reason_ : str
-        "max_iter", "max_time", "no_change", "callback", "interrupted" or "diverged".
-    image_shape_ : tuple (H, W, channels) or None
-        Shape of one image.
-    n_features_in_ : int
-        H x W x channels, or the number of columns.
-    feature_names_in_ : array of shape (n_features,)
-        Column names, when X is a data frame with string names.
+    %(input_attributes)s
 
     See Also
     --------

@@ -11,6 +11,7 @@ from .._networks.random_features import cached_features, cpu_networks
 from .._planning.memory import held_out_limit
 from .._planning.resolution import resolve_plan
 from .._utils.device import explained_memory
+from .._utils.docstrings import substitute
 from .._utils.row_selection import STRATEGIES, initial_rows
 from ._base import CoresetEstimator
 from ._evaluation import evaluation_objective
@@ -21,6 +22,7 @@ __all__ = ["CoresetSelector"]
 _CHUNK = 512
 
 
+@substitute
 class CoresetSelector(CoresetEstimator):
     """Choose a few real rows per class.
 
@@ -29,8 +31,7 @@ class CoresetSelector(CoresetEstimator):
 
     Parameters
     ----------
-    ipc : int or dict, default=1
-        Items per class; a dict of label to int names every class.
+    %(ipc)s
     strategy : {"random", "kmeans", "herding", "kcenter"}, default="kmeans"
         "kmeans": the rows nearest to the centres of k-means. "herding": rows whose running mean
         stays nearest to the mean of the class ([1]_). "kcenter": the row nearest to the mean, then
@@ -38,11 +39,8 @@ class CoresetSelector(CoresetEstimator):
     space : {"input", "features"}, default="input"
         Where distances are taken: between preprocessed rows, or between random features, that is by
         the NNGP kernel.
-    architecture : {"auto"}, ConvNet or MLP, default="auto"
-        Network whose kernel is used. "auto": a :class:`ConvNet` for images, an :class:`MLP` for
-        flat rows.
-    image_shape : tuple (H, W) or (H, W, channels), default=None
-        Shape of the images when X holds them as flat rows.
+    %(architecture)s
+    %(image_shape)s
     n_networks : int, default=8
         Random networks of the features.
     reg : float, default=5e-3
@@ -54,8 +52,7 @@ class CoresetSelector(CoresetEstimator):
         ones.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
-    device : str or torch.device, default="auto"
-        Where to compute; "auto" is CUDA if there is one, else the CPU.
+    %(device)s
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Arithmetic of the networks; "auto" and "bfloat16" are float32.
 
@@ -66,14 +63,9 @@ class CoresetSelector(CoresetEstimator):
         that were not chosen.
     sample_indices_ : array of shape (n_items,)
         Their numbers in X.
-    classes_ : array of shape (n_classes,)
-        Class labels.
-    image_shape_ : tuple (H, W, channels) or None
-        Shape of one image.
-    n_features_in_ : int
-        H x W x channels, or the number of columns.
-    feature_names_in_ : array of shape (n_features,)
-        Column names, when X is a data frame with string names.
+    %(plan_)s
+    %(classes_)s
+    %(input_attributes)s
 
     See Also
     --------

@@ -1,0 +1,115 @@
+"""Passages that docstrings share, and the decorator that puts them in."""
+
+# Each passage begins at the indentation of a parameter; ``%(name)s`` on a line stands for it.
+PASSAGES = {
+    "ipc": """ipc : int or dict, default=1
+        Items per class; a dict of label to int names every class.""",
+    "architecture": """architecture : {"auto"}, ConvNet or MLP, default="auto"
+        Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or
+        ``image_shape`` given), an :class:`MLP` for flat rows. Open fields of a network are filled
+        in by ``fit``.""",
+    "image_shape": """image_shape : tuple (H, W) or (H, W, channels), default=None
+        Shape of the images when X holds them as flat rows.""",
+    "reg": """reg : float, default=5e-3
+        Ridge, relative to the mean diagonal of the kernel matrix.""",
+    "learn_labels": """learn_labels : bool or "solve", default=False
+        True: optimise the targets along with the items. "solve": fit them once at the end on
+        training rows (8 batches, or 8 rows per item where that is more), as the convex problem
+        that they are for fixed items, with the L2 penalty on their distance to the centred one-hot
+        labels that predicts the held-out rows best.""",
+    "init": """init : str or array of shape (n_items, ...), default="random"
+        Where the items start. "random", "kmeans", "herding", "kcenter": rows of each class, chosen
+        as by :class:`CoresetSelector`. "noise": white noise. An array: given items in the units of
+        X, class by class.""",
+    "preprocessing": """preprocessing : {"auto", "standardize", "zca"}, transformer or None, \
+default="auto"
+        What is applied before the network, and taken back in the coreset. "standardize": zero mean
+        and unit variance per channel of images, per column of tables. "auto": the same for tables;
+        images are whitened as well along their 64 to 256 leading directions, the more gently the
+        smaller they are and the fewer rows there are, and from 50 rows on. "zca": whitened as in
+        the literature, which makes large files. None: nothing. A transformer needs
+        ``inverse_transform``.""",
+    "max_iter": """max_iter : int, default=None
+        Number of steps; None: 1000, or unbounded when ``max_time`` is set.""",
+    "max_time": """max_time : float, default=None
+        Seconds for the whole of ``fit``.""",
+    "early_stopping": """early_stopping : bool or "auto", default="auto"
+        True: hold out training rows, keep the state that predicts them best, and stop when it no
+        longer changes. "auto" does so where at least 100 rows would be held out: fewer choose by
+        chance, and are better trained on. Otherwise, or where no class can spare a row, the last
+        state is kept.""",
+    "n_iter_no_change": """n_iter_no_change : int, default=100
+        Evaluations without a better validation loss after which the end begins: the step size
+        falls to zero over a quarter of the steps done, and ``fit`` stops. The default cannot be
+        reached within the default number of steps; it ends long time budgets.""",
+    "eval_every": """eval_every : int, default=50
+        Steps between evaluations.""",
+    "tol": """tol : float, default=1e-4
+        Improvement of the validation loss that counts as one.""",
+    "callback": """callback : callable, default=None
+        Called as ``callback(state)`` at every evaluation with a :class:`DistillationState`;
+        returns True to stop.""",
+    "checkpoint": """checkpoint : str or path-like, default=None
+        File that is written at every evaluation, whole or not at all, with everything that the run
+        needs to go on. Where the file is there already and of the same run, ``fit`` goes on from
+        it: with the same parameters, data, versions and number of threads, and ``max_time=None``,
+        the coreset has the same bits (on the CPU) as that of a run that was never cut off.
+        ``max_iter``, ``max_time`` and ``n_iter_no_change`` may be raised. A file of another run is
+        refused, never overwritten.""",
+    "verbose": """verbose : int, default=0
+        Above 0: print the plan with the expected time first, then one line per evaluation.""",
+    "random_state": """random_state : int, RandomState instance or None, default=None
+        Seed of everything random. With the same seed, versions, machine and number of threads, and
+        ``max_time=None``, the coreset has the same bits on the CPU.""",
+    "device": """device : str or torch.device, default="auto"
+        Where to compute; "auto" is CUDA if there is one, else the CPU.""",
+    "dtype": """dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
+        Arithmetic of the networks in training. "auto": bfloat16 for ConvNets on hardware that is
+        fast at it, else float32.""",
+    "coreset_": """coreset_ : Coreset
+        The distilled items, in the units of X.""",
+    "plan_": """plan_ : Plan
+        What every "auto" became, and why; ``print(plan_)`` shows it.""",
+    "classes_": """classes_ : array of shape (n_classes,)
+        Class labels.""",
+    "run_attributes": """n_iter_ : int
+        Steps done.
+    history_ : list of dict
+        One record per evaluation, with the keys "step", "seconds", "loss", "validation_score" and
+        "validation_loss".
+    loss_curve_ : list of float
+        Mean training loss up to each evaluation; the first is the initial one.
+    validation_scores_ : list of float, or None
+        Accuracy on the held-out rows at each evaluation.
+    best_validation_score_ : float or None
+        Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out
+        rows.
+    stop_reason_ : str
+        "max_iter", "max_time", "no_change", "callback", "interrupted" or "diverged".""",
+    "input_attributes": """image_shape_ : tuple (H, W, channels) or None
+        Shape of one image.
+    n_features_in_ : int
+        H x W x channels, or the number of columns.
+    feature_names_in_ : array of shape (n_features,)
+        Column names, when X is a data frame with string names.""",
+}
+
+
+def substitute(documented):
+    """Put the passages into the docstring of a class or function.
+
+    Parameters
+    ----------
+    documented : class or function
+        Its docstring holds ``%(name)s`` where the passage of that name belongs.
+
+    Returns
+    -------
+    class or function
+        The same.
+    """
+    # Without docstrings (python -OO) there is nothing to do.
+    if documented.__doc__ is not None:
+        for name, passage in PASSAGES.items():
+            documented.__doc__ = documented.__doc__.replace(f"%({name})s", passage)
+    return documented
