@@ -1,4 +1,4 @@
-"""Dataset distillation behind the scikit-learn API: many rows in, a few synthetic ones per class out."""
+"""Dataset distillation behind the scikit-learn API: many rows in, a few synthetic ones out."""
 
 from . import kernels
 from ._optimization.state import DistillationState

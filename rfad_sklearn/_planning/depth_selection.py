@@ -39,7 +39,7 @@ def is_worth_it(wrong, wrong_without):
 
 
 def select_depth(context):
-    """Blocks that kernel ridge regression on real rows needs: those of the context's ConvNet, or one less.
+    """Blocks that kernel ridge regression on real rows needs: the context's, or one less.
 
     Rows of a pilot sample classify each other, each by all the others, with the kernel of a few
     random networks of either depth. A network with fewer blocks is less noisy and takes less time,
@@ -62,7 +62,7 @@ def select_depth(context):
     rng = np.random.default_rng([context.seed, _STREAM])
     sample = draw_pilot_sample(context, max(each.n_features(context.shape) for each in specs), rng)
     if sample is None:
-        return spec.depth, f"{spec.depth} blocks: rows are too few or too large to compare depths"
+        return spec.depth, "rows are too few or too large to compare depths"
     x, y_encoded, targets = sample
     kernels = [
         torch.zeros((len(x), len(x)), dtype=torch.float32, device=context.device) for _ in specs

@@ -59,7 +59,7 @@ def select_flipped_classes(context):
 
     Each half of a pilot sample classifies the other half, as it is and flipped left to right, by
     kernel ridge regression with the kernel of a few random networks. Photographs of things, and
-    shirts, are recognised as well either way; letters, or shoes that all point to the left, are not.
+    shirts, are recognised as well either way; letters, or shoes that all point one way, are not.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def select_flipped_classes(context):
     rng = np.random.default_rng([context.seed, _STREAM])
     sample = draw_pilot_sample(context, spec.n_features(context.shape), rng)
     if sample is None:
-        return (), "no flips: rows are too few or too large to see which classes survive them"
+        return (), "rows are too few or too large to see which classes survive flips"
     x, y_encoded, targets = sample
     seeds = rng.integers(2**31, size=N_PILOT_NETWORKS).tolist()
     networks = draw_networks(spec, context.shape, seeds, device=context.device, dtype=context.dtype)

@@ -25,7 +25,7 @@ def select_kernel_method(kernel_method, kernel, spec, shape, n):
     -------
     kernel_method : {"exact", "random_features"}
     why : str or None
-        None where it was asked for.
+        None where the parameter gave it.
 
     Raises
     ------

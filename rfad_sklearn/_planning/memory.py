@@ -41,7 +41,7 @@ def n_evaluation_networks(bytes_of_one, device):
 
 
 def most_channels(spec, shape, n_networks, n_rows, dtype):
-    """Channels of the last block for which a single group of networks is not above a pool's memory."""
+    """Channels of the last block such that one group of networks fits in a pool's memory."""
     activations = n_networks * n_rows * replace(spec, width=1).n_features(shape)
     return POOL_BYTES // (activations * dtype.itemsize)
 

@@ -17,8 +17,8 @@ _ENTRIES = 2**24
 _CHUNK = 256
 # Features of an image at most: those of two blocks and 64x64 pixels, of three and 90x90.
 _MOST_FEATURES = 2**15
-# Networks that classify it. Like the ridge, they depend on no parameter that a resumed run or a grid
-# may change.
+# Networks that classify it. Like the ridge, they depend on no parameter that a resumed run or a
+# grid may change.
 N_PILOT_NETWORKS = 2
 # Ridge of its kernel ridge regression, relative to the mean diagonal.
 PILOT_REG = 5e-3

@@ -9,7 +9,7 @@ from .._utils.network_spec import ConvNetSpec, MLPSpec, spec_from_dict, spec_to_
 # Fields that are measured: they differ from run to run, and stay out of files.
 _MEASURED = ("seconds_per_step", "expected_seconds")
 # Width of the first two columns of a printed plan, and of the whole of it.
-_NAME_WIDTH = 20
+_NAME_WIDTH = 23
 _WIDTH = 100
 
 
@@ -102,7 +102,7 @@ class Plan:
     expected_seconds: float | None = None
     reasons: dict = field(default_factory=dict)
 
-    def to_dict(self):
+    def to_dict(self) -> dict:
         """The plan as JSON values, without what was measured.
 
         Returns
@@ -122,7 +122,7 @@ class Plan:
         return out
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: dict) -> "Plan":
         """Plan of a dictionary made by :meth:`to_dict`.
 
         Parameters
@@ -159,7 +159,7 @@ class Plan:
         lines = [f"{self.method}: plan"]
         for name, text in self._shown():
             reason = self.reasons.get(name)
-            entry = f"{text}: {reason}" if reason else text
+            entry = f"{text} - {reason}" if reason else text
             lines += textwrap.wrap(
                 entry,
                 _WIDTH,
@@ -205,7 +205,7 @@ class Draft:
         self.values, self.reasons = values, {}
 
     def decide(self, name, value, why=None):
-        """Set a field; ``why`` says so where nobody asked for that value."""
+        """Set a field; ``why`` gives the reason of an automatic choice."""
         self.values[name] = value
         if why is not None:
             self.reasons[name] = why

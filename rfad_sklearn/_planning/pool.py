@@ -45,7 +45,7 @@ class Pool:
 
 
 def fresh_width(spec, most_channels=math.inf):
-    """Channels of the blocks of a fresh network, with about ``most_channels`` in the last at most."""
+    """Channels of the blocks of a fresh network, at most about ``most_channels`` in the last."""
     channels = _CHANNELS[min(spec.depth, max(_CHANNELS))]
     *first, last = channels[:1] * (spec.depth - len(channels)) + channels
     while last > max(most_channels, _FEWEST_LAST_CHANNELS):
@@ -81,8 +81,8 @@ def default_pool(spec, n_items, batch_size, *, most_channels=math.inf, affordabl
         many = n_items > _MANY_ITEMS
         if many or (timed and n_items >= _SOME_ITEMS and affordable(width) >= _ENOUGH_STEPS):
             why = (
-                f"fresh networks and rows at every step: with more than {_MANY_ITEMS} items a pool "
-                "saves little and is overfitted"
+                f"fresh networks and rows at every step: with more than {_MANY_ITEMS} items a "
+                "pool saves little and is overfitted"
                 if many
                 else f"fresh networks and rows at every step: max_time allows {_ENOUGH_STEPS} such "
                 f"steps for at least {_SOME_ITEMS} items, as measured"

@@ -24,7 +24,7 @@ _LOG_SCALE_LEARNING_RATE = 1e-2
 _TARGET_SHARE = 0.1
 # Share of the time that is left that a teacher may take.
 TEACHER_SHARE = 0.2
-# Bytes of soft labels that nobody asked for.
+# Bytes of soft labels that teacher="auto" may take.
 _SOFT_LABEL_BYTES = 2**28
 # Steps that a run without max_iter is taken to make: is it worth compiling?
 _EXPECTED_STEPS = 1000
@@ -119,7 +119,7 @@ def loop_seconds(parameters):
 
 
 def paper_loops(ipc):
-    """Steps of the items per network, and of the network between them, of the nearest smaller entry."""
+    """Steps of the items per network, and of the network between them, by items per class."""
     return _LOOPS[max(known for known in _LOOPS if known <= max(ipc, 1))]
 
 
@@ -262,7 +262,7 @@ def _resolve_augmentation(draft, parameters, context, *, long):
             draft.decide("flipped_classes", tuple(range(n_classes)))
         draft.decide("augmentations", names)
         return
-    flipped, why = (), "no flips: they pay late in long runs of fresh networks"
+    flipped, why = (), "flips pay late in long runs of fresh networks"
     if not is_image(context.shape):
         why = None
     elif long and parameters["max_iter"] != 0:

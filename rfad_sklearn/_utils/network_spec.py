@@ -6,7 +6,7 @@ width (``_kernels.exact``), so that the two cannot drift apart. Users write a ``
 """
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
 
 # Pixels of the smallest map from which norm="auto" normalises: over 2x2 pixels (digits of 8x8)
@@ -55,8 +55,13 @@ class _Layered:
     public_name = ""
 
     def __repr__(self):
-        fields = ", ".join(f"{name}={value!r}" for name, value in asdict(self).items())
-        return f"{self.public_name}({fields})"
+        # Depth and width always; the others where they are not the default.
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if field.name in ("depth", "width") or getattr(self, field.name) != field.default
+        ]
+        return f"{self.public_name}({', '.join(shown)})"
 
     @property
     def widths(self):

@@ -1,4 +1,7 @@
-"""Estimators that turn many rows into a few: distillers make synthetic ones, the selector takes real ones."""
+"""Estimators that turn many rows into a few.
+
+Distillers make synthetic rows, the selector takes real ones.
+"""
 
 from ._sampler import CoresetSampler
 from .gradient_matching import GradientMatchingDistiller

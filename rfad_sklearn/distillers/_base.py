@@ -1,11 +1,13 @@
-"""What everything that makes a coreset shares: ``fit`` around the making, and the uses of the coreset."""
+"""Base class of everything that makes a coreset: ``fit`` around the making, and its uses."""
 
 import json
 import time
 from numbers import Integral, Real
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -29,7 +31,9 @@ from ..coreset import Coreset
 from ._prepare import depth_is_open, prepare
 from ._sampler import CoresetSampler, like_input
 
-# Entries of an array that is told among the settings.
+# The class of whatever is fitted.
+_Estimator = TypeVar("_Estimator", bound="CoresetEstimator")
+# Entries of an array that stands among the settings.
 _FEW_ENTRIES = 32
 # Parameters that do not belong to what a coreset is.
 _NOT_SETTINGS = ("callback", "verbose", "checkpoint")
@@ -67,7 +71,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     }
 
     @_fit_context(prefer_skip_nested_validation=False)
-    def fit(self, X, y):
+    def fit(self: _Estimator, X: ArrayLike, y: ArrayLike) -> _Estimator:
         """Make ``coreset_`` of the rows X with the labels y.
 
         Parameters
@@ -129,11 +133,10 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Say how ``fit`` ended where it did not end well."""
 
     def _make_coreset(self, context, variables, *, rows=None, **provenance):
-        """Coreset of the variables; ``rows`` are its items in the units of X where they are known."""
+        """Coreset of the variables; ``rows`` are its items in the units of X, where known."""
         if rows is None:
-            rows = context.raw_items(
-                variables["X"].detach().cpu().numpy().reshape(len(context.item_y_encoded), -1)
-            )
+            items = variables["X"].detach().cpu().numpy()
+            rows = context.raw_items(items.reshape(len(context.item_y_encoded), -1))
         return Coreset(
             X=np.asarray(rows).astype(float_dtype(context.rows), copy=False),
             targets=variables["targets"].detach().cpu().double().numpy(),
@@ -171,7 +174,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return json.loads(json.dumps(settings, default=_plain))
 
     @own_torch_modes()
-    def transform(self, X):
+    def transform(self, X: ArrayLike) -> np.ndarray:
         """Features of the rows of X: their kernel with the coreset, whitened.
 
         ``K(X, S) (K(S, S) + ridge)^(-1/2)``, a Nystroem map with the coreset as landmarks.
@@ -188,17 +191,18 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         check_is_fitted(self)
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
         coreset, device = self.coreset_, resolve_device(self.device)
-        shape, dtype = (
-            coreset.inputs.shape[1:],
-            torch.promote_types(resolve_dtype(self.dtype, device), torch.float32),
-        )
-        model = self._transform_model(_tensor(coreset.inputs, shape, dtype).to(device))
-        read = lambda start, stop: _tensor(
-            coreset.preprocessing.apply(rows[start:stop]), shape, dtype
-        )
-        return model.scores(read, len(rows), device=device, dtype=dtype).astype(
-            float_dtype(rows), copy=False
-        )
+        inputs = coreset.inputs
+        dtype = torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
+
+        def as_inputs(preprocessed):
+            return torch.tensor(preprocessed, dtype=dtype).reshape(-1, *inputs.shape[1:])
+
+        def read(start, stop):
+            return as_inputs(coreset.preprocessing.apply(rows[start:stop]))
+
+        model = self._transform_model(as_inputs(inputs).to(device))
+        features = model.scores(read, len(rows), device=device, dtype=dtype)
+        return features.astype(float_dtype(rows), copy=False)
 
     def _transform_model(self, inputs):
         coreset, shape = self.coreset_, tuple(inputs.shape[1:])
@@ -206,11 +210,10 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         networks = cpu_networks(spec, shape, self._seeds, inputs.device, inputs.dtype)
         features = cached_features(spec, networks, inputs).double()
         root = inverse_square_root(kernel_product(spec, features, features), coreset.reg)
-        return FeatureModel(
-            spec, shape, self._seeds, feature_weights(spec, features, root).cpu().numpy()
-        )
+        weights = feature_weights(spec, features, root)
+        return FeatureModel(spec, shape, self._seeds, weights.cpu().numpy())
 
-    def fit_resample(self, X, y):
+    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Fit, and return the items and their labels: the verb of imbalanced-learn.
 
         Parameters
@@ -229,7 +232,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             self.coreset_.X.reshape(-1, *self._layout).copy(), self._item_labels.copy(), X, y
         )
 
-    def as_sampler(self):
+    def as_sampler(self) -> CoresetSampler:
         """This estimator as a step of an imbalanced-learn pipeline.
 
         Returns
@@ -250,12 +253,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return tags
 
 
-def _tensor(rows, shape, dtype):
-    return torch.tensor(rows, dtype=dtype).reshape(-1, *shape)
-
-
 def _plain(value):
-    """What JSON can hold in place of what it cannot: numbers and small arrays, networks and types by their words, others by their type."""
+    """JSON value in place of another: numbers, small arrays, words, else the name of the type."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, np.ndarray) and value.size <= _FEW_ENTRIES:

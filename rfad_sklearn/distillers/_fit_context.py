@@ -159,7 +159,7 @@ class FitContext:
         )
 
     def initial_variables(self, init):
-        """Items, targets and scale at the start; with frozen coordinates all of an item is noise."""
+        """Items, targets and scale at the start; with frozen coordinates items are noise."""
         if self.frozen is not None:
             x = self.preprocessing.after_scaling(self.frozen.noise)
         elif isinstance(init, str):
@@ -175,7 +175,7 @@ class FitContext:
         return self.variables_at(x)
 
     def variables_at(self, x):
-        """Variables with these network inputs as items, the given labels as targets, and scale 1."""
+        """Variables with these network inputs as items, centred one-hot targets, and scale 1."""
         targets = centred_one_hot(torch.from_numpy(self.item_y_encoded), len(self.classes))
         x = torch.tensor(self.as_read(x), device=self.device).reshape(-1, *self.shape)
         return {

@@ -6,6 +6,7 @@ import os
 import time
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -203,7 +204,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             expected = min(expected, plan.max_time or expected)
         return replace(plan, seconds_per_step=step, expected_seconds=expected)
 
-    def export_history(self, path):
+    def export_history(self, path: str | os.PathLike) -> Path:
         """Write ``history_`` as JSON.
 
         Parameters
@@ -254,10 +255,11 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         if self._moved > _HARDLY_MOVED:
             warn_caller(
                 "transform(inverse_transform(z)) of "
-                f"preprocessing={type(self.preprocessing).__name__}() is not z: entries of the items "
-                f"moved by up to {self._moved:.2g}, in preprocessed units, when they were put in the "
-                "units of X, and their accuracy may be another than that on the held-out rows. Put "
-                "it in front of the distiller with sklearn.pipeline.Pipeline to avoid that."
+                f"preprocessing={type(self.preprocessing).__name__}() is not z: entries of the "
+                f"items moved by up to {self._moved:.2g}, in preprocessed units, when they were "
+                "put in the units of X, and their accuracy may be another than that on the held-out "
+                "rows. Put it in front of the distiller with sklearn.pipeline.Pipeline to avoid "
+                "that."
             )
         if self.stop_reason_ == "interrupted":
             warn_caller(
@@ -266,13 +268,13 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             )
         elif self.stop_reason_ == "max_time" and not self.n_iter_:
             warn_caller(
-                f"max_time={self.max_time!r} seconds were over before the first step; coreset_ holds "
-                "the items at the start. Raise max_time."
+                f"max_time={self.max_time!r} seconds were over before the first step; coreset_ "
+                "holds the items at the start. Raise max_time."
             )
         elif self.stop_reason_ == "diverged":
             warn_caller(
-                f"The loss stopped being finite after {self.n_iter_} steps; the best coreset before "
-                f"that is kept. {self._divergence_advice()}",
+                f"The loss stopped being finite after {self.n_iter_} steps; the best coreset "
+                f"before that is kept. {self._divergence_advice()}",
                 ConvergenceWarning,
             )
 

@@ -1,5 +1,8 @@
 """The coreset as the output of an imbalanced-learn sampler."""
 
+from typing import Any
+
+import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
@@ -8,7 +11,10 @@ __all__ = ["CoresetSampler"]
 
 
 def like_input(items, labels, X, y):
-    """Items and labels in the containers of X and y, and labels in y's own type, where those are of pandas; else arrays."""
+    """Items and labels in the containers of X and y where those are of pandas, else arrays.
+
+    Labels are in y's own type.
+    """
     if hasattr(X, "iloc"):
         items = type(X)(items, columns=X.columns)
     if hasattr(y, "iloc") and hasattr(y, "columns"):
@@ -52,7 +58,7 @@ class CoresetSampler(BaseEstimator):
     def __init__(self, distiller):
         self.distiller = distiller
 
-    def fit(self, X, y):
+    def fit(self, X: Any, y: Any) -> "CoresetSampler":
         """Distil X and y.
 
         Parameters
@@ -67,7 +73,7 @@ class CoresetSampler(BaseEstimator):
         self.fit_resample(X, y)
         return self
 
-    def fit_resample(self, X, y):
+    def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Distil X and y and return the items and their labels.
 
         Parameters
@@ -87,13 +93,13 @@ class CoresetSampler(BaseEstimator):
         return resampled
 
     @property
-    def n_features_in_(self):
+    def n_features_in_(self) -> int:
         """Number of features seen in ``fit``."""
         check_is_fitted(self)
         return self.distiller_.n_features_in_
 
     @property
-    def feature_names_in_(self):
+    def feature_names_in_(self) -> np.ndarray:
         """Column names seen in ``fit``."""
         check_is_fitted(self)
         return self.distiller_.feature_names_in_

@@ -1,4 +1,4 @@
-"""Gradient matching: dataset condensation (DC) and its variant with differentiable siamese augmentation (DSA)."""
+"""Gradient matching: dataset condensation (DC), and with siamese augmentation (DSA)."""
 
 from numbers import Integral, Real
 
@@ -24,14 +24,17 @@ class GradientMatchingDistiller(BaseDistiller):
     Parameters
     ----------
     %(ipc)s
-    augment : bool or sequence of str, default=False
-        False is DC. True is DSA: rows and items pass through the same random change before
-        gradients are taken, one of "color", "crop", "cutout", "flip", "rotate" and "scale"; a
-        sequence names fewer. Flips and rotations are wrong for digits and letters.
     architecture : {"auto"}, ConvNet or MLP, default="auto"
         Network whose gradients are matched. "auto": a :class:`ConvNet` of 128 channels for images,
         an :class:`MLP` of 256 units for flat rows.
     %(image_shape)s
+    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
+        What is applied before the network, and taken back in the coreset, as in
+        :class:`RFADDistiller`; the default is the papers' own.
+    batch_size : int, default=256
+        Training rows per class and step.
+    reg : float, default=5e-3
+        Ridge that the coreset is to be used with by kernel ridge regression.
     norm : {"auto", "instance"} or None, default="auto"
         Instance normalisation in the network. "auto" has it for a ConvNet, as in the papers, where
         its smallest maps have at least 4x4 pixels; an MLP cannot have it.
@@ -43,14 +46,12 @@ class GradientMatchingDistiller(BaseDistiller):
         and 10.
     network_learning_rate : float, default=0.01
         Step size of the network.
-    reg : float, default=5e-3
-        Ridge that the coreset is to be used with by kernel ridge regression.
+    augment : {"auto"}, bool or sequence of str, default=False
+        False is DC. True is DSA: rows and items pass through the same random change before
+        gradients are taken, one of "color", "crop", "cutout", "flip", "rotate" and "scale"; a
+        sequence names fewer. Flips and rotations are wrong for digits and letters. "auto": flips,
+        of the label-preserving classes of a pilot sample (none with fewer than 200 rows).
     %(init)s
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
-        What is applied before the network, and taken back in the coreset, as in
-        :class:`RFADDistiller`; the default is the papers' own.
-    batch_size : int, default=256
-        Training rows per class and step.
     learning_rate : float, default=0.03
         Step size of Adam in preprocessed units; decays linearly to zero over the budget. (The
         papers: gradient descent with momentum.)
@@ -90,8 +91,10 @@ class GradientMatchingDistiller(BaseDistiller):
 
     References
     ----------
-    .. [1] B. Zhao, K. R. Mopuri and H. Bilen, "Dataset Condensation with Gradient Matching", ICLR 2021, Algorithm 1 and eq. 10.
-    .. [2] B. Zhao and H. Bilen, "Dataset Condensation with Differentiable Siamese Augmentation", ICML 2021, Algorithm 1.
+    .. [1] B. Zhao, K. R. Mopuri and H. Bilen, "Dataset Condensation with Gradient Matching", ICLR
+       2021, Algorithm 1 and eq. 10.
+    .. [2] B. Zhao and H. Bilen, "Dataset Condensation with Differentiable Siamese Augmentation",
+       ICML 2021, Algorithm 1.
 
     Examples
     --------
@@ -118,17 +121,17 @@ class GradientMatchingDistiller(BaseDistiller):
         self,
         ipc=1,
         *,
-        augment=False,
         architecture="auto",
         image_shape=None,
+        preprocessing="standardize",
+        batch_size=256,
+        reg=5e-3,
         norm="auto",
         network_life="auto",
         network_steps="auto",
         network_learning_rate=0.01,
-        reg=5e-3,
+        augment=False,
         init="random",
-        preprocessing="standardize",
-        batch_size=256,
         learning_rate=0.03,
         max_iter=None,
         max_time=None,
@@ -145,17 +148,17 @@ class GradientMatchingDistiller(BaseDistiller):
         dtype="auto",
     ):
         self.ipc = ipc
-        self.augment = augment
         self.architecture = architecture
         self.image_shape = image_shape
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
+        self.reg = reg
         self.norm = norm
         self.network_life = network_life
         self.network_steps = network_steps
         self.network_learning_rate = network_learning_rate
-        self.reg = reg
+        self.augment = augment
         self.init = init
-        self.preprocessing = preprocessing
-        self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.max_iter = max_iter
         self.max_time = max_time
@@ -193,4 +196,7 @@ class GradientMatchingDistiller(BaseDistiller):
         )
 
     def _divergence_advice(self):
-        return f"Lower learning_rate={self.learning_rate!r} or network_learning_rate={self.network_learning_rate!r}."
+        return (
+            f"Lower learning_rate={self.learning_rate!r} or "
+            f"network_learning_rate={self.network_learning_rate!r}."
+        )

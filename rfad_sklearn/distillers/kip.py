@@ -30,15 +30,15 @@ class KIPDistiller(RidgeDistiller):
         Neural tangent kernel, as in the paper, or the kernel of the untrained network.
     %(architecture)s
     %(image_shape)s
+    %(preprocessing)s
+    batch_size : int, default=512
+        Training rows per step, fresh ones each time.
     %(reg)s
     loss : {"cross_entropy", "mse"}, default="mse"
         "cross_entropy": cross entropy of ``logit_scale * scores`` with a learned scale; "mse":
         squared distance to the centred one-hot targets.
     %(learn_labels)s
     %(init)s
-    %(preprocessing)s
-    batch_size : int, default=512
-        Training rows per step, fresh ones each time.
     learning_rate : float, default=0.03
         Step size of Adam in preprocessed units; decays linearly to zero over the budget.
     %(max_iter)s
@@ -72,17 +72,17 @@ class KIPDistiller(RidgeDistiller):
 
     References
     ----------
-    .. [1] T. Nguyen, Z. Chen and J. Lee, "Dataset Meta-Learning from Kernel Ridge-Regression", ICLR 2021, Algorithm 1; T. Nguyen, R.
-       Novak, L. Xiao and J. Lee, "Dataset Distillation with Infinitely Wide Convolutional
-       Networks", NeurIPS 2021.
+    .. [1] T. Nguyen, Z. Chen and J. Lee, "Dataset Meta-Learning from Kernel Ridge-Regression", ICLR
+       2021, Algorithm 1; T. Nguyen, R. Novak, L. Xiao and J. Lee, "Dataset Distillation with
+       Infinitely Wide Convolutional Networks", NeurIPS 2021.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from rfad_sklearn import KIPDistiller, NNGPKernelRidge
     >>> X, y = load_iris(return_X_y=True)
-    >>> coreset = KIPDistiller(ipc=2, loss="cross_entropy", max_iter=30, random_state=0).fit(X, y).coreset_
-    >>> bool(NNGPKernelRidge(kernel="ntk").fit_coreset(coreset).score(X, y) > 0.9)
+    >>> distiller = KIPDistiller(ipc=2, loss="cross_entropy", max_iter=30, random_state=0).fit(X, y)
+    >>> bool(NNGPKernelRidge(kernel="ntk").fit_coreset(distiller.coreset_).score(X, y) > 0.9)
     True
     """
 
@@ -103,12 +103,12 @@ class KIPDistiller(RidgeDistiller):
         kernel="ntk",
         architecture="auto",
         image_shape=None,
+        preprocessing="auto",
+        batch_size=512,
         reg=5e-3,
         loss="mse",
         learn_labels=False,
         init="random",
-        preprocessing="auto",
-        batch_size=512,
         learning_rate=0.03,
         max_iter=None,
         max_time=None,
@@ -128,12 +128,12 @@ class KIPDistiller(RidgeDistiller):
         self.kernel = kernel
         self.architecture = architecture
         self.image_shape = image_shape
+        self.preprocessing = preprocessing
+        self.batch_size = batch_size
         self.reg = reg
         self.loss = loss
         self.learn_labels = learn_labels
         self.init = init
-        self.preprocessing = preprocessing
-        self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.max_iter = max_iter
         self.max_time = max_time

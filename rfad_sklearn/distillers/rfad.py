@@ -22,7 +22,7 @@ _TEACHER_STREAM = 1
 
 @substitute
 class RFADDistiller(RidgeDistiller):
-    """Distil a labelled data set into a few synthetic rows per class, by random feature approximation.
+    """Distil a labelled data set into a few synthetic rows per class, by random features.
 
     The coreset is optimised such that kernel ridge regression on it, with the kernel of an
     infinitely wide random network, classifies the training rows. The kernel is estimated by random
@@ -33,37 +33,6 @@ class RFADDistiller(RidgeDistiller):
     %(ipc)s
     %(architecture)s
     %(image_shape)s
-    n_networks : int, default=8
-        Random networks per step.
-    %(reg)s
-    loss : {"cross_entropy", "mse"}, default="cross_entropy"
-        "cross_entropy": cross entropy of ``logit_scale * scores`` with a learned scale; "mse":
-        squared distance to the centred one-hot targets.
-    %(learn_labels)s
-    teacher : {"auto", "network"} or None, default="auto"
-        Whose word is taken for the training rows. None: their labels. "network": a small
-        convolutional network is trained on them first, on images moved by up to an eighth of their
-        sides, for ten epochs (at least 200 steps) or a fifth of ``max_time``; its probabilities
-        then stand for the labels, until the coreset predicts the held-out rows as well as it does,
-        or in the second half of the run nearly as well (a cross entropy at most 1.4 times its own);
-        without such rows, to the end. What a label says beyond them is noise ([4]_), but a coreset
-        near its teacher learns more from labels. Images only. "auto": that, without a pool (see
-        Notes), with ``max_time`` and held-out rows, where a fifth of the time is enough for five
-        epochs and 200 steps; else None.
-    mirror : bool or "auto", default="auto"
-        Mirror half of the images of each step, and of the teacher, left to right, as the network
-        sees them: twice as many rows to learn from, where an image keeps its class. Images only.
-        True: of all classes. "auto": in long runs (see Notes), of those classes that lose no more
-        than about three in ten of the training rows that are recognised as they are (less what is
-        won; classes of few rows go by the others). Up to 2,048 rows are asked. Fewer than 200 rows,
-        and large images (above 64x64 pixels or more, by the network), are not asked, and not
-        flipped. ``learn_labels="solve"`` takes rows as they are.
-    %(init)s
-    corruption : float, default=0.0
-        Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and
-        below 1 ([1]_). Above 0 the items start as noise with the mean and variance of the data per
-        channel or column (0 and 1 with ``preprocessing=None``), and ``init`` must be left alone or
-        "noise". It hides what the rows look like; it is **no guarantee of privacy**.
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         What is applied before the network, and taken back in the coreset. "standardize": zero mean
         and unit variance per channel of images, per column of tables. "auto": the same for tables;
@@ -71,13 +40,44 @@ class RFADDistiller(RidgeDistiller):
         smaller they are and the fewer rows there are, and from 50 rows on (not with ``corruption``,
         whose noise it would raise). "zca": whitened as in the literature, which makes large files.
         None: nothing. A transformer needs ``inverse_transform``.
-    batch_size : int, default=1024
-        Training rows per step.
+    n_networks : int, default=8
+        Random networks per step.
     pool_size : int or "auto", default="auto"
         The pool holds this many groups of ``n_networks`` networks and ``batch_size`` training rows,
         with the rows' activations cached; fewer, but at least one, where activations and weights
-        would take more than 512 MB. Each step uses one group at random. "auto": 32, or 1, which is
-        no pool (see Notes).
+        would take more than 512 MB. Each step uses one group at random. "auto": 32,
+        or 1. With 1 every step has fresh networks and rows, the paper's way (see Notes); otherwise
+        the oldest group is replaced every ``batch_size / n_items`` steps, at least 4, at most 32.
+    batch_size : int, default=1024
+        Training rows per step.
+    %(reg)s
+    loss : {"cross_entropy", "mse"}, default="cross_entropy"
+        "cross_entropy": cross entropy of ``logit_scale * scores`` with a learned scale; "mse":
+        squared distance to the centred one-hot targets.
+    %(learn_labels)s
+    teacher : {"auto", "network"} or None, default="auto"
+        Soft labels (knowledge distillation, [4]_). None: hard labels only. "network": a small
+        convolutional network is trained first, on images moved by up to an eighth of their sides,
+        for ten epochs (at least 200 steps) or a fifth of ``max_time``; its probabilities then stand
+        for the labels. The run switches back to hard labels once the coreset predicts the held-out
+        rows as well as the teacher does, or in the second half of the run nearly as well (a cross
+        entropy at most 1.4 times its own); never without such rows. Images only. "auto": that, with
+        fresh networks at every step (see Notes), ``max_time`` and held-out rows, where a fifth of
+        the time is enough for five epochs and 200 steps; else None.
+    augment : {"auto"}, bool or sequence of str, default="auto"
+        Random changes of the training images, and of those of the teacher, as the network sees
+        them. A sequence names some of "color", "crop", "cutout", "flip", "rotate" and "scale"; one
+        of them is drawn for each group of rows. ``["flip"]`` flips half of the images left to
+        right. True: any of the six. "auto": in long runs (see Notes) flips of the label-preserving
+        classes, those that lose no more than about three in ten of the rows of a pilot sample (up
+        to 2,048) that are recognised as they are; none with fewer than 200 rows, or with images
+        above about 64x64 pixels. ``learn_labels="solve"`` takes rows as they are.
+    %(init)s
+    corruption : float, default=0.0
+        Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and
+        below 1 ([1]_). Above 0 the items start as noise with the mean and variance of the data per
+        channel or column (0 and 1 with ``preprocessing=None``), and ``init`` must be left alone or
+        "noise". It hides what the rows look like; it is **no guarantee of privacy**.
     solver : {"auto", "muon", "adam"}, default="auto"
         How the items move. "muon": momentum whose steps are made orthogonal, so that what the
         gradients of all items have in common does not drown the rest ([2]_, [3]_). "adam": every
@@ -90,8 +90,8 @@ class RFADDistiller(RidgeDistiller):
     %(max_time)s
     %(early_stopping)s
     validation_fraction : float, default=0.1
-        Share of the rows to hold out, at most about 2048 rows (fewer for images from 48x48 pixels
-        on, from 24x24 with ``depth=2``).
+        Share of the rows to hold out, at most about 2,048 rows (fewer for images from 48x48 pixels
+        on, from 24x24 with two blocks).
     %(n_iter_no_change)s
     %(eval_every)s
     %(tol)s
@@ -116,52 +116,58 @@ class RFADDistiller(RidgeDistiller):
 
     See Also
     --------
-    NNGPKernelRidge : Classifier to use with the coreset, and to put into pipelines and grid searches.
+    NNGPKernelRidge : Classifier to use with the coreset, in pipelines and grid searches.
     KIPDistiller : The same with exact kernels.
     CoresetDisplay : Picture of a coreset.
 
     Notes
     -----
-    Networks with fewer blocks are less noisy and take less time. So ``architecture="auto"`` first lets up to 2,048 training rows
-    classify each other, each by all the others, with the kernels of two random networks of three blocks and of two. The third block must
-    tell the class of three more of a hundred rows, and of more than chance would. It stays with fewer than 200 rows, and in images of more
-    than about 64x64 pixels. On one CPU thread that takes about five seconds for images of 32x32 pixels.
+    ``plan_`` says what was chosen, and why.
 
-    "auto" does without a pool, and takes fresh networks and fresh rows at every step, for a ConvNet
-    with more than 200 items, and with 50 items or more where ``max_time`` is long enough for about
-    400 such steps. A part of a second of measuring at the start tells that. The items then fit no
-    networks in particular, but each step costs several times as much. The blocks of these networks
-    have 32, 64 and 256 channels, two of them 32 and 128: much of the noise of a random kernel comes
-    from the last block, whose maps are small and cost little. The last block has fewer, but at
-    least 64, where images are so large that it would take more than a pool may. 8 to 16 such
-    networks judge the held-out rows, as many as 256 MB of cached features allow; on a GPU up to 32,
-    and 2 GB.
+    *Depth.* Networks with fewer blocks are less noisy and take less time. Where the depth is open,
+    and images are large enough for three blocks, a pilot sample of up to 2,048 training rows
+    classify each other, each by all the others, with the kernels of two random networks of three
+    blocks and of two. The third block must classify three more of a hundred rows rightly, and more
+    than by chance. It stays with fewer than 200 rows, and in images above about 64x64 pixels. On
+    one CPU thread that takes about five seconds for images of 32x32 pixels.
 
-    A run is a long one where ``max_time`` would be enough for about 1,000 steps of networks twice
-    as wide, and ``max_iter`` allows them. It takes those then, and asks the rows which classes may
-    be flipped: late in a run it is the noise of the networks, and training rows learned by heart,
-    that limit what is gained.
+    *Fresh networks.* "auto" does without a pool for a ConvNet with more than 200 items, and with 50
+    items or more where ``max_time`` is long enough for about 400 steps of fresh networks, which is
+    measured at the start. The items then fit no networks in particular, but each step costs several
+    times as much. The blocks of these networks have 32, 64 and 256 channels, two of them 32 and
+    128: much of the noise of a random kernel comes from the last block, whose maps are small and
+    cost little. The last block has fewer, but at least 64, where a pool's memory asks for it.
+
+    *Evaluation networks.* 8 to 16 networks evaluate the held-out rows, as many as 256 MB of cached
+    features allow; on a GPU up to 32, and 2 GB.
+
+    *Long runs.* ``max_time`` is enough for about 1,000 steps of networks twice as wide, and
+    ``max_iter`` allows them. The run takes those, and flips: late in a run the noise of the
+    networks, and memorised training rows, limit what is gained.
 
     References
     ----------
-    .. [1] N. Loo, R. Hasani, A. Amini and D. Rus, "Efficient Dataset Distillation using Random Feature Approximation",
-       NeurIPS 2022, Algorithm 1 and eq. 5.
-    .. [2] K. Jordan, Y. Jin, V. Boza, J. You, F. Cesista, L. Newhouse and J. Bernstein, "Muon: An optimizer for hidden layers in neural
-       networks", 2024.
-    .. [3] J. Liu et al., "Muon is Scalable for LLM Training", 2025, section 2.2 (the size of the steps).
+    .. [1] N. Loo, R. Hasani, A. Amini and D. Rus, "Efficient Dataset Distillation using Random
+       Feature Approximation", NeurIPS 2022, Algorithm 1 and eq. 5.
+    .. [2] K. Jordan, Y. Jin, V. Boza, J. You, F. Cesista, L. Newhouse and J. Bernstein, "Muon: An
+       optimizer for hidden layers in neural networks", 2024.
+    .. [3] J. Liu et al., "Muon is Scalable for LLM Training", 2025, section 2.2 (step size).
     .. [4] G. Hinton, O. Vinyals and J. Dean, "Distilling the Knowledge in a Neural Network", 2015.
-    .. [5] M. H. Quenouille, "Approximate Tests of Correlation in Time-Series", JRSS B, 1949.
 
     Examples
     --------
-    >>> from rfad_sklearn import RFADDistiller
+    >>> from rfad_sklearn import ConvNet, RFADDistiller
     >>> from rfad_sklearn.datasets import load_digits_images
     >>> X, y = load_digits_images()
-    >>> distiller = RFADDistiller(ipc=1, max_iter=20, width=32, random_state=0).fit(X, y)
+    >>> distiller = RFADDistiller(
+    ...     ipc=1, max_iter=20, architecture=ConvNet(width=32), random_state=0
+    ... ).fit(X, y)
     >>> distiller.coreset_.images.shape
     (10, 8, 8)
     >>> distiller.transform(X[:5]).shape
     (5, 10)
+    >>> distiller.plan_.pool_size
+    32
     """
 
     _memory_levers = (
@@ -185,7 +191,10 @@ class RFADDistiller(RidgeDistiller):
         *,
         architecture="auto",
         image_shape=None,
+        preprocessing="auto",
         n_networks=8,
+        pool_size="auto",
+        batch_size=1024,
         reg=5e-3,
         loss="cross_entropy",
         learn_labels=False,
@@ -193,9 +202,6 @@ class RFADDistiller(RidgeDistiller):
         augment="auto",
         init="random",
         corruption=0.0,
-        preprocessing="auto",
-        batch_size=1024,
-        pool_size="auto",
         solver="auto",
         learning_rate=0.03,
         max_iter=None,
@@ -215,7 +221,10 @@ class RFADDistiller(RidgeDistiller):
         self.ipc = ipc
         self.architecture = architecture
         self.image_shape = image_shape
+        self.preprocessing = preprocessing
         self.n_networks = n_networks
+        self.pool_size = pool_size
+        self.batch_size = batch_size
         self.reg = reg
         self.loss = loss
         self.learn_labels = learn_labels
@@ -223,9 +232,6 @@ class RFADDistiller(RidgeDistiller):
         self.augment = augment
         self.init = init
         self.corruption = corruption
-        self.preprocessing = preprocessing
-        self.batch_size = batch_size
-        self.pool_size = pool_size
         self.solver = solver
         self.learning_rate = learning_rate
         self.max_iter = max_iter

@@ -41,15 +41,15 @@ class CoresetSelector(CoresetEstimator):
         the NNGP kernel.
     %(architecture)s
     %(image_shape)s
+    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
+        What is applied before the network, as in :class:`RFADDistiller`. A transformer needs no
+        ``inverse_transform``. A few real images are worth less when whitened, other than distilled
+        ones.
     n_networks : int, default=8
         Random networks of the features.
     reg : float, default=5e-3
         Ridge that the coreset is to be used with, relative to the mean diagonal of the kernel
         matrix.
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
-        What is applied before the network, as in :class:`RFADDistiller`. A transformer needs no
-        ``inverse_transform``. A few real images are worth less when whitened, other than distilled
-        ones.
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
     %(device)s
@@ -74,7 +74,8 @@ class CoresetSelector(CoresetEstimator):
     References
     ----------
     .. [1] M. Welling, "Herding dynamical weights to learn", ICML 2009.
-    .. [2] T. Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical Computer Science 1985.
+    .. [2] T. Gonzalez, "Clustering to minimize the maximum intercluster distance", Theoretical
+       Computer Science 1985.
 
     Examples
     --------
@@ -103,9 +104,9 @@ class CoresetSelector(CoresetEstimator):
         space="input",
         architecture="auto",
         image_shape=None,
+        preprocessing="standardize",
         n_networks=8,
         reg=5e-3,
-        preprocessing="standardize",
         random_state=None,
         device="auto",
         dtype="auto",
@@ -115,9 +116,9 @@ class CoresetSelector(CoresetEstimator):
         self.space = space
         self.architecture = architecture
         self.image_shape = image_shape
+        self.preprocessing = preprocessing
         self.n_networks = n_networks
         self.reg = reg
-        self.preprocessing = preprocessing
         self.random_state = random_state
         self.device = device
         self.dtype = dtype
@@ -168,7 +169,7 @@ class CoresetSelector(CoresetEstimator):
         return read
 
     def _fit_scale(self, context, chosen, variables):
-        """Scale of the scores on rows that were not chosen; on the chosen ones where there are no others."""
+        """Scale of the scores on rows that were not chosen, or else on the chosen ones."""
         others = np.setdiff1d(context.train, chosen)
         limit = held_out_limit(context.spec, context.shape, self._max_held_out)
         if len(others) > limit:
