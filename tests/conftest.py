@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from rfad_sklearn import RFADDistiller
+from rfad_sklearn import MLP, ConvNet, RFADDistiller
 from rfad_sklearn.datasets import load_digits_images
 
 matplotlib.use("agg")
@@ -18,15 +18,17 @@ def _close_figures():
     pyplot.close("all")
 
 
-# Small networks: every test that fits something shares these.
+# Small networks: every test that fits images shares these.
 FAST = {
-    "width": 16,
+    "architecture": ConvNet(width=16),
     "n_networks": 2,
     "max_iter": 6,
     "eval_every": 3,
     "batch_size": 128,
     "random_state": 0,
 }
+# The same for flat rows.
+FAST_ROWS = {**FAST, "architecture": MLP(width=16)}
 
 
 @pytest.fixture(scope="session")
