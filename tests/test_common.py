@@ -9,6 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rfad_sklearn
 from rfad_sklearn import (
+    MLP,
     ChannelStandardizer,
     CoresetSampler,
     CoresetSelector,
@@ -21,7 +22,8 @@ from rfad_sklearn import (
     RFADDistiller,
 )
 
-SMALL = {"max_iter": 3, "eval_every": 2, "n_networks": 2, "width": 8}
+NARROW = {"architecture": MLP(width=8)}
+SMALL = {"max_iter": 3, "eval_every": 2, "n_networks": 2, **NARROW}
 ESTIMATORS = [
     RFADDistiller(**SMALL),
     RFADDistiller(
@@ -38,15 +40,19 @@ ESTIMATORS = [
         max_iter=3, eval_every=2, kernel="nngp", loss="cross_entropy", learn_labels="solve"
     ),
     NNGPKernelRidge(),
-    NNGPKernelRidge(kernel_method="random_features", n_networks=2, width=64),
+    NNGPKernelRidge(kernel_method="random_features", n_networks=2, architecture=MLP(width=64)),
     # Two networks are too few to classify with.
-    NNGPKernelRidge(distiller=RFADDistiller(ipc=1, max_iter=60, eval_every=30, width=64)),
+    NNGPKernelRidge(
+        distiller=RFADDistiller(ipc=1, max_iter=60, eval_every=30, architecture=MLP(width=64))
+    ),
     CoresetSampler(RFADDistiller(**SMALL)),
-    CoresetSelector(n_networks=2, width=8),
-    CoresetSelector(strategy="kcenter", space="features", n_networks=2, width=8),
-    GradientMatchingDistiller(max_iter=3, eval_every=2, width=8, batch_size=8),
-    FiniteNetworkClassifier(width=32, max_iter=60),
-    FiniteNetworkClassifier(width=32, max_iter=60, loss="cross_entropy", early_stopping=False),
+    CoresetSelector(n_networks=2, **NARROW),
+    CoresetSelector(strategy="kcenter", space="features", n_networks=2, **NARROW),
+    GradientMatchingDistiller(max_iter=3, eval_every=2, batch_size=8, **NARROW),
+    FiniteNetworkClassifier(architecture=MLP(width=32), max_iter=60),
+    FiniteNetworkClassifier(
+        architecture=MLP(width=32), max_iter=60, loss="cross_entropy", early_stopping=False
+    ),
     ChannelStandardizer(),
     RegularizedZCA(),
     InstanceNormalizer(),
