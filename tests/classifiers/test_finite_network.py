@@ -220,7 +220,7 @@ def test_training_in_reduced_precision_ends_nearby(digits, coreset):
 
 
 def test_hidden_layers_compute_in_the_type_that_is_given():
-    """The last dense layer keeps that of the parameters: bfloat16 costs no more than its rounding."""
+    """The last dense layer keeps that of the parameters: bfloat16 costs only its rounding."""
     spec, shape = ConvNetSpec(depth=2, width=32), (8, 8, 1)
     x = torch.randn((6, *shape), generator=torch.Generator().manual_seed(0))
     parameters = draw_finite_network(spec, shape, 3, seed=0)

@@ -231,7 +231,7 @@ def test_without_early_stopping_all_rows_are_used_and_the_last_state_kept(digits
 
 
 def test_few_rows_are_all_trained_on(all_digits):
-    """A tenth of 1000 rows can choose a state, a tenth of 900 cannot; asked for, it does."""
+    """A tenth of 1000 rows can choose a state, a tenth of 900 cannot, but True holds them out."""
     X, _, y, _ = all_digits
     kept = {
         n: make(max_iter=1).fit(X[:n], y[:n]).validation_scores_ is not None for n in (900, 1040)

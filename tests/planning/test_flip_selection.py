@@ -58,7 +58,7 @@ def test_half_of_the_images_are_flipped_that_may_be():
 
 
 def lost(y_encoded, n_lost):
-    """Which flipped rows are wrong: the first so many of each class, by a dict of class to number."""
+    """Which flipped rows are wrong: the first of each class, by a dict of class to number."""
     wrong = np.zeros(len(y_encoded), dtype=bool)
     for code, n in n_lost.items():
         wrong[np.flatnonzero(y_encoded == code)[:n]] = True
@@ -104,7 +104,7 @@ def test_classes_of_few_rows_follow_the_others():
         nothing, lost(y_encoded, dict.fromkeys(range(100), 5)), y_encoded, 101
     )
     assert not all_lose.any()
-    # Two letters that are each other's mirror images.
+    # Two letters, either of which looks like the other when flipped.
     assert label_preserving_classes(nothing, lost(y_encoded, {5: 7, 6: 7}), y_encoded, 101)[
         4:8
     ].tolist() == [
@@ -245,12 +245,12 @@ def test_a_run_from_a_checkpoint_flips_the_classes_that_it_began_with(
         "checkpoint": tmp_path / "run.npz",
     }
     RFADDistiller(**{**settings, "max_iter": 4}).fit(*digits_but_nines)
-    assert "mirror: rows of 2 of 9 classes" in capsys.readouterr().out
+    assert "rows of 2 of 9 classes" in capsys.readouterr().out
     monkeypatch.setattr(rfad, "classes_to_flip", lambda context: (1, 2, 3))
     resumed = RFADDistiller(**settings).fit(*digits_but_nines)
     assert resumed.n_iter_ == FAST["max_iter"]
     assert resumed.flipped_classes_.tolist() == [0, 8]
-    assert "mirror" not in capsys.readouterr().out
+    assert "classes" not in capsys.readouterr().out
     # What no run can have written is refused before it goes on.
     state, fingerprint = load_checkpoint(tmp_path / "run.npz")
     for value in ([9], 3, "ab"):
