@@ -69,13 +69,19 @@ def test_items_that_are_the_rows_are_at_distance_zero():
 @pytest.mark.parametrize("augment", [False, ("crop", "scale", "rotate")])
 def test_better_than_the_rows_it_started_from(digits, augment):
     X, y, X_test, y_test = digits
-    distiller = GradientMatchingDistiller(augment=augment, **SMALL)
+    small = {
+        "architecture": ConvNet(depth=2, width=16),
+        "max_iter": 60,
+        "batch_size": 16,
+        "random_state": 0,
+    }
+    distiller = GradientMatchingDistiller(augment=augment, **small)
     start = clone(distiller).set_params(max_iter=0).fit(X, y).coreset_
     coreset = distiller.fit(X, y).coreset_
     assert distiller.loss_curve_[-1] < distiller.loss_curve_[0]
     for clf in (
         NNGPKernelRidge(random_state=0),
-        FiniteNetworkClassifier(architecture=ConvNet(width=32), max_iter=200, random_state=0),
+        FiniteNetworkClassifier(architecture=ConvNet(width=16), max_iter=100, random_state=0),
     ):
         assert (
             clf.fit_coreset(coreset).score(X_test, y_test)

@@ -736,20 +736,22 @@ def test_no_time_for_a_step_gives_a_warning(digits):
     assert (distiller.n_iter_, distiller.stop_reason_) == (0, "max_time")
 
 
-def test_default_number_of_steps():
+def test_default_number_of_steps(monkeypatch):
     """1000, and no bound where there is a budget of time."""
     X, y = load_iris(return_X_y=True)
     settings = {
         "architecture": MLP(depth=1, width=2),
         "n_networks": 1,
         "batch_size": 8,
-        "eval_every": 1001,
+        "eval_every": 500,
         "max_iter": None,
     }
     distiller = make_for_rows(**settings).fit(X, y)
     assert (distiller.n_iter_, distiller.stop_reason_) == (1000, "max_iter")
-    timed = make_for_rows(**settings, max_time=600, callback=lambda state: state.step > 1000)
-    assert timed.fit(X, y).n_iter_ == 1001
+    monkeypatch.setattr("rfad_sklearn.distillers._iterative._DEFAULT_MAX_ITER", 100)
+    assert make_for_rows(**settings).fit(X, y).n_iter_ == 100
+    timed = make_for_rows(**settings, max_time=600, callback=lambda state: state.step > 100)
+    assert timed.fit(X, y).n_iter_ == 500
 
 
 def test_transform_is_a_feature_map_of_the_kernel(digits):
@@ -766,7 +768,7 @@ def test_transform_is_a_feature_map_of_the_kernel(digits):
     )
     for left, factor in ((K_items, distiller.transform(coreset.X)), (K, Z)):
         expected = left @ solve_targets(torch.tensor(K_items), torch.tensor(K.T), 5e-3).numpy()
-        np.testing.assert_allclose(factor @ Z.T, expected, atol=0.05 * abs(expected).max())
+        np.testing.assert_allclose(factor @ Z.T, expected, atol=0.1 * abs(expected).max())
 
 
 def test_transform_does_not_depend_on_the_rows_beside(fitted, digits):

@@ -45,7 +45,7 @@ def test_the_space_matters():
 
 def test_features_are_compared_by_the_kernel():
     """The row nearest to the mean in feature space has the largest 2 <k(x, .)> - k(x, x)."""
-    X, y = load_digits(n_class=3, return_X_y=True)
+    X, y = (part[:180] for part in load_digits(n_class=3, return_X_y=True))
     selector = CoresetSelector(
         strategy="kcenter",
         space="features",
@@ -64,7 +64,7 @@ def test_features_are_compared_by_the_kernel():
 
 
 def test_scale_is_fitted_on_the_other_rows():
-    X, y = (part[:500] for part in load_digits(return_X_y=True))
+    X, y = (part[:300] for part in load_digits(return_X_y=True))
     coreset = CoresetSelector(ipc=5, image_shape=(8, 8), random_state=0).fit(X, y).coreset_
     clf = NNGPKernelRidge(random_state=0).fit_coreset(coreset)
     p = clf.predict_proba(X)
