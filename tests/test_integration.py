@@ -43,6 +43,7 @@ def test_pipeline_with_the_distiller_as_feature_map(wine):
     ]
 
 
+@pytest.mark.slow
 def test_grid_search_over_the_distiller_in_two_processes(wine):
     X, X_test, y, y_test = wine
     grid = {"distiller__ipc": [1, 2], "reg": [1e-4, 5e-3]}

@@ -86,6 +86,7 @@ def usual(digits):
 
 
 @pytest.mark.parametrize("state", STATES.values(), ids=list(STATES))
+@pytest.mark.slow
 def test_torch(digits, usual, state):
     X, X_test, y, _ = digits
     with state():
@@ -104,7 +105,10 @@ def test_data_frames_are_for_tables(digits, preprocessor):
     with sklearn.config_context(transform_output="pandas"):
         np.testing.assert_array_equal(preprocessor.fit_transform(X), alone)
         pipeline = make_pipeline(
-            preprocessor, NNGPKernelRidge(preprocessing=None, n_networks=1, random_state=0)
+            preprocessor,
+            NNGPKernelRidge(
+                architecture=ConvNet(width=32), preprocessing=None, n_networks=1, random_state=0
+            ),
         ).fit(X, y)
         assert pipeline.score(X_test, y_test) > 0.9
         table = preprocessor.fit_transform(X.reshape(len(X), -1))

@@ -120,6 +120,7 @@ def coreset(digits):
 SMALL = {"architecture": ConvNet(width=32), "max_iter": 200, "random_state": 0}
 
 
+@pytest.mark.slow
 def test_network_trained_on_a_coreset_beats_one_trained_on_random_rows(digits, coreset):
     X, y, X_test, y_test = digits
     rows = CoresetSelector(strategy="random", random_state=0).fit(X, y).coreset_
@@ -151,6 +152,7 @@ def test_options_learn_too(digits, coreset, kw):
     assert clf.validation_loss_ < 1.5
 
 
+@pytest.mark.slow
 def test_held_out_rows_choose_the_step_size_of_cross_entropy(digits, coreset, capsys):
     """Items need smaller steps than rows do."""
     X, y, X_test, y_test = digits

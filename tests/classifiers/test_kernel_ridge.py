@@ -166,6 +166,7 @@ def test_method_is_decided_in_fit_and_stored(iris, coreset, digits, monkeypatch)
 
 
 @pytest.mark.parametrize("kernel", ["nngp", "ntk"])
+@pytest.mark.slow
 def test_exact_kernels_of_images(all_digits, kernel):
     X, X_test, y, y_test = all_digits
     # Images of 4x4 pixels, of grey levels from 0 to 1.

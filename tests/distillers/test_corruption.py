@@ -31,6 +31,7 @@ def test_noise_has_the_scale_of_the_data():
     np.testing.assert_allclose(coreset.X.std(0), X.std(0), rtol=0.25)
 
 
+@pytest.mark.slow
 def test_the_loss_sees_what_the_file_holds(digits, tmp_path):
     """What was validated is what the stored items score: the frozen entries are in both."""
     X, _, y, _ = digits

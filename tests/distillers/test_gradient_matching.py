@@ -67,6 +67,7 @@ def test_items_that_are_the_rows_are_at_distance_zero():
 
 
 @pytest.mark.parametrize("augment", [False, ("crop", "scale", "rotate")])
+@pytest.mark.slow
 def test_better_than_the_rows_it_started_from(digits, augment):
     X, y, X_test, y_test = digits
     small = {
@@ -119,6 +120,7 @@ def test_loops_of_the_paper():
     ]
 
 
+@pytest.mark.slow
 def test_coreset_goes_through_a_file_and_into_every_classifier(digits, tmp_path):
     X, y, X_test, y_test = digits
     coreset = (

@@ -27,6 +27,7 @@ def small(digits):
     return *halved, y, y_test
 
 
+@pytest.mark.slow
 def test_it_distils_images(small):
     X, X_test, y, y_test = small
     distiller = KIPDistiller(**{**FAST, "max_iter": 60, "eval_every": 20}).fit(X, y)

@@ -32,6 +32,7 @@ def make_for_rows(**changes):
     return RFADDistiller(**{"ipc": 2, **FAST_ROWS, **changes})
 
 
+@pytest.mark.slow
 def test_distilled_rows_beat_the_random_rows_they_started_from(all_digits):
     X, X_test, y, y_test = all_digits
     settings = {"ipc": 1, "architecture": ConvNet(width=32), "random_state": 0}

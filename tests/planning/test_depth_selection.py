@@ -59,6 +59,7 @@ def test_the_third_block_stays_where_rows_need_it(all_digits):
     assert RFADDistiller(**settings).fit(X, y).coreset_.architecture.depth == 2
 
 
+@pytest.mark.slow
 def test_two_blocks_discriminate_digits_with_fewer_items(all_digits):
     """The point of it: the coreset of the chosen network is better than that of three blocks."""
     X, _, y, _ = all_digits

@@ -310,11 +310,13 @@ def teacher_of(all_digits):
     return train
 
 
+@pytest.mark.slow
 def test_a_teacher_learns_from_flipped_rows_too(teacher_of):
     scores = [teacher_of(flipped)[2] for flipped in (range(10), ())]
     assert scores[0] > scores[1] + 0.2
 
 
+@pytest.mark.slow
 def test_a_teacher_learns_from_flipped_rows_of_their_classes_only(teacher_of):
     known = []
     for flipped in ((2, 3, 5), (4, 6, 7)):
