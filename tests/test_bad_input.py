@@ -8,7 +8,7 @@ import scipy.sparse
 import torch
 
 from rfad_sklearn import ConvNet, NNGPKernelRidge, RFADDistiller
-from tests.conftest import FAST
+from tests.conftest import FAST, FAST_ROWS
 
 N = 30
 RNG = np.random.default_rng(0)
@@ -165,7 +165,7 @@ CASES = [
     ),
     (
         "too small",
-        {"depth": 4, "image_shape": (8, 8)},
+        {"architecture": ConvNet(depth=4), "image_shape": (8, 8)},
         X,
         Y,
         ValueError,
@@ -256,7 +256,8 @@ CASES = [
     ids=[c[0] for c in CASES],
 )
 def test_distiller(parameters, rows, labels, error, message):
-    distiller = RFADDistiller(**{**FAST, **parameters})
+    small = FAST if "image_shape" in parameters or np.ndim(rows) > 2 else FAST_ROWS
+    distiller = RFADDistiller(**{**small, **parameters})
     with pytest.raises(error, match=message):
         distiller.fit(rows, labels)
     assert not [name for name in vars(distiller) if name.endswith("_")]
@@ -288,23 +289,24 @@ def test_another_number_of_features(both, k):
         both[k](X[:, 1:])
     with pytest.raises(
         ValueError,
-        match=r"images of shape \(4, 16, 1\), but this .* was fitted on images of shape \(8, 8, 1\)",
+        match=r"images of shape \(4, 16, 1\), .* was fitted on images of shape \(8, 8, 1\)",
     ):
         both[k](X.reshape(N, 4, 16))
     with pytest.raises(ValueError, match="Input X contains NaN"):
         both[k](with_entry(np.nan))
 
 
-def test_a_single_image_is_told_from_rows(both):
+def test_a_single_image_is_no_table(both):
     for use in both:
         with pytest.raises(
             ValueError,
-            match=r"X of shape \(8, 8\) looks like a single image of shape \(8, 8, 1\); give it as X\[None\]",
+            match=r"X of shape \(8, 8\) looks like a single image of shape \(8, 8, 1\); "
+            r"give it as X\[None\]",
         ):
             use(X[0].reshape(8, 8))
 
 
-def test_a_single_colour_image_is_told_from_images():
+def test_a_single_colour_image_is_no_stack_of_images():
     images = RNG.normal(size=(N, 8, 8, 3))
     distiller = RFADDistiller(**FAST).fit(images, Y)
     with pytest.raises(ValueError, match=r"give a single image as X\[None\]"):
@@ -317,7 +319,7 @@ def test_a_single_colour_image_is_told_from_images():
 
 
 def test_images_for_a_table():
-    distiller = RFADDistiller(**FAST).fit(X, Y)
+    distiller = RFADDistiller(**FAST_ROWS).fit(X, Y)
     with pytest.raises(ValueError, match="was fitted on flat rows with 64 features"):
         distiller.transform(X.reshape(N, 8, 8))
 
@@ -327,7 +329,7 @@ def test_images_as_nested_lists_are_images():
     assert RFADDistiller(**FAST).fit(images, Y).image_shape_ == (8, 8, 1)
 
 
-def test_images_that_look_channels_first_are_told_of():
+def test_images_that_look_channels_first_give_a_warning():
     X = np.random.default_rng(0).random((20, 3, 6, 6), dtype=np.float32)
     for estimator in (RFADDistiller(ipc=1, max_iter=1, random_state=0), NNGPKernelRidge()):
         with pytest.warns(

@@ -9,6 +9,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import rfad_sklearn
 from rfad_sklearn import (
+    MLP,
     ChannelStandardizer,
     CoresetSampler,
     CoresetSelector,
@@ -21,9 +22,22 @@ from rfad_sklearn import (
     RFADDistiller,
 )
 
-SMALL = {"max_iter": 3, "eval_every": 2, "n_networks": 2, "width": 8}
+NARROW = {"architecture": MLP(width=8)}
+SMALL = {"max_iter": 3, "eval_every": 2, "n_networks": 2, **NARROW}
 ESTIMATORS = [
     RFADDistiller(**SMALL),
+    KIPDistiller(max_iter=3, eval_every=2),
+    NNGPKernelRidge(),
+    CoresetSampler(RFADDistiller(**SMALL)),
+    CoresetSelector(n_networks=2, **NARROW),
+    GradientMatchingDistiller(max_iter=3, eval_every=2, batch_size=8, **NARROW),
+    FiniteNetworkClassifier(architecture=MLP(width=32), max_iter=60),
+    ChannelStandardizer(),
+    RegularizedZCA(),
+    InstanceNormalizer(),
+]
+# The same with other parameters.
+VARIANTS = [
     RFADDistiller(
         **SMALL,
         init="kmeans",
@@ -33,28 +47,29 @@ ESTIMATORS = [
         early_stopping=False,
     ),
     RFADDistiller(**SMALL, learn_labels="solve"),
-    KIPDistiller(max_iter=3, eval_every=2),
     KIPDistiller(
         max_iter=3, eval_every=2, kernel="nngp", loss="cross_entropy", learn_labels="solve"
     ),
-    NNGPKernelRidge(),
-    NNGPKernelRidge(kernel_method="random_features", n_networks=2, width=64),
+    NNGPKernelRidge(kernel_method="random_features", n_networks=2, architecture=MLP(width=64)),
     # Two networks are too few to classify with.
-    NNGPKernelRidge(distiller=RFADDistiller(ipc=1, max_iter=60, eval_every=30, width=64)),
-    CoresetSampler(RFADDistiller(**SMALL)),
-    CoresetSelector(n_networks=2, width=8),
-    CoresetSelector(strategy="kcenter", space="features", n_networks=2, width=8),
-    GradientMatchingDistiller(max_iter=3, eval_every=2, width=8, batch_size=8),
-    FiniteNetworkClassifier(width=32, max_iter=60),
-    FiniteNetworkClassifier(width=32, max_iter=60, loss="cross_entropy", early_stopping=False),
-    ChannelStandardizer(),
-    RegularizedZCA(),
-    InstanceNormalizer(),
+    NNGPKernelRidge(
+        distiller=RFADDistiller(ipc=1, max_iter=60, eval_every=30, architecture=MLP(width=64))
+    ),
+    CoresetSelector(strategy="kcenter", space="features", n_networks=2, **NARROW),
+    FiniteNetworkClassifier(
+        architecture=MLP(width=32), max_iter=60, loss="cross_entropy", early_stopping=False
+    ),
 ]
 
 
 @parametrize_with_checks(ESTIMATORS)
 def test_scikit_learn_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.slow
+@parametrize_with_checks(VARIANTS)
+def test_scikit_learn_checks_of_variants(estimator, check):
     check(estimator)
 
 
@@ -69,11 +84,12 @@ def test_every_public_estimator_is_checked():
 
 
 # Checks that the collection leaves out.
-TRANSFORMERS = [e for e in ESTIMATORS if hasattr(e, "get_feature_names_out")]
+ALL = [*ESTIMATORS, *VARIANTS]
+TRANSFORMERS = [e for e in ALL if hasattr(e, "get_feature_names_out")]
 LEFT_OUT = [
-    ("check_param_validation", [e for e in ESTIMATORS if not isinstance(e, CoresetSampler)]),
-    ("check_dataframe_column_names_consistency", ESTIMATORS),
-    ("check_n_features_in_after_fitting", ESTIMATORS),
+    ("check_param_validation", [e for e in ALL if not isinstance(e, CoresetSampler)]),
+    ("check_dataframe_column_names_consistency", ALL),
+    ("check_n_features_in_after_fitting", ALL),
     ("check_set_output_transform", TRANSFORMERS),
     ("check_set_output_transform_pandas", TRANSFORMERS),
     ("check_global_output_transform_pandas", TRANSFORMERS),
@@ -87,7 +103,11 @@ LEFT_OUT = [
 )
 @pytest.mark.parametrize(
     ("check", "estimator"),
-    [(name, estimator) for name, estimators in LEFT_OUT for estimator in estimators],
+    [
+        pytest.param(name, estimator, marks=[pytest.mark.slow] if estimator in VARIANTS else [])
+        for name, estimators in LEFT_OUT
+        for estimator in estimators
+    ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_checks_that_the_collection_leaves_out(check, estimator):

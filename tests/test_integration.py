@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from rfad_sklearn import Coreset, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn import MLP, Coreset, NNGPKernelRidge, RFADDistiller
 
-TABLE = {"max_iter": 100, "width": 128, "random_state": 0}
+TABLE = {"max_iter": 100, "architecture": MLP(width=128), "random_state": 0}
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +43,12 @@ def test_pipeline_with_the_distiller_as_feature_map(wine):
     ]
 
 
+@pytest.mark.slow
 def test_grid_search_over_the_distiller_in_two_processes(wine):
     X, X_test, y, y_test = wine
     grid = {"distiller__ipc": [1, 2], "reg": [1e-4, 5e-3]}
-    classifier = NNGPKernelRidge(distiller=RFADDistiller(max_iter=100, width=64, random_state=0))
+    distiller = RFADDistiller(max_iter=100, architecture=MLP(width=64), random_state=0)
+    classifier = NNGPKernelRidge(distiller=distiller)
     search = GridSearchCV(classifier, grid, cv=2, n_jobs=2).fit(X, y)
     assert set(search.best_params_) == set(grid)
     assert search.score(X_test, y_test) > 0.8

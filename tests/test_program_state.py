@@ -10,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 
 from rfad_sklearn import (
     ChannelStandardizer,
+    ConvNet,
     FiniteNetworkClassifier,
     GradientMatchingDistiller,
     InstanceNormalizer,
@@ -22,7 +23,7 @@ from rfad_sklearn.kernels import ntk_kernel
 from tests.conftest import FAST
 
 GM = {
-    "width": 16,
+    "architecture": ConvNet(width=16),
     "max_iter": 2,
     "batch_size": 32,
     "network_life": 2,
@@ -53,9 +54,8 @@ STATES = {
 
 def everything(X, y, X_test):
     """What fits, transforms, predicts and explains, as arrays."""
-    distiller = RFADDistiller(ipc=1, teacher="network", mirror=True, learn_labels=True, **FAST).fit(
-        X, y
-    )
+    distiller = RFADDistiller(ipc=1, teacher="network", augment=True, learn_labels=True, **FAST)
+    distiller.fit(X, y)
     yield distiller.coreset_.X
     yield distiller.coreset_.targets
     yield distiller.transform(X_test)
@@ -66,7 +66,9 @@ def everything(X, y, X_test):
     yield features.explain(X_test[:2])
     yield from features.nearest_rows(X_test, 2)
     yield NNGPKernelRidge(kernel="ntk").fit(X[:20], y[:20]).decision_function(X_test)
-    network = FiniteNetworkClassifier(width=16, max_iter=3, augment=True, random_state=0)
+    network = FiniteNetworkClassifier(
+        architecture=ConvNet(width=16), max_iter=3, augment=True, random_state=0
+    )
     yield network.fit_coreset(distiller.coreset_, X, y).predict_proba(X_test)
     yield GradientMatchingDistiller(augment=True, **GM).fit(X, y).coreset_.X
     yield (
@@ -84,6 +86,7 @@ def usual(digits):
 
 
 @pytest.mark.parametrize("state", STATES.values(), ids=list(STATES))
+@pytest.mark.slow
 def test_torch(digits, usual, state):
     X, X_test, y, _ = digits
     with state():
@@ -102,14 +105,17 @@ def test_data_frames_are_for_tables(digits, preprocessor):
     with sklearn.config_context(transform_output="pandas"):
         np.testing.assert_array_equal(preprocessor.fit_transform(X), alone)
         pipeline = make_pipeline(
-            preprocessor, NNGPKernelRidge(preprocessing=None, n_networks=1, random_state=0)
+            preprocessor,
+            NNGPKernelRidge(
+                architecture=ConvNet(width=32), preprocessing=None, n_networks=1, random_state=0
+            ),
         ).fit(X, y)
         assert pipeline.score(X_test, y_test) > 0.9
         table = preprocessor.fit_transform(X.reshape(len(X), -1))
     assert table.columns.tolist() == [f"x{k}" for k in range(64)]
 
 
-def test_what_set_output_asks_for_is_decided_by_each_table(digits):
+def test_the_output_container_is_decided_by_each_table(digits):
     pd = pytest.importorskip("pandas")
     X, X_test, _, _ = digits
     flat = X_test.reshape(len(X_test), -1)

@@ -3,31 +3,38 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_iris
 
-from rfad_sklearn import MLP, Coreset, CoresetSelector, FiniteNetworkClassifier, RFADDistiller
+from rfad_sklearn import (
+    MLP,
+    ConvNet,
+    Coreset,
+    CoresetSelector,
+    FiniteNetworkClassifier,
+    RFADDistiller,
+)
 from rfad_sklearn._networks.finite import draw_finite_network, largest_curvature, network_outputs
-from rfad_sklearn.architectures import ConvNet, resolve_norm
+from rfad_sklearn._utils.network_spec import ConvNetSpec, MLPSpec, resolve_norm
 from rfad_sklearn.classifiers._training import target_distribution
 from rfad_sklearn.datasets import load_digits_images
 
 CASES = [
-    (ConvNet(depth=2, width=6), (9, 7, 2)),
-    (ConvNet(depth=2, width=6, readout="mean", pooling="none"), (5, 4, 3)),
-    (MLP(depth=2, width=6), (5,)),
+    (ConvNetSpec(depth=2, width=6), (9, 7, 2)),
+    (ConvNetSpec(depth=2, width=6, readout="mean", pooling="none"), (5, 4, 3)),
+    (MLPSpec(depth=2, width=6), (5,)),
 ]
 
 
 @pytest.mark.parametrize(("spec", "shape"), CASES)
-def test_outputs_are_those_of_the_network_as_a_beginner_writes_it(spec, shape):
+def test_outputs_are_those_of_a_plain_network(spec, shape):
     x = torch.randn((4, *shape), generator=torch.Generator().manual_seed(0))
     *hidden, weight, bias = draw_finite_network(spec, shape, 3, seed=5)
-    y = x if isinstance(spec, MLP) else x.permute(0, 3, 1, 2)
+    y = x if isinstance(spec, MLPSpec) else x.permute(0, 3, 1, 2)
     for layer_weight, layer_bias in zip(hidden[::2], hidden[1::2], strict=True):
-        if isinstance(spec, MLP):
+        if isinstance(spec, MLPSpec):
             y = torch.relu(y @ layer_weight.T + layer_bias)
             continue
         y = torch.relu(torch.nn.functional.conv2d(y, layer_weight, layer_bias, padding=1))
         y = torch.nn.functional.avg_pool2d(y, 2) if spec.pooling == "avg" else y
-    if not isinstance(spec, MLP):
+    if not isinstance(spec, MLPSpec):
         y = y.mean((2, 3)) if spec.readout == "mean" else y.permute(0, 2, 3, 1).flatten(1)
     torch.testing.assert_close(
         network_outputs(spec, [*hidden, weight, bias], x), y @ weight.T + bias
@@ -39,7 +46,7 @@ def test_wide_networks_have_the_nngp_as_covariance():
     from rfad_sklearn.kernels import nngp_kernel
 
     spec, x = (
-        MLP(depth=2, width=256),
+        MLPSpec(depth=2, width=256),
         torch.randn((3, 5), generator=torch.Generator().manual_seed(0)),
     )
     outputs = torch.stack(
@@ -53,8 +60,8 @@ def test_wide_networks_have_the_nngp_as_covariance():
     assert (covariance - kernel).abs().max() < 0.12 * kernel.max()
 
 
-def test_instance_norm_makes_outputs_blind_to_contrast():
-    spec, shape = ConvNet(depth=2, width=8, sigma_b=0.0), (8, 8, 1)
+def test_instance_norm_removes_the_contrast():
+    spec, shape = ConvNetSpec(depth=2, width=8, sigma_b=0.0), (8, 8, 1)
     x = torch.randn((3, *shape), generator=torch.Generator().manual_seed(0))
     parameters = draw_finite_network(spec, shape, 2, 0, instance_norm=True)
     outputs = network_outputs(spec, parameters, x, instance_norm=True)
@@ -67,7 +74,10 @@ def test_instance_norm_makes_outputs_blind_to_contrast():
 def test_largest_curvature_is_that_of_the_jacobian(spec, shape):
     x = torch.randn((4, *shape), generator=torch.Generator().manual_seed(0)).double()
     parameters = [parameter.double() for parameter in draw_finite_network(spec, shape, 3, seed=5)]
-    outputs = lambda parameters: network_outputs(spec, parameters, x)  # noqa: E731
+
+    def outputs(parameters):
+        return network_outputs(spec, parameters, x)
+
     jacobians = torch.autograd.functional.jacobian(lambda *p: outputs(list(p)), tuple(parameters))
     jacobian = torch.cat([part.reshape(12, -1) for part in jacobians], dim=1)
     exact = torch.linalg.eigvalsh(jacobian @ jacobian.T)[-1].item() / 4
@@ -77,12 +87,12 @@ def test_largest_curvature_is_that_of_the_jacobian(spec, shape):
 
 
 def test_where_networks_are_normalised():
-    assert resolve_norm("auto", ConvNet(), (28, 28, 1))
-    assert not resolve_norm("auto", ConvNet(), (8, 8, 1))
-    assert resolve_norm("instance", ConvNet(), (8, 8, 1))
-    assert not resolve_norm("auto", MLP(), (8,))
-    assert not resolve_norm(None, ConvNet(), (28, 28, 1))
-    for spec, shape in ((MLP(), (8,)), (ConvNet(depth=2), (2, 3, 1))):
+    assert resolve_norm("auto", ConvNetSpec(), (28, 28, 1))
+    assert not resolve_norm("auto", ConvNetSpec(), (8, 8, 1))
+    assert resolve_norm("instance", ConvNetSpec(), (8, 8, 1))
+    assert not resolve_norm("auto", MLPSpec(), (8,))
+    assert not resolve_norm(None, ConvNetSpec(), (28, 28, 1))
+    for spec, shape in ((MLPSpec(), (8,)), (ConvNetSpec(depth=2), (2, 3, 1))):
         with pytest.raises(ValueError, match="more than one pixel"):
             resolve_norm("instance", spec, shape)
 
@@ -103,12 +113,14 @@ def digits():
 
 @pytest.fixture(scope="module")
 def coreset(digits):
-    return RFADDistiller(ipc=1, max_iter=150, width=64, random_state=0).fit(*digits[:2]).coreset_
+    distiller = RFADDistiller(ipc=1, max_iter=150, architecture=ConvNet(width=64), random_state=0)
+    return distiller.fit(*digits[:2]).coreset_
 
 
-SMALL = {"width": 32, "max_iter": 200, "random_state": 0}
+SMALL = {"architecture": ConvNet(width=32), "max_iter": 200, "random_state": 0}
 
 
+@pytest.mark.slow
 def test_network_trained_on_a_coreset_beats_one_trained_on_random_rows(digits, coreset):
     X, y, X_test, y_test = digits
     rows = CoresetSelector(strategy="random", random_state=0).fit(X, y).coreset_
@@ -140,6 +152,7 @@ def test_options_learn_too(digits, coreset, kw):
     assert clf.validation_loss_ < 1.5
 
 
+@pytest.mark.slow
 def test_held_out_rows_choose_the_step_size_of_cross_entropy(digits, coreset, capsys):
     """Items need smaller steps than rows do."""
     X, y, X_test, y_test = digits
@@ -162,7 +175,10 @@ def test_strong_weight_decay_keeps_the_network_at_its_start(digits, coreset):
 
 
 def test_lazy_network_is_kernel_regression_with_its_tangent_kernel():
-    """With small targets and centring, gradient descent stays in the linear regime of the network's own tangent kernel."""
+    """Small targets and centring keep gradient descent in the linear regime.
+
+    There the network follows its own tangent kernel.
+    """
     X, y = load_iris(return_X_y=True)
     coreset = (
         CoresetSelector(ipc=2, random_state=0, architecture=MLP(depth=1, width=64))
@@ -170,7 +186,11 @@ def test_lazy_network_is_kernel_regression_with_its_tangent_kernel():
         .coreset_
     )
     clf = FiniteNetworkClassifier(
-        width=256, label_scale=0.01, max_iter=4000, random_state=0, dtype="float64"
+        architecture=MLP(depth=1, width=256),
+        label_scale=0.01,
+        max_iter=4000,
+        random_state=0,
+        dtype="float64",
     ).fit_coreset(coreset)
     start = [torch.from_numpy(array) for array in clf._networks[0][1]]
 
@@ -201,9 +221,9 @@ def test_training_in_reduced_precision_ends_nearby(digits, coreset):
     assert 0 < np.abs(narrow - wide).mean() < 0.25 * np.abs(wide).mean()
 
 
-def test_hidden_layers_take_the_type_they_are_told():
-    """The dense layer at the end keeps that of the parameters: what bfloat16 costs is of the size of its rounding."""
-    spec, shape = ConvNet(depth=2, width=32), (8, 8, 1)
+def test_hidden_layers_compute_in_the_type_that_is_given():
+    """The last dense layer keeps that of the parameters: bfloat16 costs only its rounding."""
+    spec, shape = ConvNetSpec(depth=2, width=32), (8, 8, 1)
     x = torch.randn((6, *shape), generator=torch.Generator().manual_seed(0))
     parameters = draw_finite_network(spec, shape, 3, seed=0)
     wide, narrow = (
@@ -213,7 +233,7 @@ def test_hidden_layers_take_the_type_they_are_told():
     assert 0 < (narrow - wide).abs().max() < 0.02 * wide.abs().max()
 
 
-def test_without_centering_the_start_shows(coreset):
+def test_without_centering_the_outputs_at_initialisation_remain(coreset):
     items = coreset.images
     fitted = [
         FiniteNetworkClassifier(**SMALL, centering=c, label_scale=1.0).fit_coreset(coreset)
@@ -226,9 +246,8 @@ def test_without_centering_the_start_shows(coreset):
 
 def test_rows_with_any_labels():
     X, y = load_breast_cancer(return_X_y=True)
-    clf = FiniteNetworkClassifier(width=64, max_iter=200, random_state=0).fit(
-        X, np.array(["bad", "good"])[y]
-    )
+    clf = FiniteNetworkClassifier(architecture=MLP(width=64), max_iter=200, random_state=0)
+    clf.fit(X, np.array(["bad", "good"])[y])
     assert set(clf.predict(X)) == {"bad", "good"}
     assert (clf.predict(X) == np.array(["bad", "good"])[y]).mean() > 0.93
     assert clf.label_scale_ in (1.0, 4.0, 16.0)
@@ -251,7 +270,7 @@ def test_same_seed_same_bits_and_row_independence(digits, coreset):
     )
 
 
-def test_too_large_a_step_is_said_and_nothing_is_left(coreset):
+def test_too_large_a_step_is_an_error_and_leaves_nothing_fitted(coreset):
     clf = FiniteNetworkClassifier(**SMALL, learning_rate=1e4)
     with pytest.raises(FloatingPointError, match=r"learning_rate=10000\.0"):
         clf.fit_coreset(coreset)

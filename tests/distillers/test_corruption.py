@@ -4,8 +4,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_wine
 from sklearn.preprocessing import StandardScaler
 
-from rfad_sklearn import Coreset, InstanceNormalizer, NNGPKernelRidge, RFADDistiller
-from tests.conftest import FAST
+from rfad_sklearn import ConvNet, Coreset, InstanceNormalizer, NNGPKernelRidge, RFADDistiller
+from tests.conftest import FAST, FAST_ROWS
 
 
 @pytest.mark.parametrize("preprocessing", ["auto", "zca", InstanceNormalizer()], ids=str)
@@ -31,12 +31,13 @@ def test_noise_has_the_scale_of_the_data():
     np.testing.assert_allclose(coreset.X.std(0), X.std(0), rtol=0.25)
 
 
+@pytest.mark.slow
 def test_the_loss_sees_what_the_file_holds(digits, tmp_path):
     """What was validated is what the stored items score: the frozen entries are in both."""
     X, _, y, _ = digits
     # Enough held-out rows and steps that no seed of four differed by more than 0.04.
     settings = {
-        "width": 64,
+        "architecture": ConvNet(width=64),
         "n_networks": 4,
         "max_iter": 300,
         "batch_size": 256,
@@ -60,7 +61,7 @@ def test_without_corruption_there_is_no_mask(coreset, tmp_path):
     assert Coreset.load(tmp_path / "c.npz").corruption_mask is None
 
 
-def test_bad_words(digits, coreset):
+def test_bad_parameters(digits, coreset):
     X, _, y, _ = digits
     with pytest.raises(ValueError, match="starts from noise, but init='kmeans'"):
         RFADDistiller(corruption=0.5, init="kmeans", **FAST).fit(X, y)
@@ -68,7 +69,7 @@ def test_bad_words(digits, coreset):
         with pytest.raises(ValueError, match=f"freezes {frozen} of the 64 coordinates"):
             RFADDistiller(corruption=corruption, **FAST).fit(X, y)
     with pytest.raises(ValueError, match="needs a built-in preprocessing"):
-        RFADDistiller(corruption=0.5, preprocessing=StandardScaler(), **FAST).fit(
+        RFADDistiller(corruption=0.5, preprocessing=StandardScaler(), **FAST_ROWS).fit(
             X.reshape(len(X), -1), y
         )
     with pytest.raises(ValueError, match="corruption"):

@@ -5,6 +5,8 @@ from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris
 
 from rfad_sklearn import (
+    MLP,
+    ConvNet,
     Coreset,
     CoresetSelector,
     FiniteNetworkClassifier,
@@ -16,7 +18,12 @@ from rfad_sklearn._optimization.gradient_matching_objective import gradient_dist
 from rfad_sklearn.datasets import load_digits_images
 from rfad_sklearn.distillers.gradient_matching import paper_loops
 
-SMALL = {"max_iter": 100, "width": 32, "batch_size": 32, "random_state": 0}
+SMALL = {
+    "architecture": ConvNet(width=32),
+    "max_iter": 100,
+    "batch_size": 32,
+    "random_state": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +40,10 @@ def test_distance_is_one_minus_the_cosine_of_each_output_unit():
         (a * b).sum() / np.linalg.norm(a) / np.linalg.norm(b)
         for a, b in zip(first, second, strict=True)
     ]
-    tensors = lambda *arrays: [torch.from_numpy(array) for array in arrays]  # noqa: E731
+
+    def tensors(*arrays):
+        return [torch.from_numpy(array) for array in arrays]
+
     distance = gradient_distance(tensors(first, bias[0]), tensors(second, bias[1]))
     assert distance.item() == pytest.approx(3 - sum(cosines), abs=1e-12)
     assert gradient_distance(tensors(first), tensors(7 * first)).item() == pytest.approx(
@@ -45,7 +55,7 @@ def test_distance_is_one_minus_the_cosine_of_each_output_unit():
 
 
 def test_items_that_are_the_rows_are_at_distance_zero():
-    """With all rows of a class as items and as batch, gradients agree, whatever the network."""
+    """With all rows of a class as items and as batch the gradients are equal, in any network."""
     X, y = load_iris(return_X_y=True)
     X, y = X[::5], y[::5]
     distiller = GradientMatchingDistiller(ipc=10, init=X, max_iter=0, random_state=0).fit(X, y)
@@ -57,15 +67,22 @@ def test_items_that_are_the_rows_are_at_distance_zero():
 
 
 @pytest.mark.parametrize("augment", [False, ("crop", "scale", "rotate")])
+@pytest.mark.slow
 def test_better_than_the_rows_it_started_from(digits, augment):
     X, y, X_test, y_test = digits
-    distiller = GradientMatchingDistiller(augment=augment, **SMALL)
+    small = {
+        "architecture": ConvNet(depth=2, width=16),
+        "max_iter": 60,
+        "batch_size": 16,
+        "random_state": 0,
+    }
+    distiller = GradientMatchingDistiller(augment=augment, **small)
     start = clone(distiller).set_params(max_iter=0).fit(X, y).coreset_
     coreset = distiller.fit(X, y).coreset_
     assert distiller.loss_curve_[-1] < distiller.loss_curve_[0]
     for clf in (
         NNGPKernelRidge(random_state=0),
-        FiniteNetworkClassifier(width=32, max_iter=200, random_state=0),
+        FiniteNetworkClassifier(architecture=ConvNet(width=16), max_iter=100, random_state=0),
     ):
         assert (
             clf.fit_coreset(coreset).score(X_test, y_test)
@@ -75,7 +92,12 @@ def test_better_than_the_rows_it_started_from(digits, augment):
 
 def test_networks_are_trained_on_the_items_between_steps():
     X, y = load_breast_cancer(return_X_y=True)
-    settings = {"max_iter": 6, "eval_every": 1, "width": 16, "random_state": 0}
+    settings = {
+        "architecture": MLP(width=16),
+        "max_iter": 6,
+        "eval_every": 1,
+        "random_state": 0,
+    }
     curves = [
         GradientMatchingDistiller(network_life=life, network_steps=steps, **settings)
         .fit(X, y)
@@ -98,6 +120,7 @@ def test_loops_of_the_paper():
     ]
 
 
+@pytest.mark.slow
 def test_coreset_goes_through_a_file_and_into_every_classifier(digits, tmp_path):
     X, y, X_test, y_test = digits
     coreset = (
@@ -110,12 +133,12 @@ def test_coreset_goes_through_a_file_and_into_every_classifier(digits, tmp_path)
     assert loaded == coreset
     for clf in (
         NNGPKernelRidge(random_state=0),
-        FiniteNetworkClassifier(width=32, max_iter=200, random_state=0),
+        FiniteNetworkClassifier(architecture=ConvNet(width=32), max_iter=200, random_state=0),
     ):
         assert clf.fit_coreset(loaded).score(X_test, y_test) > 0.4
 
 
-def test_kernel_ridge_judges_when_asked_to(digits):
+def test_kernel_ridge_evaluates_the_items_where_early_stopping_is_set(digits):
     distiller = GradientMatchingDistiller(
         **{**SMALL, "max_iter": 4}, eval_every=2, early_stopping=True
     ).fit(*digits[:2])
@@ -135,9 +158,13 @@ def test_same_seed_same_bits(digits):
 
 @pytest.mark.parametrize("norm", [None, "instance"])
 def test_reduced_precision_changes_little(digits, norm):
-    """Of the rows' gradients (first loss), and of the network's own steps (second loss, of items that hardly move)."""
+    """Of the rows' gradients (first loss), and of the network's own steps (second loss).
+
+    The items hardly move.
+    """
     settings = {
         **SMALL,
+        "architecture": ConvNet(depth=2, width=32),
         "max_iter": 2,
         "eval_every": 1,
         "network_life": 2,
@@ -146,7 +173,7 @@ def test_reduced_precision_changes_little(digits, norm):
         "norm": norm,
     }
     wide, narrow = (
-        GradientMatchingDistiller(**settings, depth=2, network_learning_rate=0.2, dtype=dtype)
+        GradientMatchingDistiller(**settings, network_learning_rate=0.2, dtype=dtype)
         .fit(*digits[:2])
         .loss_curve_
         for dtype in ("float64", "bfloat16")
@@ -169,7 +196,7 @@ def test_selector_and_distillers_share_their_uses(digits):
     X, y, X_test, _ = digits
     for estimator in (
         GradientMatchingDistiller(**{**SMALL, "max_iter": 1}),
-        CoresetSelector(width=32, random_state=0),
+        CoresetSelector(architecture=ConvNet(width=32), random_state=0),
     ):
         items, labels = estimator.fit_resample(X, y)
         assert items.shape == (10, 8, 8)

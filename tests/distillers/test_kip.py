@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import load_iris
 
-from rfad_sklearn import ConvNet, Coreset, KIPDistiller, NNGPKernelRidge
+from rfad_sklearn import Coreset, KIPDistiller, NNGPKernelRidge
 from rfad_sklearn._kernels.exact import exact_kernel
 from rfad_sklearn._optimization.ridge_objective import (
     ExactKernelObjective,
@@ -13,6 +13,7 @@ from rfad_sklearn._optimization.ridge_objective import (
     centred_one_hot,
 )
 from rfad_sklearn._ridge.linalg import solve_targets
+from rfad_sklearn._utils.network_spec import ConvNetSpec
 from rfad_sklearn.distillers._fit_context import prepare
 
 FAST = {"max_iter": 6, "eval_every": 3, "batch_size": 32, "random_state": 0}
@@ -22,10 +23,11 @@ FAST = {"max_iter": 6, "eval_every": 3, "batch_size": 32, "random_state": 0}
 def small(digits):
     """Images of 4x4 pixels."""
     X, X_test, y, y_test = digits
-    shrink = lambda images: images.reshape(-1, 4, 2, 4, 2).mean((2, 4))  # noqa: E731
-    return shrink(X), shrink(X_test), y, y_test
+    halved = (images.reshape(-1, 4, 2, 4, 2).mean((2, 4)) for images in (X, X_test))
+    return *halved, y, y_test
 
 
+@pytest.mark.slow
 def test_it_distils_images(small):
     X, X_test, y, y_test = small
     distiller = KIPDistiller(**{**FAST, "max_iter": 60, "eval_every": 20}).fit(X, y)
@@ -44,12 +46,17 @@ def test_the_loss_is_the_formula(small, kernel, loss):
     X, _, y, _ = small
     context = prepare(KIPDistiller(ipc=2, dtype="float64"), X, y, 0)
     objective = ExactKernelObjective(
-        context.spec, context.training_data(), RidgeConfig(batch_size=20, reg=0.01, loss=loss), kernel=kernel, compiled=False,
-        generator=torch.Generator().manual_seed(0), device="cpu",
-    )  # fmt: skip
+        context.spec,
+        context.training_data(),
+        RidgeConfig(batch_size=20, reg=0.01, loss=loss),
+        kernel=kernel,
+        compiled=False,
+        generator=torch.Generator().manual_seed(0),
+        device="cpu",
+    )
     variables = context.initial_variables("random")
     variables["log_scale"].fill_(0.7)
-    spec = ConvNet(depth=2)
+    spec = ConvNetSpec(depth=2)
     assert context.spec.depth == 2
     batch, labels = objective.inputs, objective.labels
     assert len(batch) == 20
@@ -76,9 +83,14 @@ def test_every_step_sees_fresh_rows_with_their_labels(small):
         validation=data.validation[:0],
     )
     objective = ExactKernelObjective(
-        context.spec, watched, RidgeConfig(batch_size=n_train // 4, reg=0.01, loss="mse"), kernel="nngp",
-        compiled=False, generator=torch.Generator().manual_seed(0), device="cpu",
-    )  # fmt: skip
+        context.spec,
+        watched,
+        RidgeConfig(batch_size=n_train // 4, reg=0.01, loss="mse"),
+        kernel="nngp",
+        compiled=False,
+        generator=torch.Generator().manual_seed(0),
+        device="cpu",
+    )
     for _ in range(3):
         objective.after_step(None)
     assert len(torch.cat(rows).unique()) == n_train // 4 * 4
@@ -101,7 +113,7 @@ def test_transform_is_the_kernel_map(small):
     Z, Z_items = distiller.transform(X_test), distiller.transform(distiller.coreset_.images)
     assert Z.shape == (len(X_test), 6)
     inputs = torch.tensor(distiller.coreset_.inputs)
-    gram = exact_kernel(ConvNet(depth=2), inputs)
+    gram = exact_kernel(ConvNetSpec(depth=2), inputs)
     # Z_items Z_items^T = K (K + ridge)^-1 K.
     np.testing.assert_allclose(
         Z_items @ Z_items.T, gram @ solve_targets(gram, gram, 5e-3), rtol=1e-3

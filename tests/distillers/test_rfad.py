@@ -1,9 +1,12 @@
+import time
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -14,17 +17,25 @@ from rfad_sklearn._optimization.loop import _Run
 from rfad_sklearn._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
 from rfad_sklearn._optimization.teacher import SoftLabels
 from rfad_sklearn._planning.plan import PoolDefaults, n_evaluation_networks, seconds_of_fresh_step
+from rfad_sklearn._ridge.linalg import solve_targets
+from rfad_sklearn._utils.network_spec import ConvNetSpec, MLPSpec
 from rfad_sklearn.distillers._fit_context import prepare
-from tests.conftest import FAST
+from rfad_sklearn.kernels import nngp_kernel
+from tests.conftest import FAST, FAST_ROWS
 
 
 def make(**changes):
     return RFADDistiller(**{"ipc": 2, **FAST, **changes})
 
 
+def make_for_rows(**changes):
+    return RFADDistiller(**{"ipc": 2, **FAST_ROWS, **changes})
+
+
+@pytest.mark.slow
 def test_distilled_rows_beat_the_random_rows_they_started_from(all_digits):
     X, X_test, y, y_test = all_digits
-    settings = {"ipc": 1, "width": 32, "random_state": 0}
+    settings = {"ipc": 1, "architecture": ConvNet(width=32), "random_state": 0}
     start = NNGPKernelRidge(random_state=0).fit(
         *RFADDistiller(max_iter=0, **settings).fit_resample(X, y)
     )
@@ -36,7 +47,7 @@ def test_distilled_rows_beat_the_random_rows_they_started_from(all_digits):
 
 def test_fitted_attributes(fitted, digits):
     assert fitted.classes_.tolist() == [0, 1, 2]
-    assert fitted.labels_.tolist() == [0, 0, 1, 1, 2, 2]
+    assert fitted.coreset_.y.tolist() == [0, 0, 1, 1, 2, 2]
     assert fitted.n_iter_ == 6
     assert len(fitted.loss_curve_) == len(fitted.validation_scores_) == 3
     assert fitted.stop_reason_ == "max_iter"
@@ -91,18 +102,15 @@ def test_random_state_instance_advances(digits):
 
 def test_global_state_is_left_alone(digits):
     X, _, y, _ = digits
-    torch_state, numpy_state, threads = (
-        torch.get_rng_state(),
-        np.random.get_state()[1].copy(),
-        torch.get_num_threads(),
-    )
+    torch_state, threads = torch.get_rng_state(), torch.get_num_threads()
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
     make().fit(X, y).transform(X)
     assert torch.equal(torch_state, torch.get_rng_state())
     np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
     assert threads == torch.get_num_threads()
 
 
-def test_layouts_agree(digits):
+def test_layouts_give_the_same_coreset(digits):
     X, X_test, y, _ = digits
     images, flat, channel = (
         make(image_shape=shape).fit(rows, y)
@@ -186,9 +194,13 @@ def test_a_memory_map_is_not_read_at_once(rng, tmp_path, monkeypatch):
 
 def test_held_out_rows_are_never_trained_on(digits):
     X, _, y, _ = digits
-    seen, original = set(), rfad_sklearn.distillers.rfad.RandomFeatureObjective
+    seen, held_out = set(), []
+    original = rfad_sklearn.distillers.rfad.RandomFeatureObjective
 
     class Spy(original):
+        def _draw_validation(self):
+            held_out.append(set(self.data.validation.tolist()))
+
         def _next_rows(self):
             rows = super()._next_rows()
             seen.update(rows.tolist())
@@ -196,19 +208,18 @@ def test_held_out_rows_are_never_trained_on(digits):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("rfad_sklearn.distillers.rfad.RandomFeatureObjective", Spy)
-        patch.setattr(Spy, "_draw_validation", lambda self: None)
         patch.setattr(Spy, "validate", lambda self, variables, progress: (0.0, 0.0))
         patch.setattr(Spy, "fit_scale", lambda self, variables, held_out=False: 1.0)
         make(
             validation_fraction=0.25,
             max_iter=30,
             batch_size=50,
-            refresh_every=2,
-            n_iter_no_change=100,
+            pool_size=1,
+            early_stopping=True,
         ).fit(X, y)
-    n_held_out = round(0.25 * len(X))
-    assert len(seen) <= len(X) - n_held_out + 1
-    assert len(seen) > 0.5 * len(X)
+    (held_out,) = held_out
+    assert len(held_out) == pytest.approx(0.25 * len(X), abs=2)
+    assert seen == set(range(len(X))) - held_out
 
 
 def test_without_early_stopping_all_rows_are_used_and_the_last_state_kept(digits):
@@ -221,7 +232,7 @@ def test_without_early_stopping_all_rows_are_used_and_the_last_state_kept(digits
 
 
 def test_few_rows_are_all_trained_on(all_digits):
-    """A tenth of 1000 rows can choose a state, a tenth of 900 cannot; asked for, it does."""
+    """A tenth of 1000 rows can choose a state, a tenth of 900 cannot, but True holds them out."""
     X, _, y, _ = all_digits
     kept = {
         n: make(max_iter=1).fit(X[:n], y[:n]).validation_scores_ is not None for n in (900, 1040)
@@ -235,12 +246,11 @@ def test_few_rows_are_all_trained_on(all_digits):
 def test_a_class_with_a_single_row(rng):
     X = rng.normal(size=(21, 4))
     y = np.repeat([0, 1, 2], [10, 10, 1])
-    distiller = make(ipc=1, early_stopping=True).fit(X, y)
+    distiller = make_for_rows(ipc=1, early_stopping=True).fit(X, y)
     assert distiller.coreset_.y.tolist() == [0, 1, 2]
-    # The others are judged by held-out rows all the same; where no class can spare a row, nobody
-    # is.
+    # The others have held-out rows all the same; where no class can spare a row there are none.
     assert distiller.validation_scores_ is not None
-    one_each = make(ipc=1, early_stopping=True).fit(X[[0, 10, 20]], y[[0, 10, 20]])
+    one_each = make_for_rows(ipc=1, early_stopping=True).fit(X[[0, 10, 20]], y[[0, 10, 20]])
     assert one_each.validation_scores_ is None
 
 
@@ -274,16 +284,21 @@ def test_initial_rows(digits):
 
 def test_networks_can_be_chosen(digits):
     X, _, y, _ = digits
-    assert make(width=None, architecture=ConvNet(depth=2, width=12)).fit(
-        X, y
-    ).coreset_.architecture == ConvNet(depth=2, width=12)
-    assert make(width=9, depth=1).fit(X, y).coreset_.architecture == ConvNet(depth=1, width=9)
-    flat = make(width=9, architecture=MLP(depth=1)).fit(X.reshape(len(X), -1), y)
-    assert flat.coreset_.architecture == MLP(depth=1, width=9)
+    for architecture, spec in (
+        (ConvNet(depth=2, width=12), ConvNetSpec(depth=2, width=12)),
+        (ConvNet(depth=1, width=9), ConvNetSpec(depth=1, width=9)),
+        (ConvNetSpec(depth=1, width=9), ConvNetSpec(depth=1, width=9)),
+        (ConvNet(depth=1), ConvNetSpec(depth=1, width=128)),
+    ):
+        fitted = make(architecture=architecture, max_iter=1).fit(X, y)
+        assert fitted.coreset_.architecture == spec
+        assert fitted.architecture is architecture
+    flat = make(architecture=MLP(depth=1, width=9)).fit(X.reshape(len(X), -1), y)
+    assert flat.coreset_.architecture == MLPSpec(depth=1, width=9)
     assert flat.coreset_.image_shape is None
 
 
-def test_auto_trains_on_narrow_networks_and_judges_by_wider_ones(digits, monkeypatch):
+def test_auto_trains_on_narrow_networks_and_evaluates_by_wider_ones(digits, monkeypatch):
     X, _, y, _ = digits
     widths = []
     from rfad_sklearn._optimization import random_feature_objective
@@ -294,9 +309,9 @@ def test_auto_trains_on_narrow_networks_and_judges_by_wider_ones(digits, monkeyp
         "draw_networks",
         lambda spec, *args, **kwargs: widths.append(spec.width) or draw(spec, *args, **kwargs),
     )
-    distiller = make(width=None, max_iter=1).fit(X, y)
+    distiller = make(architecture="auto", max_iter=1).fit(X, y)
     assert set(widths) == {64}
-    assert distiller.coreset_.architecture == ConvNet(depth=2, width=128)
+    assert distiller.coreset_.architecture == ConvNetSpec(depth=2, width=128)
 
 
 def test_instance_norm_is_part_of_the_loss(digits):
@@ -318,7 +333,7 @@ def test_the_pool_is_refreshed(digits):
         n_networks=4,
         pool_size=2,
         refresh_interval=3,
-        n_eval_networks=2,
+        n_evaluation_networks=2,
     )
     objective = RandomFeatureObjective(
         context.spec,
@@ -362,7 +377,7 @@ def test_cached_activations_belong_to_the_rows_of_their_group(digits):
         n_networks=2,
         pool_size=2,
         refresh_interval=1,
-        n_eval_networks=2,
+        n_evaluation_networks=2,
     )
     objective = RandomFeatureObjective(
         context.spec,
@@ -400,37 +415,42 @@ def test_a_pool_of_large_features_holds_fewer_groups(digits, monkeypatch):
 
 @pytest.mark.parametrize(("n_items", "every"), [(1, 32), (10, 32), (100, 10), (200, 5), (1000, 4)])
 def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
-    assert PoolDefaults.choose(MLP(), n_items, 1024) == PoolDefaults(64, 32, every)
+    assert PoolDefaults.choose(MLPSpec(), n_items, 1024) == PoolDefaults(64, 32, every)
 
 
 @pytest.mark.parametrize(
     ("spec", "n_items", "n_affordable", "width"),
     [
-        (ConvNet(), 200, None, 64),
-        (ConvNet(), 201, None, (32, 64, 256)),
-        (ConvNet(), 201, 10, (32, 64, 256)),
-        (ConvNet(), 100, 399, 64),
-        (ConvNet(), 100, 401, (32, 64, 256)),
-        (ConvNet(), 100, 1999, (32, 64, 256)),
-        (ConvNet(), 100, 2001, (64, 128, 512)),
-        (ConvNet(), 500, 2001, (64, 128, 512)),
-        (ConvNet(), 30, 10_000, 64),
-        (MLP(), 1000, 10_000, 64),
+        (ConvNetSpec(), 200, None, 64),
+        (ConvNetSpec(), 201, None, (32, 64, 256)),
+        (ConvNetSpec(), 201, 10, (32, 64, 256)),
+        (ConvNetSpec(), 100, 399, 64),
+        (ConvNetSpec(), 100, 401, (32, 64, 256)),
+        (ConvNetSpec(), 100, 1999, (32, 64, 256)),
+        (ConvNetSpec(), 100, 2001, (64, 128, 512)),
+        (ConvNetSpec(), 500, 2001, (64, 128, 512)),
+        (ConvNetSpec(), 30, 10_000, 64),
+        (MLPSpec(), 1000, 10_000, 64),
     ],
 )
 def test_images_have_no_pool_where_there_is_time_for_fresh_networks(
     spec, n_items, n_affordable, width
 ):
-    # Networks twice as wide take twice as long.
-    affordable = None if n_affordable is None else lambda width: n_affordable * 256 / width[-1]
-    chosen = PoolDefaults.choose(spec, n_items, 1024, affordable=affordable)
+
+    def affordable(width):
+        # Networks twice as wide take twice as long.
+        return n_affordable * 256 / width[-1]
+
+    chosen = PoolDefaults.choose(
+        spec, n_items, 1024, affordable=None if n_affordable is None else affordable
+    )
     pool = PoolDefaults(64, 32, min(max(1024 // n_items, 4), 32))
     assert chosen == (pool if width == 64 else PoolDefaults(width, 1, 1, long=width[-1] == 512))
 
 
 def test_images_too_large_for_wide_networks_have_none_however_long_a_run():
     chosen = PoolDefaults.choose(
-        ConvNet(), 500, 1024, most_channels=511, affordable=lambda width: np.inf
+        ConvNetSpec(), 500, 1024, most_channels=511, affordable=lambda width: np.inf
     )
     assert chosen == PoolDefaults((32, 64, 256), 1, 1, long=True)
 
@@ -440,7 +460,7 @@ def test_images_too_large_for_wide_networks_have_none_however_long_a_run():
     [(1, (256,)), (2, (32, 128)), (3, (32, 64, 256)), (5, (32, 32, 32, 64, 256))],
 )
 def test_fresh_networks_of_any_depth_end_wide(depth, width):
-    assert PoolDefaults.fresh(ConvNet(depth=depth)).width == width
+    assert PoolDefaults.fresh(ConvNetSpec(depth=depth)).width == width
 
 
 @pytest.mark.parametrize(("side", "last"), [(64, 256), (96, 128), (300, 64)])
@@ -472,7 +492,7 @@ def test_enough_time_does_without_a_pool(digits, monkeypatch):
         assert config.pool_size == size
 
 
-def test_the_time_is_that_of_the_networks_asked_for(digits, monkeypatch):
+def test_the_time_is_measured_of_the_networks_that_are_used(digits, monkeypatch):
     X, _, y, _ = digits
     timed = []
     monkeypatch.setattr(
@@ -481,19 +501,19 @@ def test_the_time_is_that_of_the_networks_asked_for(digits, monkeypatch):
     )
     for own in (
         {},
-        {"width": 24},
-        {"architecture": ConvNet(width=48)},
+        {"architecture": ConvNet(width=24)},
+        {"architecture": ConvNet(depth=2, width=48)},
         {"architecture": ConvNet(width=(2, 3, 4))},
     ):
         distiller = RFADDistiller(ipc=20, max_time=399, **own)
         distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator())
     assert timed == [(32, 64, 256), 24, 48, (2, 3, 4)]
-    long = RFADDistiller(ipc=20, max_time=5000, width=24, mirror=False)
+    long = RFADDistiller(ipc=20, max_time=5000, architecture=ConvNet(width=24), augment=False)
     long._make_objective(prepare(long, X, y, 0), torch.Generator())
     assert timed[4:] == [24]
 
 
-def test_more_networks_judge_where_their_features_fit(digits, monkeypatch):
+def test_more_evaluation_networks_where_their_features_fit(digits, monkeypatch):
     X, _, y, _ = digits
     distiller = RFADDistiller(ipc=2, early_stopping=True, dtype="float32", device="cpu")
     context = prepare(distiller, X, y, 0)
@@ -506,14 +526,12 @@ def test_more_networks_judge_where_their_features_fit(digits, monkeypatch):
     )
     bytes_of_one = cache.centred.nbytes // 16
     for size, n_networks in ((15.5, 15), (12, 12), (2, 8)):
-        monkeypatch.setattr(
-            "rfad_sklearn.distillers._fit_context._HELD_OUT_BYTES", int(size * bytes_of_one)
-        )
+        monkeypatch.setattr("rfad_sklearn._planning.plan._HELD_OUT_BYTES", int(size * bytes_of_one))
         assert (
             len(distiller._make_objective(context, torch.Generator())._validation[0]) == n_networks
         )
     assert [n_evaluation_networks(2**n, torch.device("cuda")) for n in (20, 27, 30)] == [32, 16, 8]
-    own = RFADDistiller(ipc=2, early_stopping=True, width=16)
+    own = RFADDistiller(ipc=2, early_stopping=True, architecture=ConvNet(width=16))
     assert own._make_objective(prepare(own, X, y, 0), torch.Generator()).evaluation_spec.width == 16
 
 
@@ -527,9 +545,9 @@ def test_large_coresets_of_images_take_fresh_networks(digits):
     objective.after_step(None)
     assert len(objective.groups) == 1
     assert objective.group is not before
-    own = RFADDistiller(ipc=67, n_networks=2, width=16, pool_size=3, refresh_every=7)
+    own = RFADDistiller(ipc=67, n_networks=2, architecture=ConvNet(width=16), pool_size=3)
     config = own._make_objective(prepare(own, X, y, 0), torch.Generator().manual_seed(0)).config
-    assert (config.n_networks, config.pool_size, config.refresh_interval) == (2, 3, 7)
+    assert (config.n_networks, config.pool_size, config.refresh_interval) == (2, 3, 5)
 
 
 def test_loss_gradient_steps_and_average_never_wait_for_the_device(digits, monkeypatch):
@@ -541,7 +559,7 @@ def test_loss_gradient_steps_and_average_never_wait_for_the_device(digits, monke
             return function(*args, **(kwargs or {}))
 
     X, _, y, _ = digits
-    distiller = make(refresh_every=1, pool_size=1)
+    distiller = make(pool_size=1)
     context = prepare(distiller, X, y, 0)
     objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
     run = _Run(
@@ -616,7 +634,9 @@ def test_columns_far_from_zero_keep_their_digits():
     X = 1.7e9 + 100 * rng.normal(size=(60, 3))
     y = (X[:, 0] > 1.7e9).astype(int)
     for rows in (X, X.round().astype(np.int64)):
-        items = make(ipc=3, max_iter=0, preprocessing="standardize").fit(rows, y).coreset_.X
+        items = (
+            make_for_rows(ipc=3, max_iter=0, preprocessing="standardize").fit(rows, y).coreset_.X
+        )
         assert abs(rows[:, None] - items).max(2).min(0).max() < 0.01
 
 
@@ -652,8 +672,6 @@ def test_other_errors_that_name_memory_are_left_alone(digits):
 
 
 def test_failed_fit_leaves_what_was_there(fitted, digits):
-    from sklearn.base import clone
-
     X, _, y, _ = digits
     again = clone(fitted)
     again.fit(X, y)
@@ -700,8 +718,6 @@ def test_verbose_prints_a_line_per_evaluation(digits, capsys):
 
 
 def test_time_budget_is_normal_and_bounds_the_whole_fit(digits):
-    import time
-
     X, _, y, _ = digits
     begin = time.monotonic()
     with warnings.catch_warnings():
@@ -711,7 +727,7 @@ def test_time_budget_is_normal_and_bounds_the_whole_fit(digits):
     assert distiller.stop_reason_ == "max_time"
 
 
-def test_no_time_for_a_step_is_told(digits):
+def test_no_time_for_a_step_gives_a_warning(digits):
     X, _, y, _ = digits
     with pytest.warns(
         UserWarning,
@@ -721,21 +737,46 @@ def test_no_time_for_a_step_is_told(digits):
     assert (distiller.n_iter_, distiller.stop_reason_) == (0, "max_time")
 
 
-def test_default_number_of_steps(digits):
-    assert make(max_iter=None)._max_iter() >= 100
-    assert make(max_iter=None, max_time=5)._max_iter() is None
+def test_default_number_of_steps(monkeypatch):
+    """1000, and no bound where there is a budget of time."""
+    X, y = load_iris(return_X_y=True)
+    settings = {
+        "architecture": MLP(depth=1, width=2),
+        "n_networks": 1,
+        "batch_size": 8,
+        "eval_every": 500,
+        "max_iter": None,
+    }
+    distiller = make_for_rows(**settings).fit(X, y)
+    assert (distiller.n_iter_, distiller.stop_reason_) == (1000, "max_iter")
+    monkeypatch.setattr("rfad_sklearn.distillers._iterative._DEFAULT_MAX_ITER", 100)
+    assert make_for_rows(**settings).fit(X, y).n_iter_ == 100
+    timed = make_for_rows(**settings, max_time=600, callback=lambda state: state.step > 100)
+    assert timed.fit(X, y).n_iter_ == 500
 
 
-def test_transform_is_a_feature_map_of_the_kernel(fitted, digits):
-    """Scalar products of the features are the Nystroem approximation: exact, up to the ridge, between items."""
-    _, X_test, _, _ = digits
-    Z = fitted.transform(fitted.coreset_.images)
-    Z_test = fitted.transform(X_test)
-    assert Z_test.shape == (len(X_test), 6)
-    gram = Z @ Z.T
-    assert np.linalg.eigvalsh(gram).min() > -1e-6
-    assert (np.diag(gram) > 0).all()
-    np.testing.assert_allclose(fitted.transform(X_test[:3]), Z_test[:3], atol=1e-5)
+def test_transform_is_a_feature_map_of_the_kernel(digits):
+    """Scalar products of features are the Nystroem approximation of the kernel, up to the ridge."""
+    X, X_test, y, _ = digits
+    flat, flat_test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
+    distiller = make_for_rows(architecture=MLP(width=512), max_iter=0).fit(flat, y)
+    coreset = distiller.coreset_
+    Z = distiller.transform(flat_test)
+    assert Z.shape == (len(X_test), 6)
+    K_items = nngp_kernel(coreset.inputs, architecture=coreset.architecture)
+    K = nngp_kernel(
+        coreset.preprocessing.apply(flat_test), coreset.inputs, architecture=coreset.architecture
+    )
+    for left, factor in ((K_items, distiller.transform(coreset.X)), (K, Z)):
+        expected = left @ solve_targets(torch.tensor(K_items), torch.tensor(K.T), 5e-3).numpy()
+        np.testing.assert_allclose(factor @ Z.T, expected, atol=0.1 * abs(expected).max())
+
+
+def test_transform_does_not_depend_on_the_rows_beside(fitted, digits):
+    X_test = digits[1]
+    np.testing.assert_allclose(
+        fitted.transform(X_test[:3]), fitted.transform(X_test)[:3], atol=1e-5
+    )
 
 
 def test_feature_names_and_output_containers(fitted, digits):
@@ -752,12 +793,14 @@ def test_data_frames_come_back_as_data_frames(rng):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"], index=np.arange(60) * 7)
     labels = pd.Series(np.where(frame["a"] > 0, "yes", "no"), index=frame.index, name="answer")
-    items, answers = make().fit_resample(frame, labels)
+    items, answers = make_for_rows().fit_resample(frame, labels)
     assert isinstance(items, pd.DataFrame)
     assert items.columns.tolist() == ["a", "b", "c"]
     assert answers.name == "answer"
     with pytest.warns(DataConversionWarning, match="column-vector y"):
-        assert make().fit_resample(frame, labels.to_frame())[1].columns.tolist() == ["answer"]
+        assert make_for_rows().fit_resample(frame, labels.to_frame())[1].columns.tolist() == [
+            "answer"
+        ]
     assert answers.tolist() == ["no", "no", "yes", "yes"]
 
 
@@ -765,10 +808,11 @@ def test_data_frames_come_back_as_data_frames(rng):
 def test_labels_come_back_in_their_own_type(rng, dtype):
     pd = pytest.importorskip("pandas")
     X, labels = rng.normal(size=(60, 3)), pd.Series(np.arange(60) % 2).astype(dtype)
-    answers = make().fit_resample(X, labels)[1]
+    answers = make_for_rows().fit_resample(X, labels)[1]
     pd.testing.assert_series_equal(answers, pd.Series([0, 0, 1, 1]).astype(dtype))
     with pytest.warns(DataConversionWarning, match="column-vector y"):
-        assert make().fit_resample(X, labels.to_frame("answer"))[1]["answer"].dtype == labels.dtype
+        answers = make_for_rows().fit_resample(X, labels.to_frame("answer"))[1]
+    assert answers["answer"].dtype == labels.dtype
 
 
 def test_not_fitted(digits):
@@ -781,14 +825,19 @@ def test_cuda_distils_as_the_cpu_does(digits):
     X, _, y, _ = digits
     for device in ("cpu", "cuda"):
         assert (
-            make(device=device, max_iter=60, width=32, early_stopping=True)
+            make(
+                device=device,
+                max_iter=60,
+                architecture=ConvNet(width=32),
+                early_stopping=True,
+            )
             .fit(X, y)
             .best_validation_score_
             > 0.8
         )
 
 
-def test_images_take_orthogonal_steps_and_flat_rows_those_of_adam(digits):
+def test_images_take_the_steps_of_muon_and_flat_rows_those_of_adam(digits):
     X, _, y, _ = digits
     flat = X.reshape(len(X), -1)
     for rows, corruption, same, other in (
@@ -796,7 +845,8 @@ def test_images_take_orthogonal_steps_and_flat_rows_those_of_adam(digits):
         (X, 0.5, "adam", "muon"),
         (flat, 0.0, "adam", "muon"),
     ):
-        settings = {**FAST, "corruption": corruption}
+        small = FAST if rows.ndim == 3 else FAST_ROWS
+        settings = {**small, "corruption": corruption}
         default, alike, different = (
             RFADDistiller(**settings, solver=solver).fit(rows, y).coreset_.X
             for solver in ("auto", same, other)

@@ -4,7 +4,7 @@ from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, load_wine
 from sklearn.preprocessing import Normalizer
 
-from rfad_sklearn import CoresetSelector, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn import MLP, ConvNet, CoresetSelector, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._utils.row_selection import STRATEGIES
 from rfad_sklearn.kernels import nngp_kernel
 
@@ -14,7 +14,12 @@ from rfad_sklearn.kernels import nngp_kernel
 def test_coreset_holds_rows_as_they_are(strategy, space):
     X, y = load_wine(return_X_y=True)
     selector = CoresetSelector(
-        ipc=3, strategy=strategy, space=space, width=16, n_networks=2, random_state=0
+        ipc=3,
+        strategy=strategy,
+        space=space,
+        architecture=MLP(width=16),
+        n_networks=2,
+        random_state=0,
     ).fit(X, y)
     assert len(set(selector.sample_indices_)) == 9
     np.testing.assert_array_equal(selector.coreset_.X, X[selector.sample_indices_])
@@ -26,7 +31,12 @@ def test_the_space_matters():
     X, y = load_digits(return_X_y=True)
     chosen = [
         CoresetSelector(
-            ipc=3, strategy="kcenter", space=space, image_shape=(8, 8), width=32, random_state=0
+            ipc=3,
+            strategy="kcenter",
+            space=space,
+            architecture=ConvNet(width=32),
+            image_shape=(8, 8),
+            random_state=0,
         ).fit(X, y)
         for space in ("input", "features")
     ]
@@ -34,13 +44,13 @@ def test_the_space_matters():
 
 
 def test_features_are_compared_by_the_kernel():
-    """The row nearest to the mean in feature space is the one with the largest 2 <k(x, .)> - k(x, x)."""
-    X, y = load_digits(n_class=3, return_X_y=True)
+    """The row nearest to the mean in feature space has the largest 2 <k(x, .)> - k(x, x)."""
+    X, y = (part[:180] for part in load_digits(n_class=3, return_X_y=True))
     selector = CoresetSelector(
         strategy="kcenter",
         space="features",
+        architecture=ConvNet(width=64),
         image_shape=(8, 8),
-        width=64,
         n_networks=32,
         random_state=0,
     ).fit(X, y)
@@ -54,7 +64,7 @@ def test_features_are_compared_by_the_kernel():
 
 
 def test_scale_is_fitted_on_the_other_rows():
-    X, y = (part[:500] for part in load_digits(return_X_y=True))
+    X, y = (part[:300] for part in load_digits(return_X_y=True))
     coreset = CoresetSelector(ipc=5, image_shape=(8, 8), random_state=0).fit(X, y).coreset_
     clf = NNGPKernelRidge(random_state=0).fit_coreset(coreset)
     p = clf.predict_proba(X)

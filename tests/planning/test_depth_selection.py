@@ -8,6 +8,7 @@ import torch
 
 from rfad_sklearn import ConvNet, KIPDistiller, RFADDistiller
 from rfad_sklearn._planning.depth_selection import enough_blocks, in_question, worth_it
+from rfad_sklearn._utils.network_spec import ConvNetSpec
 from rfad_sklearn.distillers._fit_context import prepare
 from tests.conftest import FAST
 
@@ -35,7 +36,7 @@ def some(n, n_wrong, *, start=0):
         (some(2000, 900), some(2000, 100), False),
     ],
 )
-def test_a_block_must_tell_rows_apart_and_more_than_by_chance(wrong, without, worth):
+def test_a_block_must_discriminate_more_rows_than_by_chance(wrong, without, worth):
     assert worth_it(wrong, without) is worth
 
 
@@ -58,11 +59,15 @@ def test_the_third_block_stays_where_rows_need_it(all_digits):
     assert RFADDistiller(**settings).fit(X, y).coreset_.architecture.depth == 2
 
 
-def test_two_blocks_tell_digits_apart_with_fewer_items(all_digits):
+@pytest.mark.slow
+def test_two_blocks_discriminate_digits_with_fewer_items(all_digits):
     """The point of it: the coreset of the chosen network is better than that of three blocks."""
     X, _, y, _ = all_digits
-    settings = {"ipc": 1, "max_iter": 150, "width": 32, "random_state": 0}
-    auto, three = RFADDistiller(**settings).fit(X, y), RFADDistiller(**settings, depth=3).fit(X, y)
+    settings = {"ipc": 1, "max_iter": 150, "random_state": 0}
+    auto, three = (
+        RFADDistiller(**settings, architecture=ConvNet(depth=depth, width=32)).fit(X, y)
+        for depth in (None, 3)
+    )
     assert auto.coreset_.architecture.depth == 2
     assert min(record["validation_loss"] for record in auto.history_) < min(
         record["validation_loss"] for record in three.history_
@@ -70,19 +75,21 @@ def test_two_blocks_tell_digits_apart_with_fewer_items(all_digits):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [
-        {"depth": 3},
-        {"architecture": ConvNet(width=16)},
-        {"architecture": ConvNet(width=16), "depth": 3},
-    ],
+    "architecture", [ConvNet(depth=3), ConvNet(depth=3, width=16), ConvNetSpec(depth=3, width=16)]
 )
-def test_what_the_user_says_counts(all_digits, settings, monkeypatch):
+def test_a_given_depth_is_used(all_digits, architecture, monkeypatch):
     monkeypatch.setattr(
-        "rfad_sklearn.distillers.rfad.enough_blocks", lambda context: pytest.fail("rows were asked")
+        "rfad_sklearn.distillers.rfad.enough_blocks", lambda context: pytest.fail("compared depths")
     )
     X, _, y, _ = all_digits
-    assert RFADDistiller(**{**FAST, **settings}).fit(X, y).coreset_.architecture.depth == 3
+    distiller = RFADDistiller(**{**FAST, "architecture": architecture}).fit(X, y)
+    assert distiller.coreset_.architecture.depth == 3
+
+
+def test_a_given_width_leaves_the_depth_open(all_digits):
+    X, _, y, _ = all_digits
+    settings = {**FAST, "max_iter": 0}
+    assert RFADDistiller(**settings).fit(X, y).coreset_.architecture == ConvNetSpec(2, 16)
 
 
 def test_other_distillers_keep_three_blocks(digits):
@@ -91,7 +98,7 @@ def test_other_distillers_keep_three_blocks(digits):
     assert distiller.coreset_.architecture.depth == 3
 
 
-def test_few_rows_and_large_images_are_not_asked(all_digits, monkeypatch):
+def test_few_rows_and_large_images_are_no_pilot_sample(all_digits, monkeypatch):
     X, _, y, _ = all_digits
     assert enough_blocks(prepare(RFADDistiller(), X[:199], y[:199], 0)) == 3
     context = prepare(RFADDistiller(), X, y, 0)
@@ -104,18 +111,18 @@ def test_few_rows_and_large_images_are_not_asked(all_digits, monkeypatch):
             assert enough_blocks(context) == 3
 
 
-@pytest.mark.parametrize(("side", "asked"), [(64, True), (68, False)])
-def test_images_up_to_64x64_pixels_are_asked(side, asked, monkeypatch):
+@pytest.mark.parametrize(("side", "compared"), [(64, True), (68, False)])
+def test_images_up_to_64x64_pixels_are_a_pilot_sample(side, compared, monkeypatch):
     monkeypatch.setattr("rfad_sklearn._planning.depth_selection.worth_it", lambda *wrong: False)
     X, y = (
         np.random.default_rng(0).integers(256, size=(250, side, side), dtype=np.uint8),
         np.arange(250) % 2,
     )
     context = prepare(RFADDistiller(preprocessing="standardize", early_stopping=False), X, y, 0)
-    assert enough_blocks(context) == (2 if asked else 3)
+    assert enough_blocks(context) == (2 if compared else 3)
 
 
-def test_only_training_rows_are_asked(all_digits):
+def test_only_training_rows_are_in_the_pilot_sample(all_digits):
     X, _, y, _ = all_digits
     context = prepare(RFADDistiller(), X, y, 0)
     assert len(context.validation)
@@ -139,10 +146,10 @@ def test_the_choice_is_the_same_for_the_same_seed_and_leaves_other_randomness_al
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [
-        (ConvNet(), True),
-        (ConvNet(depth=2), False),
-        (ConvNet(depth=4), False),
-        (ConvNet(pooling="none"), False),
+        (ConvNetSpec(), True),
+        (ConvNetSpec(depth=2), False),
+        (ConvNetSpec(depth=4), False),
+        (ConvNetSpec(pooling="none"), False),
     ],
 )
 def test_only_the_third_of_three_pooled_blocks_is_in_question(spec, expected):
@@ -157,4 +164,4 @@ def test_a_run_does_not_go_on_with_another_depth(all_digits, tmp_path, monkeypat
     with pytest.raises(
         ValueError, match=r"written by a run with network=.*depth=2.*, not .*depth=3"
     ):
-        RFADDistiller(**FAST, checkpoint=path, warm_start=True).fit(X, y)
+        RFADDistiller(**FAST, checkpoint=path).fit(X, y)

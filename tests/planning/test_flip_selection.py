@@ -1,4 +1,4 @@
-"""Rows flipped left to right: who is asked, what changes, and how a run goes on."""
+"""Rows flipped left to right: which classes, what changes, and how a run goes on."""
 
 from dataclasses import replace
 
@@ -6,20 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from rfad_sklearn import ConvNet, Coreset, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn import MLP, ConvNet, Coreset, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._networks.augment import flip_half
 from rfad_sklearn._networks.random_features import cached_features
 from rfad_sklearn._optimization.checkpoint import load_checkpoint, save_checkpoint
 from rfad_sklearn._optimization.teacher import Teacher
 from rfad_sklearn._planning import pilot_sample
 from rfad_sklearn._planning.flip_selection import classes_to_flip, label_preserving_classes
+from rfad_sklearn._utils.network_spec import ConvNetSpec
 from rfad_sklearn.distillers import rfad
 from rfad_sklearn.distillers._fit_context import prepare
-from tests.conftest import FAST
+from tests.conftest import FAST, FAST_ROWS
 from tests.planning.test_depth_selection import some
 
 # Without a pool, as the default has it where there is time; more than fifty digits.
-FRESH = {**FAST, "pool_size": 1, "refresh_every": 1, "depth": 2, "ipc": 6}
+FRESH = {**FAST, "architecture": ConvNet(depth=2, width=16), "pool_size": 1, "ipc": 6}
 
 
 @pytest.fixture
@@ -33,14 +34,14 @@ def long_run(monkeypatch):
 
 @pytest.fixture(scope="module")
 def digits_but_nines(all_digits):
-    """Without nines, of which by chance more or less than three in ten are lost in a mirror."""
+    """Without nines, of which by chance more or less than three in ten are lost when flipped."""
     X, _, y, _ = all_digits
     return X[y != 9], y[y != 9]
 
 
 @pytest.fixture(scope="module")
 def flipped_digits(digits_but_nines):
-    """Every other one in a mirror."""
+    """Every other one flipped left to right."""
     X, y = digits_but_nines
     chosen = np.random.default_rng(0).random(len(X)) < 0.5
     return np.where(chosen[:, None, None], X[:, :, ::-1], X), y
@@ -57,7 +58,7 @@ def test_half_of_the_images_are_flipped_that_may_be():
 
 
 def lost(y_encoded, n_lost):
-    """Which rows are wrong in the mirror: the first so many of each class, by a dict of class to number."""
+    """Which flipped rows are wrong: the first of each class, by a dict of class to number."""
     wrong = np.zeros(len(y_encoded), dtype=bool)
     for code, n in n_lost.items():
         wrong[np.flatnonzero(y_encoded == code)[:n]] = True
@@ -89,7 +90,10 @@ def test_what_is_won_makes_up_for_what_is_lost():
 
 
 def test_classes_of_few_rows_follow_the_others():
-    """A hundred classes of ten rows each, of which chance takes four here and there, or one that was not asked."""
+    """Chance takes four rows here and there of a hundred classes of ten rows each.
+
+    Another class has no row in the pilot sample.
+    """
     y_encoded = np.arange(1000) % 100
     nothing = np.zeros(1000, dtype=bool)
     some_lose = label_preserving_classes(
@@ -100,7 +104,7 @@ def test_classes_of_few_rows_follow_the_others():
         nothing, lost(y_encoded, dict.fromkeys(range(100), 5)), y_encoded, 101
     )
     assert not all_lose.any()
-    # Two letters that are each other's mirror images.
+    # Two letters, either of which looks like the other when flipped.
     assert label_preserving_classes(nothing, lost(y_encoded, {5: 7, 6: 7}), y_encoded, 101)[
         4:8
     ].tolist() == [
@@ -127,7 +131,7 @@ def test_rows_that_are_only_guessed_cannot_tell():
         assert label_preserving_classes(wrong, wrong, y_encoded, 2).tolist() == [keep, keep]
 
 
-def test_rows_say_which_classes_may_be_flipped(digits_but_nines, mirrored_digits):
+def test_rows_say_which_classes_may_be_flipped(digits_but_nines, flipped_digits):
     """Zeros and eights, but not ones with their serifs; all, where both sides are there."""
     for seed in range(3):
         assert classes_to_flip(prepare(RFADDistiller(), *digits_but_nines, seed)) == (0, 8)
@@ -148,7 +152,7 @@ def test_rows_without_a_class_to_keep(flipped_digits):
     )
 
 
-def test_only_training_rows_are_asked_and_enough_of_them(flipped_digits, monkeypatch):
+def test_the_pilot_sample_holds_training_rows_only_and_enough_of_them(flipped_digits, monkeypatch):
     context = prepare(RFADDistiller(), *flipped_digits, 0)
     rows = context.rows.astype(float)
     rows[context.validation] = np.nan
@@ -157,14 +161,17 @@ def test_only_training_rows_are_asked_and_enough_of_them(flipped_digits, monkeyp
     # Images of more numbers than there may be, whatever the network makes of them.
     with monkeypatch.context() as patch:
         patch.setattr(pilot_sample, "_ENTRIES", 64 * 150)
-        assert not classes_to_flip(replace(context, spec=ConvNet(depth=3)))
+        assert not classes_to_flip(replace(context, spec=ConvNetSpec(depth=3)))
     monkeypatch.setattr(pilot_sample, "_LEAST_ROWS", 10**6)
     assert not classes_to_flip(context)
 
 
-@pytest.mark.parametrize(("mirror", "kept"), [(True, range(9)), (False, ()), ("auto", (0, 8))])
-def test_the_rows_of_a_step(digits_but_nines, mirror, kept, long_run):
-    distiller = RFADDistiller(**{**long_run, "mirror": mirror, "dtype": "float64"})
+@pytest.mark.parametrize(
+    ("augment", "kept"),
+    [(True, range(9)), (["flip"], range(9)), (False, ()), ("auto", (0, 8))],
+)
+def test_the_rows_of_a_step(digits_but_nines, augment, kept, long_run):
+    distiller = RFADDistiller(**{**long_run, "augment": augment, "dtype": "float64"})
     context = prepare(distiller, *digits_but_nines, 0)
     objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
     group, data = objective.group, context.training_data()
@@ -178,31 +185,31 @@ def test_the_rows_of_a_step(digits_but_nines, mirror, kept, long_run):
     assert bool((as_they_are | flipped).all())
     may = torch.isin(group.labels, torch.tensor(list(kept), dtype=torch.int64))
     assert bool(as_they_are[~may].all())
-    # Images that are their own mirror image are both.
+    # Symmetric images are both.
     assert not kept or min((~as_they_are[may]).sum(), (~flipped[may]).sum()) > may.sum() / 4
     assert torch.equal(group.labels, data.labels[group.rows])
 
 
-def test_the_rows_are_asked_only_in_long_runs_and_where_nothing_is_said(
+def test_classes_are_chosen_only_in_long_runs_and_where_the_user_leaves_it_open(
     all_digits, long_run, monkeypatch
 ):
     X, _, y, _ = all_digits
-    monkeypatch.setattr(rfad, "classes_to_flip", lambda context: pytest.fail("rows were asked"))
+    monkeypatch.setattr(rfad, "classes_to_flip", lambda context: pytest.fail("chose classes"))
     flat = X.reshape(len(X), -1)
     for rows, settings in (
         (X, {"pool_size": np.int64(2)}),
         (X, {"ipc": 1, "pool_size": "auto"}),
-        (X, {"mirror": False}),
-        (X, {"mirror": np.bool_(True)}),
+        (X, {"augment": False}),
+        (X, {"augment": np.bool_(True)}),
         (X, {"max_time": None}),
         (X, {"max_iter": 3}),
         (X, {"max_time": 39}),
         (X, {"max_iter": 0}),
-        (flat, {"depth": None}),
+        (flat, {"architecture": MLP(width=16)}),
     ):
         distiller = RFADDistiller(**{**long_run, **settings}).fit(rows, y)
         assert distiller.flipped_classes_.tolist() == (
-            list(range(10)) if settings.get("mirror") else []
+            list(range(10)) if settings.get("augment") else []
         )
         assert distiller.flipped_classes_.dtype == distiller.classes_.dtype
         assert (
@@ -219,7 +226,7 @@ LABELS = {
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
-def test_what_the_rows_said_is_written_down(digits_but_nines, long_run, tmp_path, labels):
+def test_the_chosen_classes_are_stored(digits_but_nines, long_run, tmp_path, labels):
     X, y = digits_but_nines
     distiller = RFADDistiller(**{**long_run, "pool_size": np.int64(1)}).fit(X, labels[y])
     assert distiller.flipped_classes_.tolist() == labels[[0, 8]].tolist()
@@ -228,7 +235,7 @@ def test_what_the_rows_said_is_written_down(digits_but_nines, long_run, tmp_path
     assert coreset.provenance["flipped_classes"] == coreset.classes[[0, 8]].tolist()
 
 
-def test_a_run_from_a_checkpoint_mirrors_the_classes_that_it_began_with(
+def test_a_run_from_a_checkpoint_flips_the_classes_that_it_began_with(
     digits_but_nines, long_run, tmp_path, monkeypatch, capsys
 ):
     settings = {
@@ -236,16 +243,15 @@ def test_a_run_from_a_checkpoint_mirrors_the_classes_that_it_began_with(
         "pool_size": np.int64(1),
         "verbose": True,
         "checkpoint": tmp_path / "run.npz",
-        "warm_start": True,
     }
     RFADDistiller(**{**settings, "max_iter": 4}).fit(*digits_but_nines)
-    assert "mirror: rows of 2 of 9 classes" in capsys.readouterr().out
+    assert "rows of 2 of 9 classes" in capsys.readouterr().out
     monkeypatch.setattr(rfad, "classes_to_flip", lambda context: (1, 2, 3))
     resumed = RFADDistiller(**settings).fit(*digits_but_nines)
     assert resumed.n_iter_ == FAST["max_iter"]
     assert resumed.flipped_classes_.tolist() == [0, 8]
-    assert "mirror" not in capsys.readouterr().out
-    # What no run can have written is told of before it goes on.
+    assert "classes" not in capsys.readouterr().out
+    # What no run can have written is refused before it goes on.
     state, fingerprint = load_checkpoint(tmp_path / "run.npz")
     for value in ([9], 3, "ab"):
         state["objective"]["pool"]["flipped"] = value
@@ -254,29 +260,32 @@ def test_a_run_from_a_checkpoint_mirrors_the_classes_that_it_began_with(
             RFADDistiller(**{**settings, "max_iter": 8}).fit(*digits_but_nines)
 
 
-def test_flat_rows_have_no_mirror_images(digits):
+def test_flat_rows_cannot_be_flipped(digits):
     X, _, y, _ = digits
-    with pytest.raises(ValueError, match=r"mirror=True takes images .* mirror='auto' or False"):
-        RFADDistiller(**{**FAST, "mirror": True}).fit(X.reshape(len(X), -1), y)
+    with pytest.raises(ValueError, match=r"augment=True takes images .* augment='auto' or False"):
+        RFADDistiller(**FAST_ROWS, augment=True).fit(X.reshape(len(X), -1), y)
 
 
-def test_flipped_rows_help_with_mirrored_ones(all_digits):
+def test_flipped_rows_help_with_flipped_test_rows(all_digits):
     """The point of it: what is learned of one side is known of the other."""
     X, X_test, y, y_test = all_digits
-    settings = {**FRESH, "ipc": 2, "max_iter": 60, "width": 32}
+    settings = {**FRESH, "ipc": 2, "max_iter": 60, "architecture": ConvNet(depth=2, width=32)}
     scores = []
-    for mirror in (True, False):
-        coreset = RFADDistiller(**{**settings, "mirror": mirror}).fit(X, y).coreset_
+    for augment in (True, False):
+        coreset = RFADDistiller(**settings, augment=augment).fit(X, y).coreset_
         clf = NNGPKernelRidge(
-            kernel_method="random_features", width=64, random_state=1
+            kernel_method="random_features", architecture=ConvNet(width=64), random_state=1
         ).fit_coreset(coreset)
         scores.append(clf.score(X_test[:, :, ::-1], y_test))
     assert scores[0] > scores[1] + 0.2
 
 
 @pytest.fixture
-def taught_on(all_digits):
-    """What a teacher of digits with some classes flipped says of held-out digits, all in a mirror; their class numbers; its score."""
+def teacher_of(all_digits):
+    """A teacher of digits with some classes flipped, on held-out digits that are all flipped.
+
+    A function of the flipped classes: predictions, class numbers and the accuracy.
+    """
     X, _, y, _ = all_digits
     context = prepare(RFADDistiller(**{**FAST, "early_stopping": True}), X, y, 0)
     rows = context.rows.reshape(-1, 8, 8).copy()
@@ -291,33 +300,37 @@ def taught_on(all_digits):
             dtype=torch.float32,
             flipped=flipped,
         )
-        teaching = teacher.train(8)
+        soft_labels = teacher.train(8)
         return (
-            teaching.probabilities[data.validation].argmax(1),
+            soft_labels.probabilities[data.validation].argmax(1),
             data.labels[data.validation],
-            teaching.score,
+            soft_labels.score,
         )
 
     return train
 
 
-def test_a_teacher_learns_from_flipped_rows_too(taught_on):
-    scores = [taught_on(flipped)[2] for flipped in (range(10), ())]
+@pytest.mark.slow
+def test_a_teacher_learns_from_flipped_rows_too(teacher_of):
+    scores = [teacher_of(flipped)[2] for flipped in (range(10), ())]
     assert scores[0] > scores[1] + 0.2
 
 
-def test_a_teacher_learns_from_flipped_rows_of_their_classes_only(taught_on):
+@pytest.mark.slow
+def test_a_teacher_learns_from_flipped_rows_of_their_classes_only(teacher_of):
     known = []
     for flipped in ((2, 3, 5), (4, 6, 7)):
-        told, labels, _ = taught_on(flipped)
-        known.append([(told[labels == code] == code).double().mean().item() for code in (2, 3, 5)])
+        predicted, labels, _ = teacher_of(flipped)
+        known.append(
+            [(predicted[labels == code] == code).double().mean().item() for code in (2, 3, 5)]
+        )
     assert min(known[0]) > max(known[1]) + 0.2
 
 
-def test_a_run_goes_on_with_what_its_rows_said(digits_but_nines, long_run):
+def test_a_run_goes_on_with_its_own_classes(digits_but_nines, long_run):
     made = []
-    for mirror in ("auto", False):
-        distiller = RFADDistiller(**{**long_run, "mirror": mirror})
+    for augment in ("auto", False):
+        distiller = RFADDistiller(**long_run, augment=augment)
         made.append(
             distiller._make_objective(
                 prepare(distiller, *digits_but_nines, 0), torch.Generator().manual_seed(0)
@@ -326,7 +339,7 @@ def test_a_run_goes_on_with_what_its_rows_said(digits_but_nines, long_run):
     first, second = made
     first.after_step(None)
     assert not torch.equal(first.group.cache.centred, second.group.cache.centred)
-    second.restore(first.state())
+    second.load_state_dict(first.state_dict())
     for _ in range(2):
         assert torch.equal(second.group.cache.centred, first.group.cache.centred)
         first.after_step(None)
