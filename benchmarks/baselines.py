@@ -1,27 +1,29 @@
-"""RFAD, KIP, DC, DSA and real rows on the same rows and the same wall time, judged by kernel ridge regression and by finite networks.
+"""RFAD, KIP, DC, DSA and real rows on the same rows and in the same wall time.
 
-A cell is a method, a number of items per class, a budget and a seed; what it gives is appended at
-once to ``benchmarks/results/rivals_<data set>.jsonl``, and cells that are there are not run again.
-``--render`` writes ``docs/rivals.md`` and its picture from these files. Without ``--final`` nothing
-touches the test rows: 5,000 training rows (a tenth of small data sets) judge.
+Evaluated by kernel ridge regression and by finite networks. A cell is a method, a number of items
+per class, a budget and a seed; what it gives is appended at once to
+``benchmarks/results/baselines_<data set>.jsonl``, and cells that are there are not run again.
+``--render`` writes ``docs/notes/baselines.md`` and its pictures from these files. Without
+``--final`` nothing touches the test rows: 5,000 training rows (a tenth of small data sets) are for
+evaluation::
 
-    python benchmarks/rivals.py --data digits --ipc 1 10 --minutes 0.5 2 python benchmarks/rivals.py
-    --data fashion_mnist --ipc 1 --minutes 1 5 --methods rfad dc dsa random python
-    benchmarks/rivals.py --data fashion_mnist --ipc 1 --steps 1000 --methods dc python
-    benchmarks/rivals.py --render
+    python benchmarks/baselines.py --data digits --ipc 1 10 --minutes 0.5 2
+    python benchmarks/baselines.py --data fashion_mnist --ipc 1 --minutes 1 5 \\
+        --methods rfad dc dsa random
+    python benchmarks/baselines.py --data fashion_mnist --ipc 1 --steps 1000 --methods dc
+    python benchmarks/baselines.py --render
 """
 
-import argparse
 import time
 from pathlib import Path
 
 import numpy as np
-from _common import machine
-from _results import RESULTS, append, missing, read
-from paper_table import NAMES, load
+from _common import NAMES, command_line, load, machine, parse
+from _results import append, missing, place, read, sandbox, write_page
 from sklearn.model_selection import train_test_split
 
 from rfad_sklearn import (
+    ConvNet,
     CoresetSelector,
     FiniteNetworkClassifier,
     GradientMatchingDistiller,
@@ -34,25 +36,52 @@ from rfad_sklearn import (
 # Flips and rotations are wrong for digits.
 DIGIT_CHANGES = ("color", "crop", "cutout", "scale")
 DISTILLERS = {
-    "rfad": lambda data, **kw: RFADDistiller(**kw),
-    "rfad, learned labels": lambda data, **kw: RFADDistiller(learn_labels=True, **kw),
-    "rfad, standardized": lambda data, **kw: RFADDistiller(preprocessing="standardize", **kw),
-    "rfad, learned labels, standardized": lambda data, **kw: RFADDistiller(
-        learn_labels=True, preprocessing="standardize", **kw
+    "rfad": (RFADDistiller, {}),
+    "rfad, learned labels": (RFADDistiller, {"learn_labels": True}),
+    "rfad, standardized": (RFADDistiller, {"preprocessing": "standardize"}),
+    "rfad, learned labels, standardized": (
+        RFADDistiller,
+        {"learn_labels": True, "preprocessing": "standardize"},
     ),
-    # With the kernel that judges all of them, and the preprocessing of the literature, as for the
-    # methods below.
-    "kip": lambda data, **kw: KIPDistiller(kernel="nngp", preprocessing="standardize", **kw),
-    "dc": lambda data, **kw: GradientMatchingDistiller(**kw),
-    "dsa": lambda data, **kw: GradientMatchingDistiller(
-        augment=DIGIT_CHANGES if data == "digits" else True, **kw
-    ),
+    # With the kernel that evaluates all of them, and the preprocessing of the literature, as for
+    # the methods below.
+    "kip": (KIPDistiller, {"kernel": "nngp", "preprocessing": "standardize"}),
+    "dc": (GradientMatchingDistiller, {}),
+    "dsa": (GradientMatchingDistiller, {"augment": True}),
 }
 SELECTORS = ("random", "kmeans", "herding", "kcenter")
+METHODS = (*SELECTORS, *DISTILLERS)
 # How finite networks are trained, by the name of the figure.
-JUDGES = {"network": None, "normalised network": "auto"}
+TRAININGS = {"network": None, "normalised network": "auto"}
 # Training rows that a finite network chooses its label scale by.
 HELD_OUT = 500
+FILES = "baselines_"
+HEAD = [
+    "# Baselines\n",
+    "Every method of this library on the same rows and in the same wall time. Written by "
+    "`python benchmarks/baselines.py --render` from",
+    "`benchmarks/results/baselines_*.jsonl`; each line there says machine and version. Accuracy in "
+    "%, mean and standard deviation over",
+    "seeds, or over the trained networks of a single seed. *Kernel ridge*: `NNGPKernelRidge` with 8 "
+    "random networks. *Network*:",
+    "`FiniteNetworkClassifier()`, defaults; *normalised*: with `norm='auto'`. Both choose their "
+    "scales by training rows that no method",
+    "saw, a tenth of them, at most 500. KIP has the NNGP kernel, by which all are evaluated, in "
+    "place of its default. At ten items per class",
+    "of Fashion-MNIST the lines of 12 minutes are of one machine without AMX, RFAD with three blocks "
+    "and Adam; RFAD in 10 minutes on the",
+    "machine with AMX, when fresh networks had 128 channels throughout; the others of RFAD are of an "
+    "earlier default, with a pool.\n",
+]
+# The seed is one that no recorded cell has, so that something is measured.
+SMOKE = {
+    "data": "digits",
+    "methods": ["kmeans", "dc"],
+    "steps": 2,
+    "seeds": [987],
+    "networks": 1,
+    "trainings": ["network"],
+}
 
 
 def coreset_of(cell, data, X, y):
@@ -63,29 +92,35 @@ def coreset_of(cell, data, X, y):
     budget = (
         {"max_iter": cell["steps"]} if cell.get("steps") else {"max_time": 60 * cell["minutes"]}
     )
-    distiller = DISTILLERS[cell["method"]](data, **budget, **settings).fit(X, y)
+    make, changes = DISTILLERS[cell["method"]]
+    if cell["method"] == "dsa" and data == "digits":
+        changes = {"augment": DIGIT_CHANGES}
+    distiller = make(**budget, **settings, **changes).fit(X, y)
     return distiller.coreset_, distiller.n_iter_
 
 
-def judge(coreset, held_out, X_judge, y_judge, args, seed):
+def evaluate(coreset, held_out, X_eval, y_eval, args, seed):
     """Accuracy by the NNGP (8 random networks) and by trained networks."""
     ridge = NNGPKernelRidge(kernel_method="random_features", random_state=seed).fit_coreset(
         coreset, *held_out
     )
-    result = {"ridge": ridge.score(X_judge, y_judge)}
-    for name in args.judges:
+    settings = {"max_iter": 2} if args.smoke else {}
+    if args.width:
+        settings["architecture"] = ConvNet(width=args.width)
+    result = {"ridge": ridge.score(X_eval, y_eval)}
+    for name in args.trainings:
         scores = []
         for k in range(args.networks):
             clf = FiniteNetworkClassifier(
-                norm=JUDGES[name], width=args.width, random_state=1000 * seed + k
+                norm=TRAININGS[name], random_state=1000 * seed + k, **settings
             )
-            scores.append(clf.fit_coreset(coreset, *held_out).score(X_judge, y_judge))
+            scores.append(clf.fit_coreset(coreset, *held_out).score(X_eval, y_eval))
         result |= {name: float(np.mean(scores)), f"{name} spread": float(np.std(scores))}
     return result
 
 
 def cells(args):
-    """All cells that the command asks for."""
+    """All cells of the command."""
     for ipc in sorted(args.ipc):
         for seed in args.seeds:
             for method in args.methods:
@@ -99,30 +134,28 @@ def cells(args):
 
 def run(args):
     """Measure what is missing."""
-    X, y, X_judge, y_judge = load(args.data, args.path, args.final)
+    X, y, X_eval, y_eval = load(args.data, args.path, final=args.final, smoke=args.smoke)
     X, X_own, y, y_own = train_test_split(
         X, y, stratify=y, test_size=min(HELD_OUT, len(X) // 10), random_state=1
     )
     print(machine(), flush=True)
-    for cell in missing(f"rivals_{args.data}", cells(args)):
+    for cell in missing(f"{FILES}{args.data}", cells(args)):
         begin = time.monotonic()
         coreset, n_iter = coreset_of(cell, args.data, X, y)
         result = {"seconds": time.monotonic() - begin, "n_iter": n_iter}
         if args.coresets:
             Path(args.coresets).mkdir(parents=True, exist_ok=True)
-            coreset.save(
-                Path(args.coresets)
-                / f"{args.data}_{'_'.join(str(value) for value in cell.values())}.npz"
-            )
-        result |= judge(coreset, (X_own, y_own), X_judge, y_judge, args, cell["seed"])
+            name = "_".join([args.data, *map(str, cell.values())])
+            coreset.save(Path(args.coresets) / f"{name}.npz")
+        result |= evaluate(coreset, (X_own, y_own), X_eval, y_eval, args, cell["seed"])
         facts = {
-            "n_judge": len(X_judge),
+            "n_eval": len(X_eval),
             "networks": args.networks,
             "width": args.width,
             "machine": machine(),
             "version": __version__,
         }
-        append(f"rivals_{args.data}", {**cell, **result, **facts})
+        append(f"{FILES}{args.data}", {**cell, **result, **facts})
         print(cell, {name: round(value, 4) for name, value in result.items()}, flush=True)
 
 
@@ -135,35 +168,33 @@ def words(records, field):
     return f"{values.mean():.1f}" + (f" ± {spread:.1f}" if spread else "")
 
 
+def key_of(record):
+    """What one line of the table is about, in the order of the table."""
+    method, steps = METHODS.index(record["method"]), record.get("steps") or 0
+    return not record["final"], record["ipc"], method, record["minutes"], steps
+
+
 def render_table(data):
     """Markdown of one data set."""
-    groups = {}
-    for record in read(f"rivals_{data}"):
-        groups.setdefault(
-            (
-                not record["final"],
-                record["ipc"],
-                record["method"],
-                record["minutes"],
-                record.get("steps") or 0,
-            ),
-            [],
-        ).append(record)
-    machines = sorted({record["machine"] for record in read(f"rivals_{data}")})
+    groups, everything = {}, read(f"{FILES}{data}")
+    for record in everything:
+        groups.setdefault(key_of(record), []).append(record)
+    machines = sorted({record["machine"] for record in everything})
+    head = ["evaluated on", "per class", "method", "budget", "seeds", "steps"]
+    head += ["kernel ridge", "network", "normalised network"]
     lines = [
         f"## {NAMES[data]}\n",
         f"Machine: {'; '.join(machines)}.\n",
-        "| judged on | per class | method | budget | seeds | steps | kernel ridge | network | normalised network |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| {' | '.join(head)} |",
+        "| " + " | ".join(["---"] * len(head)) + " |",
     ]
-    order = [*SELECTORS, *DISTILLERS]
-    for key in sorted(groups, key=lambda key: (*key[:2], order.index(key[2]), *key[3:])):
+    for key in sorted(groups):
         held_out, ipc, method, minutes, steps = key
         records = groups[key]
         cells = [
             "held out" if held_out else "test",
             ipc,
-            method,
+            METHODS[method],
             f"{steps} steps" if steps else f"{minutes:g} min" if minutes else "",
             len(records),
             f"{np.mean([record['n_iter'] for record in records]):.0f}" if minutes or steps else "",
@@ -174,8 +205,11 @@ def render_table(data):
 
 
 def means_by_budget(records, method, ipc, field):
-    """Mean accuracy in % over the seeds for each number of minutes, measured where steps were asked for; of both trainings the better one."""
-    fields = ("ridge",) if field == "ridge" else tuple(JUDGES)
+    """Mean accuracy in % over the seeds for each number of minutes; the better one of both trainings.
+
+    Minutes are measured where the budget was in steps.
+    """
+    fields = ("ridge",) if field == "ridge" else tuple(TRAININGS)
     groups = {}
     for record in records:
         values = [record[name] for name in fields if name in record]
@@ -185,14 +219,31 @@ def means_by_budget(records, method, ipc, field):
     return {minutes: np.mean(groups[minutes]) for minutes in sorted(groups)}
 
 
+def draw_panel(ax, records, ipc, field):
+    """Accuracy of every method against time."""
+    from matplotlib import ticker
+
+    for k, method in enumerate(METHODS):
+        means = means_by_budget(records, method, ipc, field)
+        if method in SELECTORS and means:
+            ax.axhline(max(means.values()), linestyle=":", color=str(0.2 * k), label=method)
+        elif means:
+            color = f"C{k - len(SELECTORS)}"
+            ax.semilogx(means.keys(), means.values(), "o-", color=color, label=method)
+    ax.set_ylabel(f"accuracy by {'kernel ridge' if field == 'ridge' else 'a network'}, %")
+    ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.xaxis.set_minor_formatter(ticker.NullFormatter())
+
+
 def draw(data, path):
-    """Accuracy against time: kernel ridge and trained networks (the better training), one panel per number of items."""
+    """Accuracy against time: kernel ridge and trained networks, one column per number of items."""
     import matplotlib
 
     matplotlib.use("agg")
-    from matplotlib import pyplot, ticker
+    from matplotlib import pyplot
 
-    records = read(f"rivals_{data}")
+    records = read(f"{FILES}{data}")
     # Test rows, where they were touched.
     final = any(record["final"] for record in records)
     records = [record for record in records if record["final"] == final]
@@ -202,65 +253,34 @@ def draw(data, path):
     )
     for column, ipc in enumerate(sizes):
         for ax, field in zip(axes[:, column], ("ridge", "network"), strict=True):
-            for method in (*SELECTORS, *DISTILLERS):
-                means = means_by_budget(records, method, ipc, field)
-                if method in SELECTORS and means:
-                    ax.axhline(
-                        max(means.values()),
-                        linestyle=":",
-                        color=str(0.2 * SELECTORS.index(method)),
-                        label=method,
-                    )
-                elif means:
-                    ax.semilogx(
-                        means.keys(),
-                        means.values(),
-                        "o-",
-                        color=f"C{list(DISTILLERS).index(method)}",
-                        label=method,
-                    )
-            ax.set_ylabel(f"accuracy by {'kernel ridge' if field == 'ridge' else 'a network'}, %")
-            ax.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-            ax.xaxis.set_major_formatter("{x:g}")
-            ax.xaxis.set_minor_formatter(ticker.NullFormatter())
+            draw_panel(ax, records, ipc, field)
         axes[0, column].set_title(f"{NAMES[data]}, {ipc} per class")
         axes[1, column].set_xlabel("minutes of distillation")
     axes[0, -1].legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
+    pyplot.close(figure)
 
 
 def render():
-    """Write docs/rivals.md and its pictures."""
-    docs = RESULTS.parents[1] / "docs"
-    parts = [
-        "# Rivals\n",
-        "Every method of this library on the same rows and in the same wall time. Written by `python benchmarks/rivals.py --render` from",
-        "`benchmarks/results/rivals_*.jsonl`; each line there says machine and version. Accuracy in %, mean and standard deviation over",
-        "seeds, or over the trained networks of a single seed. *Kernel ridge*: `NNGPKernelRidge` with 8 random networks. *Network*:",
-        "`FiniteNetworkClassifier()`, defaults; *normalised*: with `norm='auto'`. Both choose their scales by training rows that no method",
-        "saw, a tenth of them, at most 500. KIP has the NNGP kernel, by which all are judged, in place of its default. At ten items per class",
-        "of Fashion-MNIST the lines of 12 minutes are of one machine without AMX, RFAD with three blocks and Adam; RFAD in 10 minutes on the",
-        "machine with AMX, when fresh networks had 128 channels throughout; the others of RFAD are of the default before, with a pool.\n",
-    ]
-    for path in sorted(RESULTS.glob("rivals_*.jsonl")):
-        data = path.stem.removeprefix("rivals_")
-        draw(data, docs / f"{path.stem}.png")
-        parts += [
-            render_table(data),
-            f"![Accuracy against minutes, {NAMES[data]}]({path.stem}.png)\n",
-        ]
-    (docs / "rivals.md").write_text("\n".join(parts))
+    """Write the page and its pictures, which lie beside it."""
+    parts = list(HEAD)
+    for path in sorted(place("results").glob(f"{FILES}*.jsonl")):
+        data = path.stem.removeprefix(FILES)
+        draw(data, place("baselines").with_name(f"{path.stem}.png"))
+        picture = f"![Accuracy against minutes, {NAMES[data]}]({path.stem}.png)\n"
+        parts += [render_table(data), picture]
+    write_page("baselines", parts)
 
 
-def main():
+def main(arguments=None):
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--data", choices=list(NAMES))
     parser.add_argument("--path", help="its file; by default looked for in data/")
     parser.add_argument("--ipc", type=int, nargs="+", default=[1])
     parser.add_argument(
-        "--methods", nargs="+", default=[*SELECTORS, *DISTILLERS], choices=[*SELECTORS, *DISTILLERS]
+        "--methods", nargs="+", default=list(METHODS), choices=METHODS, metavar="METHOD"
     )
     parser.add_argument(
         "--minutes", type=float, nargs="+", default=[1.0], help="budgets of the distillers"
@@ -273,10 +293,10 @@ def main():
         "--networks", type=int, default=2, help="finite networks that are trained on each coreset"
     )
     parser.add_argument(
-        "--judges",
+        "--trainings",
         nargs="*",
-        choices=list(JUDGES),
-        default=list(JUDGES),
+        choices=list(TRAININGS),
+        default=list(TRAININGS),
         help="kinds of finite networks",
     )
     parser.add_argument(
@@ -286,14 +306,13 @@ def main():
     )
     parser.add_argument("--coresets", help="folder for the coresets")
     parser.add_argument("--final", action="store_true", help="touch the test rows")
-    parser.add_argument(
-        "--render", action="store_true", help="write docs/rivals.md from what was measured"
-    )
-    args = parser.parse_args()
-    if args.data:
-        run(args)
-    if args.render:
-        render()
+    parser.add_argument("--render", action="store_true", help="write the page of what was measured")
+    args = parse(parser, arguments, SMOKE)
+    with sandbox(args.smoke):
+        if args.data:
+            run(args)
+        if args.render or args.smoke:
+            render()
 
 
 if __name__ == "__main__":

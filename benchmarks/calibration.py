@@ -41,9 +41,7 @@ def data_sets(args):
     if find("fashion_mnist.npz", args.data):
         data = load_fashion_mnist(args.data)
         X, y = data["X_train"], data["y_train"]
-        kept, _, labels, _ = train_test_split(
-            X, y, train_size=_N_ROWS, stratify=y, random_state=0
-        )
+        kept, _, labels, _ = train_test_split(X, y, train_size=_N_ROWS, stratify=y, random_state=0)
         parts = train_test_split(
             kept, labels, test_size=_N_EVAL_ROWS, stratify=labels, random_state=0
         )

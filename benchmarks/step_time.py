@@ -170,7 +170,9 @@ def main(arguments=None):
     device = torch.device(args.device)
     fast = resolve_dtype("auto", device, reduced=True)
     size = _PEAK_SIZE if device.type == "cpu" else _PEAK_SIZE_ON_GPU
-    peaks = {dtype: matmul_peak(dtype, device, size) for dtype in dict.fromkeys([torch.float32, fast])}
+    peaks = {
+        dtype: matmul_peak(dtype, device, size) for dtype in dict.fromkeys([torch.float32, fast])
+    }
     speeds = (f"{str(dtype)[6:]} {peak / 1e9:.0f} GFLOP/s" for dtype, peak in peaks.items())
     print(machine())
     print(f"matrix products: {', '.join(speeds)}", flush=True)
