@@ -94,7 +94,7 @@ def child_environment(**changes):
 
 
 def find(name, path=None):
-    """A data file: the given one, else ``data/<name>`` here, in this checkout or in its siblings."""
+    """A data file: the given one, else ``data/<name>`` here, in this checkout or a sibling of it."""
     root = Path(__file__).resolve().parents[1]
     candidates = [
         Path("data") / name,
@@ -110,8 +110,8 @@ def find(name, path=None):
 def load_fashion_mnist(path=None, *, smoke=False):
     """Fashion-MNIST; downloaded from OpenML when no file is found.
 
-    Returns a dict of ``X_train (60000, 28, 28)``, ``y_train``, ``X_test`` and ``y_test``; for a smoke
-    run a few digits in the same form.
+    Returns a dict of ``X_train (60000, 28, 28)``, ``y_train``, ``X_test`` and ``y_test``; for a
+    smoke run a few digits in the same form.
     """
     if smoke:
         return load_smoke("fashion_mnist")

@@ -5,7 +5,7 @@ import re
 import numpy as np
 from _common import NAMES
 from _evaluation import percent as mean_percent
-from _results import place, read, replace_marked, write_page
+from _results import read, replace_marked, write_page
 
 REAL = ("random", "kmeans", "herding")
 # Test accuracy in %, fixed and learned labels, KIP and RFAD: Loo et al. 2022, Table 1.
@@ -116,7 +116,7 @@ def budget(minutes, records):
 
 
 def estimate(records):
-    """What the exact NNGP would give on all rows, where it saw only a part of them; else nothing.
+    """What the exact NNGP would give on all rows, where it saw a part of them; else nothing.
 
     By random features on all rows, and what the exact kernel adds to that on its part.
     """
@@ -234,7 +234,7 @@ def readme_lines(name):
 
 
 def readme_table():
-    """Test accuracy of distilled rows, beside the best kind of real rows and the paper's figures."""
+    """Test accuracy of distilled rows, beside the best real rows and the paper's figures."""
     head = ["exact NNGP, test accuracy in %", "items per class", "minutes", "real rows"]
     head += ["fixed labels (paper: KIP, RFAD)", "learned (paper)"]
     lines = [f"| {' | '.join(head)} |", "| " + " | ".join(["---"] * len(head)) + " |"]

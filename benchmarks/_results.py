@@ -96,7 +96,7 @@ def replace_marked(name, marks, text):
     _, ended, after = rest.partition(marks[1])
     if not (found and ended):
         print(
-            f"{PLACES[name]} has no lines {marks[0]!r} and {marks[1]!r}: its table was not written.",
+            f"{PLACES[name]} has no {marks[0]!r} and {marks[1]!r}: its table was not written.",
             file=sys.stderr,
         )
         return

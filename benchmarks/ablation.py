@@ -68,22 +68,23 @@ WIDTH = 128
 _TRANSFER_DEPTH = 3
 HEAD = [
     "# One change at a time\n",
-    "The default `RFADDistiller(ipc=..., random_state=..., max_time=...)` and variants of it with one "
-    "change each, in the same wall time,",
-    "best first. Accuracy in % on rows split off the training rows, by the exact NNGP and by 8 random "
-    "networks of 128 channels; what was",
-    "distilled at a given depth also by such networks of three blocks. A preprocessing in a heading "
-    "was given to all. Written by",
-    "`python benchmarks/ablation.py --render` from `benchmarks/results/ablation.jsonl`, whose lines "
-    "say the machine. *Earlier",
+    "The default `RFADDistiller(ipc=..., random_state=..., max_time=...)` and variants of it with "
+    "one change each, in the same wall time,",
+    "best first. Accuracy in % on rows split off the training rows, by the exact NNGP and by 8 "
+    "random networks of 128 channels; what was",
+    "distilled at a given depth also by such networks of three blocks. A preprocessing in a "
+    "heading was given to all. Written by",
+    "`python benchmarks/ablation.py --render` from `benchmarks/results/ablation.jsonl`, whose "
+    "lines say the machine. *Earlier",
     "weights*: of the default before random networks had CReLU weights; the table headed "
     "*standardize* is of an earlier one still:",
-    "three blocks, and the steps of Adam. `debias` and `refresh_every` were parameters then. With one "
-    "seed and 5,000 rows half a point (Fashion-MNIST) to most of one (CIFAR-10) is",
-    "chance. The tables of the default of version 0.1 had two runs at a time, one thread each, on two "
-    "cores; for about a minute other short runs",
-    "were beside `learning_rate=0.01` (CIFAR-10, 1 per class) and `learn_labels=True` (CIFAR-10, 10 "
-    "per class).\n",
+    "three blocks, and the steps of Adam. `debias` and `refresh_every` are parameters that were "
+    "removed. With one seed and 5,000 rows half a",
+    "point (Fashion-MNIST) to most of one (CIFAR-10) is chance. The tables with neither in their "
+    "heading had two runs at a time, one thread",
+    "each, on two cores; for about a minute other short runs were beside `learning_rate=0.01` "
+    "(CIFAR-10, 1 per class) and `learn_labels=True`",
+    "(CIFAR-10, 10 per class).\n",
 ]
 SMOKE = {"data": "digits", "only": ["architecture=ConvNet(depth=1)"], "minutes": 0.0, "exact": True}
 

@@ -49,7 +49,7 @@ SETTINGS = (
     "rows",
     "shadows",
 )
-SMOKE = {"data": "digits", "ipc": 1, "corruption": [0.5], "max_iter": 2, "shadows": 2}
+SMOKE = {"data": "digits", "ipc": 1, "corruption": [0.5], "max_iter": 2, "rows": 40, "shadows": 2}
 
 
 def log_odds(model, X, y):

@@ -1,4 +1,4 @@
-"""Give saved coresets, in raw units, to ordinary classifiers; beside random rows of the same number.
+"""Give saved coresets, in raw units, to ordinary classifiers; beside as many random rows.
 
 With ``--distil`` one is made first, of items for other models: rows that are not whitened, and
 Adam. The coresets know all the training rows, so only the test rows can evaluate them: nothing is

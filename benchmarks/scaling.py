@@ -30,7 +30,7 @@ SMOKE = {"items": [10, 20], "rows": [100], "seconds": 0.1}
 
 
 def point(task):
-    """Seconds per step, refreshing included and evaluation left out, and memory; in this process."""
+    """Seconds per step, with refreshes and without evaluations, and memory; in this process."""
     X, y = rows_of_bytes(task["n_rows"], task["smoke"])
     states, before = [], memory_gb(task["device"])
     settings = {

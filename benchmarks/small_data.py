@@ -1,7 +1,7 @@
 """Small and awkward data: distilled, random and k-means rows of the same number, and all rows.
 
-Defaults throughout. Each set is split into 70 % to fit and 30 % for evaluation, stratified, anew for
-each seed; both sides use ``NNGPKernelRidge()``, tables by way of nothing else than its own
+Defaults throughout. Each set is split into 70 % to fit and 30 % for evaluation, stratified, anew
+for each seed; both sides use ``NNGPKernelRidge()``, tables by way of nothing else than its own
 preprocessing. What a cell gives is appended at once to ``benchmarks/results/small_data.jsonl``, and
 cells that are there are not run again; ``--render`` writes ``docs/notes/small_data.md`` from that
 file::
@@ -59,10 +59,10 @@ DATA = {
 METHODS = ("random", "kmeans", "distilled", "learned labels", "all rows")
 HEAD = [
     "# Small and awkward data\n",
-    "Balanced accuracy in % of `NNGPKernelRidge()` on 30 % of the rows, mean and standard deviation "
-    "over splits: fitted on real rows,",
-    "on rows distilled by `RFADDistiller(ipc=..., random_state=...)` and nothing else, on such rows "
-    "with learned labels, and on all of the",
+    "Balanced accuracy in % of `NNGPKernelRidge()` on 30 % of the rows, mean and standard "
+    "deviation over splits: fitted on real rows,",
+    "on rows distilled by `RFADDistiller(ipc=..., random_state=...)` and nothing else, on such "
+    "rows with learned labels, and on all of the",
     "other 70 %. Written by `python benchmarks/small_data.py --render` from "
     "`benchmarks/results/small_data.jsonl`.\n",
 ]

@@ -39,7 +39,7 @@ SMOKE = {
 
 
 def objective_of(distiller, X, y, seed=None):
-    """The context of a fit, the variables at its start, and its objective; by its own seed if None."""
+    """Variables at the start of a fit, and its objective; by its own seed if None."""
     context = prepare(distiller, X, y, distiller.random_state)
     # As fit does before it seeds the generator: the same networks.
     variables = context.initial_variables("random")
