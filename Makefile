@@ -48,7 +48,8 @@ test-oldest: .venv-oldest/.stamp
 gpu-tables:
 	PYTHONPATH=. $(PYTHON) benchmarks/step_time.py --device cuda
 	PYTHONPATH=. $(PYTHON) benchmarks/scaling.py --device cuda
-	PYTHONPATH=. $(PYTHON) benchmarks/time_to_accuracy.py --device cuda --ipc 10 --minutes 10 --paper-steps 1000 --plain-steps 3 --plot time_to_accuracy_gpu.png
+	PYTHONPATH=. $(PYTHON) benchmarks/time_to_accuracy.py --device cuda --ipc 10 --minutes 10 \
+		--paper-steps 1000 --plain-steps 3 --plot time_to_accuracy_gpu.png
 
 clean:
 	rm -rf $(VENV) .venv-oldest demo_output docs/_build docs/auto_examples docs/generated

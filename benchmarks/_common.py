@@ -94,7 +94,7 @@ def child_environment(**changes):
 
 
 def find(name, path=None):
-    """A data file: the given one, else ``data/<name>`` here, in this checkout or a sibling of it."""
+    """A data file: the given one, else ``data/<name>`` here, in this checkout or a sibling."""
     root = Path(__file__).resolve().parents[1]
     candidates = [
         Path("data") / name,

@@ -107,7 +107,7 @@ def percent(records, field):
 
 
 def budget(minutes, records):
-    """Minutes, and on what: a CPU with matrix units, or a GPU by its name, which other runs shared."""
+    """Minutes, and on what: a CPU with matrix units, or a GPU by its name, and what shared it."""
     words, record = f"{minutes:g}", records[0]
     where = record.get("machine", "")
     card = re.search(r"NVIDIA (\w+)", where)

@@ -58,20 +58,20 @@ HELD_OUT = 500
 FILES = "baselines_"
 HEAD = [
     "# Baselines\n",
-    "Every method of this library on the same rows and in the same wall time. Written by "
-    "`python benchmarks/baselines.py --render` from",
-    "`benchmarks/results/baselines_*.jsonl`; each line there says machine and version. Accuracy in "
-    "%, mean and standard deviation over",
-    "seeds, or over the trained networks of a single seed. *Kernel ridge*: `NNGPKernelRidge` with 8 "
-    "random networks. *Network*:",
+    "Every method of this library on the same rows and in the same wall time. Written by `python "
+    "benchmarks/baselines.py --render` from",
+    "`benchmarks/results/baselines_*.jsonl`; each line there says machine and version. Accuracy "
+    "in %, mean and standard deviation over",
+    "seeds, or over the trained networks of a single seed. *Kernel ridge*: `NNGPKernelRidge` with "
+    "8 random networks. *Network*:",
     "`FiniteNetworkClassifier()`, defaults; *normalised*: with `norm='auto'`. Both choose their "
     "scales by training rows that no method",
     "saw, a tenth of them, at most 500. KIP has the NNGP kernel, by which all are evaluated, in "
     "place of its default. At ten items per class",
-    "of Fashion-MNIST the lines of 12 minutes are of one machine without AMX, RFAD with three blocks "
-    "and Adam; RFAD in 10 minutes on the",
-    "machine with AMX, when fresh networks had 128 channels throughout; the others of RFAD are of an "
-    "earlier default, with a pool.\n",
+    "of Fashion-MNIST the lines of 12 minutes are of one machine without AMX, RFAD with three "
+    "blocks and Adam; RFAD in 10 minutes on the",
+    "machine with AMX, when fresh networks had 128 channels throughout; the others of RFAD are of "
+    "an earlier default, with a pool.\n",
 ]
 # The seed is one that no recorded cell has, so that something is measured.
 SMOKE = {
@@ -205,7 +205,7 @@ def render_table(data):
 
 
 def means_by_budget(records, method, ipc, field):
-    """Mean accuracy in % over the seeds for each number of minutes; the better one of both trainings.
+    """Mean accuracy in % over the seeds for each number of minutes; of the better training.
 
     Minutes are measured where the budget was in steps.
     """

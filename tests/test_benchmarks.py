@@ -37,7 +37,7 @@ SLOW = {"baselines", "corruption", "kill_and_resume", "step_time"}
 
 @pytest.fixture
 def scripts(monkeypatch, tmp_path):
-    """The folder is importable, as for a script in it, and the current folder is a temporary one."""
+    """Temporary current folder, with the scripts importable as for each other."""
     monkeypatch.syspath_prepend(str(FOLDER))
     monkeypatch.chdir(tmp_path)
     before = set(sys.modules)
