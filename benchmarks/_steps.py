@@ -8,27 +8,64 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from rfad_sklearn import ConvNet
 from rfad_sklearn._networks.random_features import draw_network, network_features
 from rfad_sklearn._optimization.optimizers import Optimizers
 from rfad_sklearn._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
 from rfad_sklearn._optimization.ridge_objective import TrainingData, centred_one_hot
+from rfad_sklearn._planning.plan import PoolDefaults
 from rfad_sklearn._ridge.linalg import solve_targets
 from rfad_sklearn._utils.device import resolve_dtype
+from rfad_sklearn._utils.network_spec import ConvNetSpec
 
-SHAPES = {"fashion": (28, 28, 1), "cifar": (32, 32, 3)}
+# Shapes of the images of the data sets; "small" is for the smoke run.
+SHAPES = {"fashion": (28, 28, 1), "cifar": (32, 32, 3), "small": (8, 8, 1)}
+N_CLASSES = 10
+# All networks have so many blocks.
+DEPTH = 3
 PARTS = ("training features", "coreset forward", "kernel and solve", "backward", "update")
+REG = 5e-3
+# Rows of a pass of the plain step: all at once would need 20 GB.
+_PLAIN_ROWS = 128
+# Timings of the convolutions; the first is to warm up.
+_CONVOLUTION_RUNS = 6
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a step works on: networks, their channels, rows, and steps between two refreshes."""
+
+    n_networks: int
+    width: int | tuple
+    n_rows: int
+    refresh_interval: int
+
+    @property
+    def spec(self):
+        """Architecture of the networks."""
+        return ConvNetSpec(depth=DEPTH, width=self.width)
+
+
+#: The paper's: fresh networks and rows at every step.
+PAPER = Way(n_networks=8, width=256, n_rows=5120, refresh_interval=1)
+
+
+def default_way(n_items, *, n_networks=8, n_rows=1024):
+    """What ``RFADDistiller`` plans for a ConvNet of three blocks and no time budget."""
+    own = PoolDefaults.choose(ConvNetSpec(depth=DEPTH), n_items, n_rows)
+    return Way(n_networks, own.width, n_rows, own.refresh_every)
+
+
+# Data
 
 
 def noise(shape, n_rows, device):
     """Random rows of that shape: the time of a step does not depend on the values."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((n_rows, *shape), generator=generator).to(device)
-    labels = torch.arange(n_rows, device=device) % 10
     return TrainingData(
         read=lambda rows: images[rows.to(device)],
-        labels=labels,
-        targets=centred_one_hot(labels, 10),
+        labels=torch.arange(n_rows, device=device) % N_CLASSES,
+        n_classes=N_CLASSES,
         train=torch.arange(n_rows),
         validation=torch.empty(0, dtype=torch.long),
         shape=shape,
@@ -38,35 +75,15 @@ def noise(shape, n_rows, device):
 def start(shape, n_items, device):
     """Items, targets and scale."""
     generator = torch.Generator().manual_seed(1)
+    y_encoded = torch.arange(n_items, device=device) % N_CLASSES
     return {
         "X": torch.randn((n_items, *shape), generator=generator).to(device).requires_grad_(),
-        "targets": centred_one_hot(torch.arange(n_items, device=device) % 10, 10),
+        "targets": centred_one_hot(y_encoded, N_CLASSES),
         "log_scale": torch.zeros((), device=device, requires_grad=True),
     }
 
 
-def convolution_flops(spec, shape, *, first=True, antithetic=True):
-    """Operations of the convolutions for one image in one network, two per multiplication and addition; a filter for every two channels."""
-    height, width, channels = shape
-    total = 0
-    for block, (maps, filters) in enumerate(
-        zip(spec.widths, spec.n_filters if antithetic else spec.widths, strict=True)
-    ):
-        if first or block:
-            total += 2 * 9 * channels * filters * height * width
-        height, width, channels = height // 2, width // 2, maps
-    return total
-
-
-def matmul_peak(dtype, device, size=2048, repeats=10):
-    """Best measured speed of a large square matrix product, in operations per second."""
-    a = torch.randn((size, size), device=device).to(dtype)
-    best = math.inf
-    for _ in range(repeats):
-        with stopwatch(device) as watch:
-            a @ a
-        best = min(best, watch.seconds)
-    return 2 * size**3 / best
+# Clocks
 
 
 @dataclass
@@ -108,7 +125,7 @@ class Steps:
         return {name: float(torch.tensor(values).median()) for name, values in self.parts.items()}
 
 
-def descend(steps, device, loss, optimizer, average=lambda: None):
+def descend(steps, device, loss, optimizer, average=None):
     """The end of a step: gradient, then update and average."""
     with stopwatch(device) as watch:
         loss.backward()
@@ -116,27 +133,30 @@ def descend(steps, device, loss, optimizer, average=lambda: None):
     with stopwatch(device) as watch:
         optimizer.step()
         optimizer.zero_grad()
-        average()
+        if average is not None:
+            average()
     steps.add("update", watch.seconds)
 
 
-class Plain:
-    """The paper's step as a beginner writes it: float32, one network after the other, torch's convolutions; no trick."""
+# Steps
 
-    def __init__(self, shape, n_items, *, n_networks=8, width=256, n_rows=5120, device="cpu"):
-        self.data, self.device = noise(shape, n_rows, device), device
+
+class Plain:
+    """The paper's step as a beginner writes it: float32, one network after the other, no trick."""
+
+    def __init__(self, shape, n_items, *, way=PAPER, device="cpu"):
+        self.data, self.device = noise(shape, way.n_rows, device), device
         self.values = start(shape, n_items, device)
-        self.n_networks, self.width, self.shape = n_networks, width, shape
+        self.way, self.shape = way, shape
         self.optimizer = torch.optim.Adam([self.values["X"], self.values["log_scale"]], lr=1e-3)
 
     def _network(self):
-        channels, layers = self.shape[-1], []
-        for _ in range(3):
-            weight = torch.randn((self.width, channels, 3, 3), device=self.device) * math.sqrt(
-                2 / (9 * channels)
-            )
-            layers.append((weight, 0.1 * torch.randn(self.width, device=self.device)))
-            channels = self.width
+        channels, layers, width = self.shape[-1], [], self.way.width
+        for _ in range(DEPTH):
+            weight = torch.randn((width, channels, 3, 3), device=self.device)
+            bias = 0.1 * torch.randn(width, device=self.device)
+            layers.append((weight * math.sqrt(2 / (9 * channels)), bias))
+            channels = width
         return layers
 
     @staticmethod
@@ -146,56 +166,56 @@ class Plain:
             x = F.avg_pool2d(torch.relu(F.conv2d(x, weight, bias, padding=1)), 2)
         return x.flatten(1)
 
+    def _all_features(self, networks, x):
+        return torch.cat([self._features(network, x) for network in networks], 1)
+
     def warm_up(self):
         """Choosing and loading kernels is not part of a step."""
-        self._features(
-            self._network(), self.data.read(torch.arange(128)).requires_grad_()
-        ).sum().backward()
+        x = self.data.read(torch.arange(min(_PLAIN_ROWS, self.way.n_rows))).requires_grad_()
+        self._features(self._network(), x).sum().backward()
 
     def step(self, steps):
         """One step, its parts noted in ``steps``."""
-        networks = [self._network() for _ in range(self.n_networks)]
+        networks = [self._network() for _ in range(self.way.n_networks)]
         with stopwatch(self.device) as watch, torch.no_grad():
             x = self.data.read(self.data.train)
-            # All rows at once would need 20 GB.
-            rows = torch.cat(
-                [
-                    torch.cat([self._features(net, part) for net in networks], 1)
-                    for part in x.split(128)
-                ]
-            )
+            rows = torch.cat([self._all_features(networks, part) for part in x.split(_PLAIN_ROWS)])
         steps.add("training features", watch.seconds)
         with stopwatch(self.device) as watch:
-            items = torch.cat([self._features(net, self.values["X"]) for net in networks], 1)
+            items = self._all_features(networks, self.values["X"])
         steps.add("coreset forward", watch.seconds)
         with stopwatch(self.device) as watch:
             scale = 2 / items.shape[1]
             kernel_ss, kernel_bs = scale * items @ items.T + 0.01, scale * rows @ items.T + 0.01
-            scores = kernel_bs.double() @ solve_targets(kernel_ss, self.values["targets"], 5e-3)
+            scores = kernel_bs.double() @ solve_targets(kernel_ss, self.values["targets"], REG)
             loss = F.cross_entropy(self.values["log_scale"].exp() * scores, self.data.labels)
         steps.add("kernel and solve", watch.seconds)
         descend(steps, self.device, loss, self.optimizer)
 
 
 class Engine:
-    """A step of this library. The training features of a refresh are spread over the steps between two refreshes."""
+    """A step of this library.
 
-    def __init__(self, shape, n_items, *, n_networks, width, n_rows, refresh_every, device="cpu"):
-        self.device, self.refresh_every = torch.device(device), refresh_every
+    The training features of a refresh are spread over the steps between two refreshes. With
+    ``timed`` :meth:`step` says when to refresh, else :meth:`run` does it as in a fit.
+    """
+
+    def __init__(self, shape, n_items, way, *, timed, device="cpu"):
+        self.device, self.way = torch.device(device), way
         self.dtype = resolve_dtype("auto", self.device, reduced=True)
         self.values = start(shape, n_items, device)
         config = PoolConfig(
-            batch_size=n_rows,
-            reg=5e-3,
+            batch_size=way.n_rows,
+            reg=REG,
             loss="cross_entropy",
-            n_networks=n_networks,
-            pool_size=1 if refresh_every == 1 else 4,
-            refresh_interval=10**9,
-            n_eval_networks=1,
+            n_networks=way.n_networks,
+            pool_size=1 if way.refresh_interval == 1 else 4,
+            refresh_interval=10**9 if timed else way.refresh_interval,
+            n_evaluation_networks=1,
         )
         self.objective = RandomFeatureObjective(
-            ConvNet(width=width),
-            noise(shape, 4 * n_rows, device),
+            way.spec,
+            noise(shape, 4 * way.n_rows, device),
             config,
             generator=torch.Generator().manual_seed(0),
             device=self.device,
@@ -203,43 +223,86 @@ class Engine:
         )
         self.optimizers = Optimizers(self.values, {"X": 1e-3, "log_scale": 1e-3}, ("X",))
         self.average = self.values["X"].detach().clone()
+        self.refresh_seconds = math.nan
+
+    def _update_average(self):
+        self.average.lerp_(self.values["X"].detach(), 0.01)
 
     def step(self, steps, *, refresh):
-        """One step; with ``refresh`` the pool gets a group, and the time of it is noted, else the last time noted is noted again."""
+        """One step, its parts noted in ``steps``.
+
+        With ``refresh`` the pool gets a group, which is timed; else the last time is noted again.
+        """
+        objective = self.objective
         if refresh:
             with stopwatch(self.device) as watch:
-                self.objective._add_group()
-            self.refresh_seconds = watch.seconds / self.refresh_every
+                objective._add_group()
+            self.refresh_seconds = watch.seconds / self.way.refresh_interval
         steps.add("training features", self.refresh_seconds)
-        self.objective._choose_group()
+        objective._choose_group()
         with stopwatch(self.device) as watch:
-            items = self.objective._features(
-                self.values, self.objective.spec, self.objective.group.networks
-            )
+            items = objective._features(self.values, objective.spec, objective.group.networks)
         steps.add("coreset forward", watch.seconds)
         with stopwatch(self.device) as watch:
-            loss = self.objective.loss_of(items, self.values)
+            loss = objective.loss_of(items, self.values)
         steps.add("kernel and solve", watch.seconds)
-        descend(
-            steps,
-            self.device,
-            loss,
-            self.optimizers,
-            lambda: self.average.lerp_(self.values["X"].detach(), 0.01),
-        )
+        descend(steps, self.device, loss, self.optimizers, self._update_average)
+
+    def run(self, n_steps):
+        """Some steps as a fit makes them, without clocks inside."""
+        for _ in range(n_steps):
+            self.objective.loss(self.values).backward()
+            self.optimizers.step()
+            self.optimizers.zero_grad()
+            self.objective.after_step(self.values)
 
 
-def convolution_speed(shape, n_items, *, n_networks, width, device="cpu"):
-    """Operations per second of the convolutions proper (all blocks but the first) of a forward pass, by torch's profiler."""
+# Arithmetic
+
+
+def convolution_flops(spec, shape, *, first=True, crelu=True):
+    """Operations of the convolutions for one image in one network.
+
+    A multiplication with its addition counts as two. With CReLU there is one filter for every two
+    channels. ``first`` includes the first block.
+    """
+    height, width, channels = shape
+    total = 0
+    filters_of_blocks = spec.n_filters if crelu else spec.widths
+    for block, (maps, filters) in enumerate(zip(spec.widths, filters_of_blocks, strict=True)):
+        if first or block:
+            total += 2 * 9 * channels * filters * height * width
+        height, width, channels = height // 2, width // 2, maps
+    return total
+
+
+def matmul_peak(dtype, device, size=2048, repeats=10):
+    """Best measured speed of a large square matrix product, in operations per second."""
+    a = torch.randn((size, size), device=device).to(dtype)
+    best = math.inf
+    for _ in range(repeats):
+        with stopwatch(device) as watch:
+            a @ a
+        best = min(best, watch.seconds)
+    return 2 * size**3 / best
+
+
+def convolution_speed(shape, n_items, way, device="cpu"):
+    """Operations per second of all convolutions but the first block's, in a forward pass.
+
+    By torch's profiler; NaN where it sees none.
+    """
     from torch.profiler import ProfilerActivity, profile
 
-    spec, dtype = ConvNet(width=width), resolve_dtype("auto", torch.device(device), reduced=True)
+    spec, dtype = way.spec, resolve_dtype("auto", torch.device(device), reduced=True)
     networks = [
-        draw_network(spec, shape, seed, device=device, dtype=dtype) for seed in range(n_networks)
+        draw_network(spec, shape, seed, device=device, dtype=dtype)
+        for seed in range(way.n_networks)
     ]
     x = torch.randn((n_items, *shape), device=device)
+    work = n_items * way.n_networks * convolution_flops(spec, shape, first=False)
     speeds = []
-    for _ in range(6):
+    for _ in range(_CONVOLUTION_RUNS):
         with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as record:
             network_features(spec, networks, x)
         spent = sum(
@@ -249,7 +312,5 @@ def convolution_speed(shape, n_items, *, n_networks, width, device="cpu"):
         )
         if not spent:
             return math.nan
-        speeds.append(
-            n_items * n_networks * convolution_flops(spec, shape, first=False) / (spent * 1e-6)
-        )
+        speeds.append(work / (spent * 1e-6))
     return float(torch.tensor(speeds[1:]).median())

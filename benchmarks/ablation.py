@@ -1,30 +1,32 @@
-"""What each choice of the defaults is worth: the default and variants of it, one change at a time, in the same wall time.
+"""What each part of the defaults is worth: variants with one change each, in the same wall time.
 
-Judged by rows that are split off the training rows; test rows are not touched. What a variant gives
-is appended at once to ``benchmarks/results/ablation.jsonl``, and variants that are there are not
-run again; ``--render`` writes ``docs/ablation.md`` from that file.
+Evaluated on rows that are split off the training rows; test rows are not touched. What a variant
+gives is appended at once to ``benchmarks/results/ablation.jsonl``, and variants that are there are
+not run again; ``--render`` writes ``docs/notes/ablation.md`` from that file::
 
-    python benchmarks/ablation.py --data fashion_mnist --ipc 1 --minutes 1.5 python
-    benchmarks/ablation.py --data fashion_mnist --ipc 10 --minutes 3 --only default
-    "learning_rate=0.01" python benchmarks/ablation.py --render
+    python benchmarks/ablation.py --data fashion_mnist --ipc 1 --minutes 1.5
+    python benchmarks/ablation.py --data fashion_mnist --ipc 10 --minutes 3 \\
+        --only default "learning_rate=0.01"
+    python benchmarks/ablation.py --render
+
+That file also has lines of variants by parameters that were removed, ``debias`` and
+``refresh_every``.
 """
 
-import argparse
 import time
 from dataclasses import replace
 
 import numpy as np
-from _common import machine
-from _results import RESULTS, append, missing, read
-from paper_table import NAMES, exact_accuracy, load
+from _common import NAMES, SMOKE_SETTINGS, command_line, load, machine, parse
+from _evaluation import exact_accuracy, feature_classifier, percent
+from _results import append, missing, read, sandbox, write_page
 
-from rfad_sklearn import ConvNet, NNGPKernelRidge, RFADDistiller, __version__
+from rfad_sklearn import ConvNet, RFADDistiller, __version__
 
 CHANGES = [
     {},
     {"loss": "mse"},
     {"learn_labels": True},
-    {"debias": True},
     {"learn_labels": "solve"},
     {"reg": 5e-4},
     {"reg": 5e-2},
@@ -35,23 +37,21 @@ CHANGES = [
     {"batch_size": 2048},
     {"n_networks": 4},
     {"n_networks": 16},
-    {"width": 32},
-    {"width": 128},
-    {"depth": 1},
-    {"depth": 2},
-    {"depth": 3},
+    {"architecture": ConvNet(width=32)},
+    {"architecture": ConvNet(width=128)},
+    {"architecture": ConvNet(depth=1)},
+    {"architecture": ConvNet(depth=2)},
+    {"architecture": ConvNet(depth=3)},
     {"teacher": None},
     {"teacher": "network"},
-    {"mirror": True},
-    {"mirror": False},
-    {"pool_size": 1, "refresh_every": 1, "teacher": None},
+    {"augment": True},
+    {"augment": False},
+    {"pool_size": 1, "teacher": None},
     {"pool_size": 8},
     # For many items, and for a hundred with some time, which have no pool by default.
-    {"width": 64, "pool_size": 32, "refresh_every": 10},
-    {"n_networks": 4, "width": 64, "pool_size": 32, "refresh_every": 4},
+    {"architecture": ConvNet(width=64), "pool_size": 32},
     # Fresh networks of the same width in all blocks.
-    {"n_networks": 4, "width": 128, "pool_size": 1, "refresh_every": 1},
-    {"refresh_every": 10},
+    {"n_networks": 4, "architecture": ConvNet(width=128), "pool_size": 1},
     {"init": "kmeans"},
     {"init": "herding"},
     {"init": "kcenter"},
@@ -61,6 +61,32 @@ CHANGES = [
     {"preprocessing": "zca"},
     {"early_stopping": False},
 ]
+# Networks of the evaluation.
+N_NETWORKS = 8
+WIDTH = 128
+# What was distilled at a given depth is also evaluated by networks of so many blocks.
+_TRANSFER_DEPTH = 3
+HEAD = [
+    "# One change at a time\n",
+    "The default `RFADDistiller(ipc=..., random_state=..., max_time=...)` and variants of it with "
+    "one change each, in the same wall time,",
+    "best first. Accuracy in % on rows split off the training rows, by the exact NNGP and by 8 "
+    "random networks of 128 channels; what was",
+    "distilled at a given depth also by such networks of three blocks. A preprocessing in a "
+    "heading was given to all. Written by",
+    "`python benchmarks/ablation.py --render` from `benchmarks/results/ablation.jsonl`, whose "
+    "lines say the machine. *Earlier",
+    "weights*: of the default before random networks had CReLU weights; the table headed "
+    "*standardize* is of an earlier one still:",
+    "three blocks, and the steps of Adam. `debias` and `refresh_every` are parameters that were "
+    "removed. With one seed and 5,000 rows half a",
+    "point (Fashion-MNIST) to most of one (CIFAR-10) is chance. The tables with neither in their "
+    "heading had two runs at a time, one thread",
+    "each, on two cores; for about a minute other short runs were beside `learning_rate=0.01` "
+    "(CIFAR-10, 1 per class) and `learn_labels=True`",
+    "(CIFAR-10, 10 per class).\n",
+]
+SMOKE = {"data": "digits", "only": ["architecture=ConvNet(depth=1)"], "minutes": 0.0, "exact": True}
 
 
 def name_of(change):
@@ -71,17 +97,45 @@ def name_of(change):
 VARIANTS = {name_of(change): change for change in CHANGES}
 
 
-def features_accuracy(coreset, X_judge, y_judge):
+def features_accuracy(coreset, X_eval, y_eval):
     """Accuracy by 8 random networks of 128 channels."""
-    features = NNGPKernelRidge(
-        kernel_method="random_features", n_networks=8, width=128, random_state=1000
-    )
-    return float(features.fit_coreset(coreset).score(X_judge, y_judge))
+    clf = feature_classifier(coreset, n_networks=N_NETWORKS, width=WIDTH, random_state=1000)
+    return float(clf.score(X_eval, y_eval))
+
+
+def measure(cell, args, X, y, X_eval, y_eval):
+    """What a variant gives."""
+    settings = {
+        "ipc": args.ipc,
+        "random_state": cell["seed"],
+        "max_time": 60 * args.minutes,
+        "preprocessing": args.preprocessing,
+    }
+    change = VARIANTS[cell["variant"]]
+    if args.smoke:
+        settings = {"ipc": args.ipc, **SMOKE_SETTINGS}
+    begin = time.monotonic()
+    distiller = RFADDistiller(**{**settings, **change}).fit(X, y)
+    coreset = distiller.coreset_
+    result = {
+        "seconds": time.monotonic() - begin,
+        "n_iter": distiller.n_iter_,
+        "loss": distiller.loss_curve_[-1],
+    }
+    if args.exact:
+        n_pairs = coreset.n_items * len(X_eval)
+        result["nngp"], _ = exact_accuracy(coreset, "nngp", X, y, X_eval, y_eval, n_pairs)
+    result["features"] = features_accuracy(coreset, X_eval, y_eval)
+    if getattr(change.get("architecture"), "depth", None) is not None:
+        deep = replace(coreset.architecture, depth=_TRANSFER_DEPTH, width=WIDTH)
+        transferred = replace(coreset, architecture=deep)
+        result["transfer"] = features_accuracy(transferred, X_eval, y_eval)
+    return result
 
 
 def run(args):
     """Measure what is missing."""
-    X, y, X_judge, y_judge = load(args.data, args.path, final=False)
+    X, y, X_eval, y_eval = load(args.data, args.path, smoke=args.smoke)
     print(machine(), flush=True)
     cells = (
         {
@@ -96,53 +150,16 @@ def run(args):
         for variant in args.only
     )
     for cell in missing("ablation", cells):
-        settings = {
-            "ipc": args.ipc,
-            "random_state": cell["seed"],
-            "max_time": 60 * args.minutes,
-            "preprocessing": args.preprocessing,
-        }
-        begin = time.monotonic()
-        distiller = RFADDistiller(**{**settings, **VARIANTS[cell["variant"]]}).fit(X, y)
-        result = {
-            "seconds": time.monotonic() - begin,
-            "n_iter": distiller.n_iter_,
-            "loss": distiller.loss_curve_[-1],
-        }
-        if args.exact:
-            pairs = distiller.coreset_.n_items * len(X_judge)
-            result["nngp"], _ = exact_accuracy(
-                distiller.coreset_, "nngp", X, y, X_judge, y_judge, pairs
-            )
-        result["features"] = features_accuracy(distiller.coreset_, X_judge, y_judge)
-        if "depth" in VARIANTS[cell["variant"]]:
-            three = replace(distiller.coreset_.architecture, depth=ConvNet().depth)
-            result["transfer"] = features_accuracy(
-                replace(distiller.coreset_, architecture=three), X_judge, y_judge
-            )
-        append(
-            "ablation",
-            {
-                **cell,
-                **result,
-                "n_judge": len(X_judge),
-                "machine": machine(),
-                "version": __version__,
-            },
-        )
-        print(
-            cell["variant"], {name: round(value, 4) for name, value in result.items()}, flush=True
-        )
+        result = measure(cell, args, X, y, X_eval, y_eval)
+        facts = {"n_eval": len(X_eval), "machine": machine(), "version": __version__}
+        append("ablation", {**cell, **result, **facts})
+        rounded = {name: round(value, 4) for name, value in result.items()}
+        print(cell["variant"], rounded, flush=True)
 
 
-def percent(records, field):
-    """Mean in %, and spread where there is one; empty where it was not measured."""
-    values = [100 * record[field] for record in records if field in record]
-    if not values:
-        return ""
-    return f"{np.mean(values):.1f}" + (
-        f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    )
+def mean(records, field):
+    """Mean of a field over the seeds."""
+    return np.mean([record[field] for record in records])
 
 
 def render_table(key, records):
@@ -151,56 +168,38 @@ def render_table(key, records):
     variants = {}
     for record in records:
         variants.setdefault(record["variant"], []).append(record)
-    order = sorted(
-        variants, key=lambda variant: -np.mean([record["features"] for record in variants[variant]])
-    )
+    title = f"## {NAMES[data]}, {ipc} per class, {minutes:g} minutes"
     lines = [
-        f"## {NAMES[data]}, {ipc} per class, {minutes:g} minutes"
-        + (f", {preprocessing}" if preprocessing != "auto" else "")
-        + "\n",
-        f"{records[0]['n_judge']:,} judging rows.\n",
+        title + (f", {preprocessing}" if preprocessing != "auto" else "") + "\n",
+        f"{records[0]['n_eval']:,} evaluation rows.\n",
         "| change | seeds | steps | training loss | exact NNGP | features | by three blocks |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for variant in order:
+    for variant in sorted(variants, key=lambda name: -mean(variants[name], "features")):
         own = variants[variant]
         cells = [
             "**default**" if variant == "default" else f"`{variant}`",
             len(own),
-            f"{np.mean([record['n_iter'] for record in own]):.0f}",
-            f"{np.mean([record['loss'] for record in own]):.3f}",
-            percent(own, "nngp"),
-            percent(own, "features"),
-            percent(own, "transfer"),
+            f"{mean(own, 'n_iter'):.0f}",
+            f"{mean(own, 'loss'):.3f}",
+            *(percent(own, field) for field in ("nngp", "features", "transfer")),
         ]
         lines.append("".join(f"| {cell} " for cell in cells) + "|")
     return "\n".join([*lines, ""])
 
 
 def render():
-    """Write docs/ablation.md."""
+    """Write the page."""
     groups = {}
     for record in read("ablation"):
         key = tuple(record[name] for name in ("data", "ipc", "minutes", "preprocessing"))
         groups.setdefault(key, []).append(record)
-    parts = [
-        "# One change at a time\n",
-        "The default `RFADDistiller(ipc=..., random_state=..., max_time=...)` and variants of it with one change each, in the same wall time,",
-        "best first. Accuracy in % on rows split off the training rows, by the exact NNGP and by 8 random networks of 128 channels; what was",
-        "distilled at a given depth also by such networks of three blocks. A preprocessing in a heading was given to all. Written by",
-        "`python benchmarks/ablation.py --render` from `benchmarks/results/ablation.jsonl`, whose lines say the machine. *Earlier",
-        "weights*: of the default before random networks had antithetic weights; the table headed *standardize* is of an earlier one still:",
-        "three blocks, and the steps of Adam. With one seed and 5,000 rows half a point (Fashion-MNIST) to most of one (CIFAR-10) is",
-        "chance. The tables of the default of now had two runs at a time, one thread each, on two cores; for about a minute other short runs",
-        "were beside `learning_rate=0.01` (CIFAR-10, 1 per class) and `learn_labels=True` (CIFAR-10, 10 per class).\n",
-    ]
-    parts += [render_table(key, groups[key]) for key in sorted(groups)]
-    (RESULTS.parents[1] / "docs" / "ablation.md").write_text("\n".join(parts))
+    write_page("ablation", [*HEAD, *(render_table(key, groups[key]) for key in sorted(groups))])
 
 
-def main():
+def main(arguments=None):
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--data", choices=list(NAMES))
     parser.add_argument("--path", help="its file; by default looked for in data/")
     parser.add_argument("--ipc", type=int, default=1)
@@ -213,15 +212,14 @@ def main():
         default="auto",
         help="of all variants but those that change it",
     )
-    parser.add_argument("--exact", action="store_true", help="judge by the exact NNGP too")
-    parser.add_argument(
-        "--render", action="store_true", help="write docs/ablation.md from what was measured"
-    )
-    args = parser.parse_args()
-    if args.data:
-        run(args)
-    if args.render:
-        render()
+    parser.add_argument("--exact", action="store_true", help="evaluate by the exact NNGP too")
+    parser.add_argument("--render", action="store_true", help="write the page of what was measured")
+    args = parse(parser, arguments, SMOKE)
+    with sandbox(args.smoke):
+        if args.data:
+            run(args)
+        if args.render or args.smoke:
+            render()
 
 
 if __name__ == "__main__":

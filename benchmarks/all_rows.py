@@ -1,43 +1,52 @@
-"""Fit ``NNGPKernelRidge`` on all training rows of Fashion-MNIST by random features: seconds, peak memory, accuracy.
+"""Random-feature ``NNGPKernelRidge`` on all training rows of Fashion-MNIST: time, memory, accuracy.
+
+Without ``--final`` the last 10,000 training rows are held out for evaluation; with it all 60,000
+are fitted, and the test rows evaluate them::
 
     python benchmarks/all_rows.py --networks 4
-
-Without ``--final`` the last 10,000 training rows are held out and judge; with it all 60,000 are
-fitted and the test rows judge.
 """
 
-import argparse
 import time
 
-from _common import load_fashion_mnist, machine, peak_memory_gb
+from _common import command_line, load_fashion_mnist, machine, parse, peak_memory_gb
 
-from rfad_sklearn import NNGPKernelRidge
+from rfad_sklearn import ConvNet, NNGPKernelRidge
+
+# Share of the training rows that are fitted without --final.
+_FITTED = 5 / 6
+SMOKE = {"networks": 1, "width": 8}
 
 
-def main():
+def main(arguments=None):
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data")
+    parser = command_line(__doc__)
+    parser.add_argument("--data", help="fashion_mnist.npz")
     parser.add_argument("--networks", type=int, default=8)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--final", action="store_true", help="touch the test rows")
-    args = parser.parse_args()
+    args = parse(parser, arguments, SMOKE)
     print(machine())
-    data = load_fashion_mnist(args.data)
-    n = 60000 if args.final else 50000
+    data = load_fashion_mnist(args.data, smoke=args.smoke)
     X, y = data["X_train"], data["y_train"]
+    n = len(X) if args.final else round(_FITTED * len(X))
     X_eval, y_eval = (data["X_test"], data["y_test"]) if args.final else (X[n:], y[n:])
     begin = time.monotonic()
     clf = NNGPKernelRidge(
-        n_networks=args.networks, width=args.width, random_state=0, verbose=1
+        kernel_method="random_features",
+        architecture=ConvNet(width=args.width),
+        n_networks=args.networks,
+        random_state=0,
+        verbose=1,
     ).fit(X[:n], y[:n])
     print(
-        f"fit on {n} rows, {args.networks} networks of {args.width} channels: {time.monotonic() - begin:.0f} s",
+        f"fit on {n} rows, {args.networks} networks of {args.width} channels: "
+        f"{time.monotonic() - begin:.0f} s",
         flush=True,
     )
     begin = time.monotonic()
     print(
-        f"accuracy on {len(y_eval)} rows {clf.score(X_eval, y_eval):.4f}, {time.monotonic() - begin:.0f} s"
+        f"accuracy on {len(y_eval)} rows {clf.score(X_eval, y_eval):.4f}, "
+        f"{time.monotonic() - begin:.0f} s"
     )
     print(f"peak memory {peak_memory_gb():.2f} GB")
 

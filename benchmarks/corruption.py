@@ -1,4 +1,4 @@
-"""Accuracy against corruption, and what an attacker can tell about the training rows.
+"""Accuracy against corruption, and what an attacker can infer about the training rows.
 
 For each share of frozen coordinates: accuracy of kernel ridge regression on the coreset; the
 distance of each item to its nearest training row, in standardised units, beside that of rows that
@@ -7,49 +7,68 @@ curve, and true positives at 1 % false positives), on the model of the coreset a
 rows themselves. With ``--shadows`` the attack is also calibrated for each row by a likelihood ratio
 from shadow models of random halves (Carlini et al. 2022, LiRA, with one spread for all rows).
 
-Every row is a training row of its data set, half of them to distil and half to judge; test rows are
-not touched. What a share gives is appended at once to ``benchmarks/results/corruption.jsonl``, and
-shares that are there are not run again; ``--render`` writes the tables of ``docs/privacy.md`` and
-its picture from that file.
+Every row is a training row of its data set, half of them to distil and half for evaluation; test
+rows are not touched. What a share gives is appended at once to
+``benchmarks/results/corruption.jsonl``, and shares that are there are not run again; ``--render``
+writes the tables of ``docs/privacy.md`` and its picture from that file::
 
-    python benchmarks/corruption.py --data digits --ipc 10 --max-iter 300 --shadows 16 python
-    benchmarks/corruption.py --data fashion_mnist --ipc 10 --max-iter 400 python
-    benchmarks/corruption.py --data cifar10_jpeg --classes 0 1 --ipc 10 --max-iter 400
-    --preprocessing zca python benchmarks/corruption.py --render
+    python benchmarks/corruption.py --data digits --ipc 10 --max-iter 300 --shadows 16
+    python benchmarks/corruption.py --data fashion_mnist --ipc 10 --max-iter 400
+    python benchmarks/corruption.py --data cifar10_jpeg --classes 0 1 --ipc 10 --max-iter 400 \\
+        --preprocessing zca
+    python benchmarks/corruption.py --render
 """
 
-import argparse
-
 import numpy as np
-from _common import machine
-from _results import RESULTS, append, missing, read, replace_marked
-from paper_table import load
+from _common import NAMES, SMOKE_SETTINGS, command_line, load, machine, parse
+from _results import append, missing, place, read, replace_marked, sandbox
 from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 
 from rfad_sklearn import ChannelStandardizer, NNGPKernelRidge, RFADDistiller
 
-# Rows that a model of rows is fitted on, and rows that accuracy and attacks are judged by on either
-# side.
-MODEL_ROWS = JUDGE_ROWS = 4000
-# What the tables of docs/privacy.md stand between.
+# Rows that a model of rows is fitted on.
+MODEL_ROWS = 4000
+# Rows on either side that accuracy and attacks are measured on.
+EVAL_ROWS = 4000
+# Rows that were not trained on whose distance to the training rows is measured.
+_DISTANCE_ROWS = 500
+# Probabilities are at least so far from 0 and 1.
+_LEAST_PROBABILITY = 1e-12
+# What the tables of the page stand between.
 MARKS = "<!-- results: corruption.py --render -->", "<!-- end of results -->"
-NAMES = {"fashion_mnist": "Fashion-MNIST", "cifar10_jpeg": "CIFAR-10 as JPEG", "digits": "Digits"}
+# What a cell is found by, besides the share.
+SETTINGS = (
+    "data",
+    "classes",
+    "ipc",
+    "preprocessing",
+    "minutes",
+    "max_iter",
+    "rows",
+    "shadows",
+)
+SMOKE = {"data": "digits", "ipc": 1, "corruption": [0.5], "max_iter": 2, "rows": 40, "shadows": 2}
 
 
 def log_odds(model, X, y):
-    """Logit of the probability of the true class: large for rows that the model knows; and which rows it predicts right."""
-    probabilities, y_encoded = (
-        model.predict_proba(X).astype(float),
-        np.searchsorted(model.classes_, y),
-    )
-    own = np.clip(probabilities[np.arange(len(y)), y_encoded], 1e-12, 1 - 1e-12)
+    """Logit of the probability of the true class, and whether that class is predicted.
+
+    The logit is large for rows that the model knows.
+    """
+    probabilities = model.predict_proba(X).astype(float)
+    y_encoded = np.searchsorted(model.classes_, y)
+    own = probabilities[np.arange(len(y)), y_encoded]
+    own = np.clip(own, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     return np.log(own) - np.log1p(-own), probabilities.argmax(1) == y_encoded
 
 
 def attack(members, others):
-    """Area under the ROC curve, and true positives at 1 % false positives, of a statistic that is larger for members."""
+    """ROC figures of a statistic that is larger for members.
+
+    The area under the curve, and the share of true positives at 1 % false positives.
+    """
     truth = np.repeat([1, 0], [len(members), len(others)])
     statistic = np.concatenate([members, others])
     false, true, _ = roc_curve(truth, statistic)
@@ -60,12 +79,19 @@ def attack(members, others):
 
 
 def distances(items, X, others):
-    """Median distance to the nearest training row, per-channel standardised: of the items, and of rows that were not trained on."""
+    """Median distance to the nearest training row, of the items and of rows not trained on.
+
+    All per-channel standardised.
+    """
     standardise = ChannelStandardizer().fit(X)
-    flat = lambda rows: standardise.transform(np.asarray(rows, dtype=float)).reshape(len(rows), -1)  # noqa: E731
+
+    def flat(rows):
+        return standardise.transform(np.asarray(rows, dtype=float)).reshape(len(rows), -1)
+
     neighbours = NearestNeighbors(n_neighbors=1).fit(flat(X))
     return [
-        float(np.median(neighbours.kneighbors(flat(rows))[0])) for rows in (items, others[:500])
+        float(np.median(neighbours.kneighbors(flat(rows))[0]))
+        for rows in (items, others[:_DISTANCE_ROWS])
     ]
 
 
@@ -80,12 +106,14 @@ def distil(args, corruption, X, y, seed=0):
         "random_state": seed,
         **budget,
     }
-    return RFADDistiller(corruption=corruption, **settings).fit(X, y).coreset_
+    fast = SMOKE_SETTINGS if args.smoke else {}
+    return RFADDistiller(corruption=corruption, **{**fast, **settings}).fit(X, y).coreset_
 
 
 def likelihood_ratio(model_of, n_shadows, X, y, target, inside):
-    """LiRA statistic of each row for the target model, from shadow models of random parts: log p(in) - log p(out).
+    """LiRA statistic of each row for the target model: log p(in) - log p(out).
 
+    By shadow models of random parts of the rows.
     ``model_of(X, y, seed)`` trains as the target was trained, which saw the rows ``inside``.
     """
     rng = np.random.default_rng(1)
@@ -106,30 +134,31 @@ def likelihood_ratio(model_of, n_shadows, X, y, target, inside):
         )
         for side in values
     }
-    density = lambda side: (
-        -((own - means[side]) ** 2) / (2 * spread[side] ** 2) - np.log(spread[side])
-    )
-    ratio = density(True) - density(False)
+    log_density = {
+        side: -((own - means[side]) ** 2) / (2 * spread[side] ** 2) - np.log(spread[side])
+        for side in values
+    }
+    ratio = log_density[True] - log_density[False]
     known = np.isfinite(ratio)
     return attack(ratio[known & inside], ratio[known & ~inside])
 
 
-def attacks(model_of, n_shadows, X, y, X_judge, y_judge):
-    """Model of the rows, and what the attacks on it tell."""
+def attacks(model_of, n_shadows, X, y, X_eval, y_eval):
+    """Accuracy of a model of the rows, and what the attacks on it find."""
     model = model_of(X, y, 0)
-    n = min(JUDGE_ROWS, len(X), len(X_judge))
+    n = min(EVAL_ROWS, len(X), len(X_eval))
     members, _ = log_odds(model, X[:n], y[:n])
-    others, right = log_odds(model, X_judge[:n], y_judge[:n])
+    others, right = log_odds(model, X_eval[:n], y_eval[:n])
     result = {"accuracy": float(right.mean()), "attack": attack(members, others)}
     if n_shadows:
-        everything, labels = np.concatenate([X, X_judge]), np.concatenate([y, y_judge])
+        everything, labels = np.concatenate([X, X_eval]), np.concatenate([y, y_eval])
         result["likelihood_ratio"] = likelihood_ratio(
             model_of, n_shadows, everything, labels, model, np.arange(len(labels)) < len(y)
         )
     return result
 
 
-def measure(args, corruption, X, y, X_judge, y_judge):
+def measure(args, corruption, X, y, X_eval, y_eval):
     """All figures for one share of frozen coordinates."""
     coresets = {}
 
@@ -137,47 +166,36 @@ def measure(args, corruption, X, y, X_judge, y_judge):
         coresets[seed] = distil(args, corruption, rows, labels, seed)
         return NNGPKernelRidge(random_state=0).fit_coreset(coresets[seed])
 
-    result = attacks(model_of, args.shadows, X, y, X_judge, y_judge)
-    result["item_distance"], result["row_distance"] = distances(coresets[0].images, X, X_judge)
+    result = attacks(model_of, args.shadows, X, y, X_eval, y_eval)
+    result["item_distance"], result["row_distance"] = distances(coresets[0].images, X, X_eval)
     return result
 
 
-def model_of_rows(args, X, y, X_judge, y_judge):
+def model_of_rows(args, X, y, X_eval, y_eval):
     """The same figures for kernel ridge regression on rows themselves."""
     n = min(MODEL_ROWS, len(X))
-    model_of = lambda rows, labels, seed: NNGPKernelRidge(random_state=0).fit(rows, labels)  # noqa: E731
-    return {"n": n, **attacks(model_of, args.shadows, X[:n], y[:n], X_judge[:n], y_judge[:n])}
+
+    def model_of(rows, labels, seed):
+        return NNGPKernelRidge(random_state=0).fit(rows, labels)
+
+    return {"n": n, **attacks(model_of, args.shadows, X[:n], y[:n], X_eval[:n], y_eval[:n])}
 
 
 def run(args):
     """Measure what is missing."""
-    settings = {
-        name: getattr(args, name)
-        for name in (
-            "data",
-            "classes",
-            "ipc",
-            "preprocessing",
-            "minutes",
-            "max_iter",
-            "rows",
-            "shadows",
-        )
-    }
+    settings = {name: getattr(args, name) for name in SETTINGS}
     settings["minutes"] = None if args.max_iter else args.minutes
-    todo = list(
-        missing(
-            "corruption", ({**settings, "corruption": corruption} for corruption in args.corruption)
-        )
-    )
+    cells = ({**settings, "corruption": corruption} for corruption in args.corruption)
+    todo = list(missing("corruption", cells))
     if not todo:
         return
-    X, y, _, _ = load(args.data, args.path, final=True)
+    X, y, _, _ = load(args.data, args.path, final=True, smoke=args.smoke)
     if args.classes:
         keep = np.isin(y, args.classes)
         X, y = X[keep], y[keep]
-    # Half of the training rows judge: an attack needs as many rows that were not trained on.
-    X, X_judge, y, y_judge = train_test_split(
+    # Half of the training rows are for evaluation: an attack needs as many rows that were not
+    # trained on.
+    X, X_eval, y, y_eval = train_test_split(
         X,
         y,
         stratify=y,
@@ -186,13 +204,13 @@ def run(args):
         random_state=0,
     )
     facts = {
-        "of_rows": model_of_rows(args, X, y, X_judge, y_judge),
+        "of_rows": model_of_rows(args, X, y, X_eval, y_eval),
         "n_rows": len(X),
         "machine": machine(),
     }
     print(facts, flush=True)
     for cell in todo:
-        result = measure(args, cell["corruption"], X, y, X_judge, y_judge)
+        result = measure(args, cell["corruption"], X, y, X_eval, y_eval)
         append("corruption", {**cell, **result, **facts})
         print(cell["corruption"], result, flush=True)
 
@@ -200,7 +218,8 @@ def run(args):
 def title(record):
     """Name of a data set and its settings."""
     classes = f", classes {', '.join(map(str, record['classes']))}" if record["classes"] else ""
-    return NAMES[record["data"]] + classes
+    name = NAMES[record["data"]]
+    return name[0].upper() + name[1:] + classes
 
 
 def grouped():
@@ -214,25 +233,30 @@ def grouped():
     }
 
 
+def percent(share):
+    """A share in %."""
+    return f"{100 * share:.1f}"
+
+
 def render_table(name, records):
     """Markdown of one data set."""
-    first, percent = records[0], lambda share: f"{100 * share:.1f}"
+    first = records[0]
     budget = f"{first['max_iter']} steps" if first["max_iter"] else f"{first['minutes']:g} minutes"
-    shadows = "likelihood_ratio" in first
+    kinds = ["attack"] + ["likelihood_ratio"] * ("likelihood_ratio" in first)
     head = ["frozen", "accuracy, %", "distance", "loss attack: AUC, %", "true positives, %"]
-    head += ["likelihood ratio: AUC, %", "true positives, %"] if shadows else []
+    head += ["likelihood ratio: AUC, %", "true positives, %"] * (len(kinds) - 1)
     table = [head, ["---"] * len(head)]
-    for label, record in [
-        *((f"{record['corruption']:.0%}", record) for record in records),
-        (f"{first['of_rows']['n']:,} real rows", {**first["of_rows"], "item_distance": None}),
-    ]:
+    rows = [(f"{record['corruption']:.0%}", record) for record in records]
+    real = {**first["of_rows"], "item_distance": None}
+    for label, record in [*rows, (f"{real['n']:,} real rows", real)]:
         distance = record["item_distance"]
         cells = [label, percent(record["accuracy"]), "" if distance is None else f"{distance:.1f}"]
-        for kind in ("attack", "likelihood_ratio") if shadows else ("attack",):
+        for kind in kinds:
             cells += [percent(record[kind]["auc"]), percent(record[kind]["tpr_at_1"])]
         table.append(cells)
     lines = [
-        f"**{name}**, {first['ipc']} per class from {first['n_rows']:,} rows, {budget}, preprocessing {first['preprocessing']!r}; from one",
+        f"**{name}**, {first['ipc']} per class from {first['n_rows']:,} rows, {budget}, "
+        f"preprocessing {first['preprocessing']!r}; from one",
         f"real row to the next the distance is {first['row_distance']:.1f}.\n",
         *("| " + " | ".join(cells) + " |" for cells in table),
     ]
@@ -274,19 +298,19 @@ def draw(path):
         ax.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
+    pyplot.close(figure)
 
 
 def render():
-    """Write the tables of docs/privacy.md and its picture."""
-    docs = RESULTS.parents[1] / "docs"
-    draw(docs / "corruption.png")
+    """Write the tables of the page on privacy, and its picture."""
+    draw(place("corruption picture"))
     tables = [render_table(name, records) for name, records in grouped().items()]
-    replace_marked(docs / "privacy.md", MARKS, "\n".join(tables))
+    replace_marked("privacy", MARKS, "\n".join(tables))
 
 
-def main():
+def main(arguments=None):
     """Run the benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--data", choices=list(NAMES))
     parser.add_argument("--path", help="its file; by default looked for in data/")
     parser.add_argument("--classes", type=int, nargs="+", help="only rows of these classes")
@@ -311,13 +335,14 @@ def main():
     parser.add_argument(
         "--render",
         action="store_true",
-        help="write docs/privacy.md's tables from what was measured",
+        help="write the tables of the page on privacy from what was measured",
     )
-    args = parser.parse_args()
-    if args.data:
-        run(args)
-    if args.render:
-        render()
+    args = parse(parser, arguments, SMOKE)
+    with sandbox(args.smoke):
+        if args.data:
+            run(args)
+        if args.render or args.smoke:
+            render()
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ labels, scale), and a hash of what it predicts or transforms. One thread, so tha
 cores plays no role.
 """
 
-import argparse
 import hashlib
 import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
-import torch
+from _common import command_line, one_thread, parse
 from sklearn.datasets import load_wine
 from sklearn.preprocessing import PowerTransformer
 
@@ -38,6 +37,7 @@ from rfad_sklearn.kernels import nngp_kernel, ntk_kernel
 
 RUN = {"max_iter": 12, "eval_every": 4, "random_state": 0, "device": "cpu", "dtype": "float32"}
 SMALL = {**RUN, "n_networks": 2, "batch_size": 128}
+SMOKE = {"only": "kip rows"}
 
 
 def data():
@@ -46,8 +46,8 @@ def data():
     return {"images": (X[:600], y[:600]), "rows": load_wine(return_X_y=True)}
 
 
-def distillers():
-    """Name -> (distiller, kind of data)."""
+def rfad():
+    """Random feature approximation."""
     return {
         "rfad rows": (RFADDistiller(ipc=3, **SMALL), "rows"),
         "rfad rows, transformer": (
@@ -72,6 +72,12 @@ def distillers():
             "images",
         ),
         "rfad images, many items": (RFADDistiller(ipc=25, **{**SMALL, "max_iter": 4}), "images"),
+    }
+
+
+def rfad_options():
+    """Its labels, soft labels, augmentation, corruption and arithmetic."""
+    return {
         "rfad images, learned labels": (RFADDistiller(ipc=2, learn_labels=True, **SMALL), "images"),
         "rfad images, solved labels": (
             RFADDistiller(ipc=2, learn_labels="solve", early_stopping=True, **SMALL),
@@ -95,6 +101,12 @@ def distillers():
             RFADDistiller(ipc=2, early_stopping=True, n_iter_no_change=1, tol=10.0, **SMALL),
             "images",
         ),
+    }
+
+
+def other_distillers():
+    """KIP and gradient matching."""
+    return {
         "kip rows, ntk": (KIPDistiller(ipc=2, **RUN), "rows"),
         "kip images, nngp": (
             KIPDistiller(
@@ -132,6 +144,12 @@ def distillers():
             ),
             "images",
         ),
+    }
+
+
+def selectors():
+    """Real rows."""
+    return {
         "selector kmeans": (CoresetSelector(ipc=2, random_state=0), "images"),
         "selector herding, features": (
             CoresetSelector(
@@ -151,9 +169,13 @@ def distillers():
     }
 
 
-def classifiers():
-    """Name -> (classifier, kind of data, whether it is fitted on a coreset)."""
-    network = {"max_iter": 30, "architecture": ConvNet(width=16), "random_state": 0}
+def distillers():
+    """Name -> (distiller, kind of data)."""
+    return rfad() | rfad_options() | other_distillers() | selectors()
+
+
+def kernel_ridge():
+    """Kernel ridge regression, on rows, on coresets and by a distiller."""
     return {
         "nngp rows, exact": (NNGPKernelRidge(random_state=0), "rows", False),
         "nngp rows, random features": (
@@ -186,6 +208,13 @@ def classifiers():
             "rows",
             False,
         ),
+    }
+
+
+def finite_networks():
+    """Trained networks."""
+    network = {"max_iter": 30, "architecture": ConvNet(width=16), "random_state": 0}
+    return {
         "network coreset of images": (FiniteNetworkClassifier(**network), "images", True),
         "network coreset of images, cross entropy": (
             FiniteNetworkClassifier(loss="cross_entropy", norm="instance", **network),
@@ -205,6 +234,11 @@ def classifiers():
             False,
         ),
     }
+
+
+def classifiers():
+    """Name -> (classifier, kind of data, whether it is fitted on a coreset)."""
+    return kernel_ridge() | finite_networks()
 
 
 def digest(*arrays):
@@ -271,14 +305,15 @@ def lines():
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Print the lines."""
+    parser = command_line(__doc__)
     parser.add_argument("--only", default="", help="only the lines whose names contain this")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
-    for name, run in lines().items():
-        if options.only in name:
-            print(f"{name:45s} {' '.join(run())}", flush=True)
+    options = parse(parser, arguments, SMOKE)
+    with one_thread(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, run in lines().items():
+            if options.only in name:
+                print(f"{name:45s} {' '.join(run())}", flush=True)
 
 
 if __name__ == "__main__":
