@@ -17,7 +17,8 @@ from _common import command_line, machine, parse
 from _steps import DEPTH, PAPER, REG, SHAPES, Engine, default_way, noise, start
 
 from rfad_sklearn._kernels.exact import exact_kernel
-from rfad_sklearn._optimization.ridge_objective import ExactKernelObjective, RidgeConfig
+from rfad_sklearn._optimization.exact_kernel_objective import ExactKernelObjective
+from rfad_sklearn._optimization.ridge_objective import RidgeConfig
 from rfad_sklearn._utils.device import resolve_dtype
 from rfad_sklearn._utils.network_spec import ConvNetSpec
 

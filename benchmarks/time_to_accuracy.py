@@ -21,7 +21,7 @@ from _common import command_line, load_fashion_mnist, machine, parse
 from _steps import DEPTH, PAPER, Plain, Steps, Way
 
 from rfad_sklearn import ConvNet, RFADDistiller
-from rfad_sklearn.distillers._fit_context import prepare
+from rfad_sklearn.distillers._prepare import prepare
 
 # Steps of the paper's algorithm at which both are compared.
 MARKS = (100, 300, 1000)

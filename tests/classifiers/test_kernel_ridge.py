@@ -160,7 +160,7 @@ def test_method_is_decided_in_fit_and_stored(iris, coreset, digits, monkeypatch)
     small = NNGPKernelRidge(n_networks=1, architecture=ConvNet(width=4))
     assert small.fit(images[:90], labels[:90]).kernel_method_ == "random_features"
     assert NNGPKernelRidge().fit(images[:9], labels[:9]).kernel_method_ == "exact"
-    monkeypatch.setattr("rfad_sklearn.classifiers._compatibility._MAX_EXACT", 100)
+    monkeypatch.setattr("rfad_sklearn._planning.kernel_method._MOST_EXACT_ROWS", 100)
     small = NNGPKernelRidge(n_networks=2, architecture=MLP(width=16))
     assert small.fit(X, y).kernel_method_ == "random_features"
 

@@ -15,8 +15,8 @@ from rfad_sklearn import (
     RegularizedZCA,
 )
 from rfad_sklearn._optimization.gradient_matching_objective import gradient_distance
+from rfad_sklearn._planning.resolution import paper_loops
 from rfad_sklearn.datasets import load_digits_images
-from rfad_sklearn.distillers.gradient_matching import paper_loops
 
 SMALL = {
     "architecture": ConvNet(width=32),

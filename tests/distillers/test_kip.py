@@ -7,14 +7,14 @@ from sklearn.datasets import load_iris
 
 from rfad_sklearn import Coreset, KIPDistiller, NNGPKernelRidge
 from rfad_sklearn._kernels.exact import exact_kernel
+from rfad_sklearn._optimization.exact_kernel_objective import ExactKernelObjective
 from rfad_sklearn._optimization.ridge_objective import (
-    ExactKernelObjective,
     RidgeConfig,
     centred_one_hot,
 )
 from rfad_sklearn._ridge.linalg import solve_targets
 from rfad_sklearn._utils.network_spec import ConvNetSpec
-from rfad_sklearn.distillers._fit_context import prepare
+from rfad_sklearn.distillers._prepare import prepare
 
 FAST = {"max_iter": 6, "eval_every": 3, "batch_size": 32, "random_state": 0}
 
@@ -47,7 +47,7 @@ def test_the_loss_is_the_formula(small, kernel, loss):
     context = prepare(KIPDistiller(ipc=2, dtype="float64"), X, y, 0)
     objective = ExactKernelObjective(
         context.spec,
-        context.training_data(),
+        context.training_data,
         RidgeConfig(batch_size=20, reg=0.01, loss=loss),
         kernel=kernel,
         compiled=False,
@@ -76,7 +76,7 @@ def test_every_step_sees_fresh_rows_with_their_labels(small):
     X, _, y, _ = small
     context = prepare(KIPDistiller(), X, y, 0)
     n_train, rows = len(context.train), []
-    data = context.training_data()
+    data = context.training_data
     watched = replace(
         data,
         read=lambda indices: rows.append(indices) or data.read(indices),

@@ -12,15 +12,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import rfad_sklearn
 from rfad_sklearn import MLP, ConvNet, DistillationState, NNGPKernelRidge, RFADDistiller
-from rfad_sklearn._networks.random_features import cached_features, cpu_networks, kernel_product
+from rfad_sklearn._networks.random_features import cached_features, kernel_product
 from rfad_sklearn._optimization.loop import _Run
 from rfad_sklearn._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
+from rfad_sklearn._optimization.state import LoopConfig
 from rfad_sklearn._optimization.teacher import SoftLabels
-from rfad_sklearn._planning.plan import PoolDefaults, n_evaluation_networks, seconds_of_fresh_step
 from rfad_sklearn._ridge.linalg import solve_targets
 from rfad_sklearn._utils.network_spec import ConvNetSpec, MLPSpec
-from rfad_sklearn.distillers._fit_context import prepare
+from rfad_sklearn.distillers._prepare import prepare
 from rfad_sklearn.kernels import nngp_kernel
+from tests.building import objective_of
 from tests.conftest import FAST, FAST_ROWS
 
 
@@ -337,7 +338,7 @@ def test_the_pool_is_refreshed(digits):
     )
     objective = RandomFeatureObjective(
         context.spec,
-        context.training_data(),
+        context.training_data,
         config,
         generator=torch.Generator(),
         device="cpu",
@@ -364,7 +365,7 @@ def test_cached_activations_belong_to_the_rows_of_their_group(digits):
     X, _, y, _ = digits
     reads = []
     context = prepare(make(), X, y, 0)
-    data = context.training_data()
+    data = context.training_data
     watched = replace(
         data,
         read=lambda rows: reads.append(rows) or data.read(rows),
@@ -398,158 +399,6 @@ def test_cached_activations_belong_to_the_rows_of_their_group(digits):
         assert torch.equal(group.targets, torch.eye(3)[group.labels] - 1 / 3)
 
 
-def test_a_pool_of_large_features_holds_fewer_groups(digits, monkeypatch):
-    X, _, y, _ = digits
-    distiller = make(batch_size=64, n_networks=3, dtype="float32")
-    context = prepare(distiller, X, y, 0)
-    settings = context, context.spec, PoolDefaults.choose(context.spec, 20, 64)
-    assert distiller._pool_config(*settings).pool_size == 32
-    (network,) = cpu_networks(context.spec, context.shape, [0], "cpu", torch.float32)
-    n_weights = sum(part.numel() for layer in network for part in layer)
-    one_group = 3 * 4 * (64 * context.spec.n_features(context.shape) + n_weights)
-    monkeypatch.setattr("rfad_sklearn._planning.plan._POOL_BYTES", 5 * one_group)
-    assert distiller._pool_config(*settings).pool_size == 5
-    monkeypatch.setattr("rfad_sklearn._planning.plan._POOL_BYTES", 1)
-    assert distiller._pool_config(*settings).pool_size == 1
-
-
-@pytest.mark.parametrize(("n_items", "every"), [(1, 32), (10, 32), (100, 10), (200, 5), (1000, 4)])
-def test_the_pool_is_refreshed_as_often_as_the_coreset_is_large(n_items, every):
-    assert PoolDefaults.choose(MLPSpec(), n_items, 1024) == PoolDefaults(64, 32, every)
-
-
-@pytest.mark.parametrize(
-    ("spec", "n_items", "n_affordable", "width"),
-    [
-        (ConvNetSpec(), 200, None, 64),
-        (ConvNetSpec(), 201, None, (32, 64, 256)),
-        (ConvNetSpec(), 201, 10, (32, 64, 256)),
-        (ConvNetSpec(), 100, 399, 64),
-        (ConvNetSpec(), 100, 401, (32, 64, 256)),
-        (ConvNetSpec(), 100, 1999, (32, 64, 256)),
-        (ConvNetSpec(), 100, 2001, (64, 128, 512)),
-        (ConvNetSpec(), 500, 2001, (64, 128, 512)),
-        (ConvNetSpec(), 30, 10_000, 64),
-        (MLPSpec(), 1000, 10_000, 64),
-    ],
-)
-def test_images_have_no_pool_where_there_is_time_for_fresh_networks(
-    spec, n_items, n_affordable, width
-):
-
-    def affordable(width):
-        # Networks twice as wide take twice as long.
-        return n_affordable * 256 / width[-1]
-
-    chosen = PoolDefaults.choose(
-        spec, n_items, 1024, affordable=None if n_affordable is None else affordable
-    )
-    pool = PoolDefaults(64, 32, min(max(1024 // n_items, 4), 32))
-    assert chosen == (pool if width == 64 else PoolDefaults(width, 1, 1, long=width[-1] == 512))
-
-
-def test_images_too_large_for_wide_networks_have_none_however_long_a_run():
-    chosen = PoolDefaults.choose(
-        ConvNetSpec(), 500, 1024, most_channels=511, affordable=lambda width: np.inf
-    )
-    assert chosen == PoolDefaults((32, 64, 256), 1, 1, long=True)
-
-
-@pytest.mark.parametrize(
-    ("depth", "width"),
-    [(1, (256,)), (2, (32, 128)), (3, (32, 64, 256)), (5, (32, 32, 32, 64, 256))],
-)
-def test_fresh_networks_of_any_depth_end_wide(depth, width):
-    assert PoolDefaults.fresh(ConvNetSpec(depth=depth)).width == width
-
-
-@pytest.mark.parametrize(("side", "last"), [(64, 256), (96, 128), (300, 64)])
-def test_fresh_networks_of_large_images_keep_the_bounds_of_a_pool(side, last):
-    X, y = np.zeros((2048, side, side), dtype=np.uint8), np.arange(2048) % 2
-    distiller = RFADDistiller(ipc=110, dtype="bfloat16", preprocessing=None, early_stopping=False)
-    assert distiller._pool_defaults(prepare(distiller, X, y, 0)).width == (32, 64, last)
-
-
-def test_the_time_of_a_fresh_step_counts_rows_items_and_networks(digits, monkeypatch):
-    context = prepare(RFADDistiller(ipc=3, device="cpu"), digits[0], digits[2], 0)
-    monkeypatch.setattr(
-        "rfad_sklearn._planning.plan._fastest",
-        lambda function, device: function() is not None and 0.64,
-    )
-    # 0.64 s for 64 images forwards, and as much forwards and backwards: 3 networks of 100 rows and
-    # 9 items.
-    assert seconds_of_fresh_step(context, (4, 6, 8), 100, 3) == pytest.approx(3 * (100 + 9) * 0.01)
-
-
-def test_enough_time_does_without_a_pool(digits, monkeypatch):
-    X, _, y, _ = digits
-    monkeypatch.setattr("rfad_sklearn._planning.plan.seconds_of_fresh_step", lambda *args: 0.01)
-    for seconds, steps, size in ((3.9, None, 32), (4.1, None, 1), (60, 399, 32), (60, 400, 1)):
-        distiller = RFADDistiller(ipc=20, max_time=seconds, max_iter=steps, dtype="float32")
-        config = distiller._make_objective(
-            prepare(distiller, X, y, 0), torch.Generator().manual_seed(0)
-        ).config
-        assert config.pool_size == size
-
-
-def test_the_time_is_measured_of_the_networks_that_are_used(digits, monkeypatch):
-    X, _, y, _ = digits
-    timed = []
-    monkeypatch.setattr(
-        "rfad_sklearn._planning.plan.seconds_of_fresh_step",
-        lambda context, width, *args: timed.append(width) or 1.0,
-    )
-    for own in (
-        {},
-        {"architecture": ConvNet(width=24)},
-        {"architecture": ConvNet(depth=2, width=48)},
-        {"architecture": ConvNet(width=(2, 3, 4))},
-    ):
-        distiller = RFADDistiller(ipc=20, max_time=399, **own)
-        distiller._make_objective(prepare(distiller, X, y, 0), torch.Generator())
-    assert timed == [(32, 64, 256), 24, 48, (2, 3, 4)]
-    long = RFADDistiller(ipc=20, max_time=5000, architecture=ConvNet(width=24), augment=False)
-    long._make_objective(prepare(long, X, y, 0), torch.Generator())
-    assert timed[4:] == [24]
-
-
-def test_more_evaluation_networks_where_their_features_fit(digits, monkeypatch):
-    X, _, y, _ = digits
-    distiller = RFADDistiller(ipc=2, early_stopping=True, dtype="float32", device="cpu")
-    context = prepare(distiller, X, y, 0)
-    objective = distiller._make_objective(context, torch.Generator())
-    networks, cache = objective._validation
-    assert (objective.spec.width, objective.evaluation_spec.width, len(networks)) == (
-        64,
-        (32, 64, 256),
-        16,
-    )
-    bytes_of_one = cache.centred.nbytes // 16
-    for size, n_networks in ((15.5, 15), (12, 12), (2, 8)):
-        monkeypatch.setattr("rfad_sklearn._planning.plan._HELD_OUT_BYTES", int(size * bytes_of_one))
-        assert (
-            len(distiller._make_objective(context, torch.Generator())._validation[0]) == n_networks
-        )
-    assert [n_evaluation_networks(2**n, torch.device("cuda")) for n in (20, 27, 30)] == [32, 16, 8]
-    own = RFADDistiller(ipc=2, early_stopping=True, architecture=ConvNet(width=16))
-    assert own._make_objective(prepare(own, X, y, 0), torch.Generator()).evaluation_spec.width == 16
-
-
-def test_large_coresets_of_images_take_fresh_networks(digits):
-    X, _, y, _ = digits
-    context = prepare(RFADDistiller(ipc=67), X, y, 0)
-    objective = RFADDistiller(ipc=67)._make_objective(context, torch.Generator().manual_seed(0))
-    assert objective.spec.width == (32, 64, 256)
-    assert objective.evaluation_spec.width == (32, 64, 256)
-    before = objective.group
-    objective.after_step(None)
-    assert len(objective.groups) == 1
-    assert objective.group is not before
-    own = RFADDistiller(ipc=67, n_networks=2, architecture=ConvNet(width=16), pool_size=3)
-    config = own._make_objective(prepare(own, X, y, 0), torch.Generator().manual_seed(0)).config
-    assert (config.n_networks, config.pool_size, config.refresh_interval) == (2, 3, 5)
-
-
 def test_loss_gradient_steps_and_average_never_wait_for_the_device(digits, monkeypatch):
     """No tensor is read as a number there: on a GPU that would stop the host."""
 
@@ -561,10 +410,9 @@ def test_loss_gradient_steps_and_average_never_wait_for_the_device(digits, monke
     X, _, y, _ = digits
     distiller = make(pool_size=1)
     context = prepare(distiller, X, y, 0)
-    objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
-    run = _Run(
-        objective, context.initial_variables("random"), distiller._loop_config(context, 0.0), None
-    )
+    objective = objective_of(distiller, context)
+    config = LoopConfig({"X": 0.03, "log_scale": 0.01}, 0.0, 6, None, 3, 100, 1e-4, ("X",))
+    run = _Run(objective, context.initial_variables("random"), config, None)
     objective.soft_labels = SoftLabels(torch.full((len(context.y_encoded), 3), 1 / 3), 1.0, 0.0)
     # Which group comes next is decided on the host, by a generator of the host; torch's Adam counts
     # its steps there.
@@ -749,7 +597,7 @@ def test_default_number_of_steps(monkeypatch):
     }
     distiller = make_for_rows(**settings).fit(X, y)
     assert (distiller.n_iter_, distiller.stop_reason_) == (1000, "max_iter")
-    monkeypatch.setattr("rfad_sklearn.distillers._iterative._DEFAULT_MAX_ITER", 100)
+    monkeypatch.setattr("rfad_sklearn._planning.resolution.DEFAULT_MAX_ITER", 100)
     assert make_for_rows(**settings).fit(X, y).n_iter_ == 100
     timed = make_for_rows(**settings, max_time=600, callback=lambda state: state.step > 100)
     assert timed.fit(X, y).n_iter_ == 500

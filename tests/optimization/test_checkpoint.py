@@ -176,7 +176,7 @@ def test_a_run_goes_on_with_the_networks_that_it_had_time_for(digits, tmp_path, 
     """
     X, _, y, _ = digits
     path, scores = tmp_path / "run.npz", {}
-    monkeypatch.setattr("rfad_sklearn._planning.plan._ENOUGH_STEPS", 8)
+    monkeypatch.setattr("rfad_sklearn._planning.pool._ENOUGH_STEPS", 8)
     settings = {
         "ipc": 20,
         "max_time": 100,
@@ -188,7 +188,7 @@ def test_a_run_goes_on_with_the_networks_that_it_had_time_for(digits, tmp_path, 
 
     def fit(name, seconds, **more):
         monkeypatch.setattr(
-            "rfad_sklearn._planning.plan.seconds_of_fresh_step", lambda *args: seconds
+            "rfad_sklearn._planning.timing.Timing._fresh_step", lambda *args: seconds
         )
         distiller = RFADDistiller(**settings, **more).fit(X, y)
         scores[name] = distiller.validation_scores_
@@ -210,7 +210,7 @@ def test_numbers_of_numpy_are_numbers(digits, tmp_path, monkeypatch):
 
     A run may save them only late, when it cools down or is short of memory.
     """
-    monkeypatch.setattr("rfad_sklearn._planning.plan._POOL_BYTES", 200_000)
+    monkeypatch.setattr("rfad_sklearn._planning.memory.POOL_BYTES", 200_000)
     X, _, y, _ = digits
     numbers = {
         **SMALL,

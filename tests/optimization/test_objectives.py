@@ -17,7 +17,8 @@ from rfad_sklearn._optimization.objective import Objective
 from rfad_sklearn._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
 from rfad_sklearn._optimization.ridge_objective import RidgeConfig
 from rfad_sklearn._optimization.stopwatch import Stopwatch
-from rfad_sklearn._optimization.training_data import TrainingData, centred_one_hot
+from rfad_sklearn._optimization.training_data import TrainingData
+from rfad_sklearn._utils.labels import centred_one_hot
 from rfad_sklearn._utils.network_spec import ConvNetSpec
 
 SHAPE, N_ROWS, N_CLASSES = (8, 8, 1), 60, 3

@@ -7,7 +7,8 @@ from sklearn.base import clone
 
 from rfad_sklearn import RFADDistiller
 from rfad_sklearn._optimization.teacher import SoftLabels, Teacher
-from rfad_sklearn._optimization.training_data import centred_one_hot
+from rfad_sklearn._utils.labels import centred_one_hot
+from tests.building import objective_of
 from tests.conftest import FAST, FAST_ROWS
 from tests.optimization.test_teacher import context_of
 
@@ -18,7 +19,7 @@ def test_soft_labels_equal_to_the_labels_change_nothing(digits, loss):
     labels = centred_one_hot(torch.from_numpy(context.y_encoded), 3) + 1 / 3
 
     def loss_of(probabilities):
-        objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
+        objective = objective_of(distiller, context)
         objective.soft_labels = (
             None if probabilities is None else SoftLabels(probabilities, 1.0, 0.0)
         )
@@ -32,7 +33,7 @@ def test_soft_labels_equal_to_the_labels_change_nothing(digits, loss):
 
 def test_hard_labels_come_back_once_the_teacher_is_no_better_than_the_coreset(digits):
     distiller, context = context_of(digits)
-    objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
+    objective = objective_of(distiller, context)
     variables = context.initial_variables("random")
     _, loss = objective.validate(variables, 0.0)
     uniform = torch.full((len(context.y_encoded), 3), 1 / 3)
@@ -51,7 +52,7 @@ def test_hard_labels_come_back_once_the_teacher_is_no_better_than_the_coreset(di
 )
 def test_late_in_a_run_hard_labels_come_back_sooner(digits, times, progress, switches_back):
     distiller, context = context_of(digits)
-    objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
+    objective = objective_of(distiller, context)
     variables = context.initial_variables("random")
     _, loss = objective.validate(variables, 0.0)
     objective.soft_labels = SoftLabels(

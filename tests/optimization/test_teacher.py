@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from rfad_sklearn import ConvNet, RFADDistiller
 from rfad_sklearn._networks.augment import draw_augmentation
 from rfad_sklearn._optimization.teacher import MAX_EPOCHS, Teacher, _Network
-from rfad_sklearn.distillers._fit_context import prepare
+from rfad_sklearn.distillers._prepare import prepare
 from tests.conftest import FAST
 
 
@@ -25,7 +25,7 @@ def context_of(data, **changes):
 def teacher_of(context, dtype=torch.float32, seed=0, **changes):
     generator = torch.Generator().manual_seed(seed)
     return Teacher(
-        context.training_data(), len(context.classes), generator=generator, dtype=dtype, **changes
+        context.training_data, len(context.classes), generator=generator, dtype=dtype, **changes
     )
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from rfad_sklearn import ConvNet, KIPDistiller, RFADDistiller
-from rfad_sklearn._planning.depth_selection import enough_blocks, in_question, worth_it
+from rfad_sklearn._planning.depth_selection import in_question, is_worth_it, select_depth
 from rfad_sklearn._utils.network_spec import ConvNetSpec
-from rfad_sklearn.distillers._fit_context import prepare
+from rfad_sklearn.distillers._prepare import prepare
 from tests.conftest import FAST
 
 
@@ -37,7 +37,7 @@ def some(n, n_wrong, *, start=0):
     ],
 )
 def test_a_block_must_discriminate_more_rows_than_by_chance(wrong, without, worth):
-    assert worth_it(wrong, without) is worth
+    assert is_worth_it(wrong, without) is worth
 
 
 def scattered(n=1000, side=16, small=6, noise=0.3):
@@ -49,6 +49,12 @@ def scattered(n=1000, side=16, small=6, noise=0.3):
         row, column = rng.integers(side - small + 1, size=2)
         image[row : row + small, column : column + small] += patterns[label]
     return X, y
+
+
+def three_blocks(distiller, X, y, seed=0):
+    """Context of a distiller as it is before its depth is selected."""
+    context = prepare(distiller, X, y, seed)
+    return replace(context, spec=replace(context.spec, depth=3))
 
 
 def test_the_third_block_stays_where_rows_need_it(all_digits):
@@ -79,7 +85,8 @@ def test_two_blocks_discriminate_digits_with_fewer_items(all_digits):
 )
 def test_a_given_depth_is_used(all_digits, architecture, monkeypatch):
     monkeypatch.setattr(
-        "rfad_sklearn.distillers.rfad.enough_blocks", lambda context: pytest.fail("compared depths")
+        "rfad_sklearn.distillers._prepare.select_depth",
+        lambda context: pytest.fail("compared depths"),
     )
     X, _, y, _ = all_digits
     distiller = RFADDistiller(**{**FAST, "architecture": architecture}).fit(X, y)
@@ -100,45 +107,46 @@ def test_other_distillers_keep_three_blocks(digits):
 
 def test_few_rows_and_large_images_are_no_pilot_sample(all_digits, monkeypatch):
     X, _, y, _ = all_digits
-    assert enough_blocks(prepare(RFADDistiller(), X[:199], y[:199], 0)) == 3
-    context = prepare(RFADDistiller(), X, y, 0)
+    assert prepare(RFADDistiller(), X[:199], y[:199], 0).spec.depth == 3
+    context = three_blocks(RFADDistiller(), X, y)
     # Of two blocks of 32 and 128 channels an image of 8x8 pixels has 512 features.
     for name, enough in (("_ENTRIES", 512 * 200), ("_MOST_FEATURES", 512)):
         with monkeypatch.context() as patch:
             patch.setattr(f"rfad_sklearn._planning.pilot_sample.{name}", enough)
-            assert enough_blocks(context) == 2
+            assert select_depth(context)[0] == 2
             patch.setattr(f"rfad_sklearn._planning.pilot_sample.{name}", enough - 1)
-            assert enough_blocks(context) == 3
+            assert select_depth(context)[0] == 3
 
 
 @pytest.mark.parametrize(("side", "compared"), [(64, True), (68, False)])
 def test_images_up_to_64x64_pixels_are_a_pilot_sample(side, compared, monkeypatch):
-    monkeypatch.setattr("rfad_sklearn._planning.depth_selection.worth_it", lambda *wrong: False)
+    monkeypatch.setattr("rfad_sklearn._planning.depth_selection.is_worth_it", lambda *wrong: False)
     X, y = (
         np.random.default_rng(0).integers(256, size=(250, side, side), dtype=np.uint8),
         np.arange(250) % 2,
     )
-    context = prepare(RFADDistiller(preprocessing="standardize", early_stopping=False), X, y, 0)
-    assert enough_blocks(context) == (2 if compared else 3)
+    distiller = RFADDistiller(preprocessing="standardize", early_stopping=False)
+    context = three_blocks(distiller, X, y)
+    assert select_depth(context)[0] == (2 if compared else 3)
 
 
 def test_only_training_rows_are_in_the_pilot_sample(all_digits):
     X, _, y, _ = all_digits
-    context = prepare(RFADDistiller(), X, y, 0)
+    context = three_blocks(RFADDistiller(), X, y)
     assert len(context.validation)
     rows = context.rows.astype(float)
     rows[context.validation] = np.nan
     with_holes = replace(context, rows=rows)
     assert np.isnan(with_holes.read(context.validation)).all()
     # A single one of them would make the kernels NaN, which cannot be solved.
-    assert enough_blocks(with_holes) == 2
+    assert select_depth(with_holes)[0] == 2
 
 
 def test_the_choice_is_the_same_for_the_same_seed_and_leaves_other_randomness_alone(all_digits):
     X, _, y, _ = all_digits
-    context = prepare(RFADDistiller(), X, y, 3)
+    context = three_blocks(RFADDistiller(), X, y, 3)
     before, torch_state = context.rng.bit_generator.state, torch.get_rng_state()
-    assert {enough_blocks(context) for _ in range(3)} == {2}
+    assert {select_depth(context)[0] for _ in range(3)} == {2}
     assert context.rng.bit_generator.state == before
     assert torch.equal(torch.get_rng_state(), torch_state)
 
@@ -160,7 +168,7 @@ def test_a_run_does_not_go_on_with_another_depth(all_digits, tmp_path, monkeypat
     X, _, y, _ = all_digits
     path = tmp_path / "run.npz"
     RFADDistiller(**FAST, checkpoint=path).fit(X, y)
-    monkeypatch.setattr("rfad_sklearn.distillers.rfad.enough_blocks", lambda context: 3)
+    monkeypatch.setattr("rfad_sklearn.distillers._prepare.select_depth", lambda context: (3, ""))
     with pytest.raises(
         ValueError, match=r"written by a run with network=.*depth=2.*, not .*depth=3"
     ):

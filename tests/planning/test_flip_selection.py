@@ -11,11 +11,11 @@ from rfad_sklearn._networks.augment import flip_half
 from rfad_sklearn._networks.random_features import cached_features
 from rfad_sklearn._optimization.checkpoint import load_checkpoint, save_checkpoint
 from rfad_sklearn._optimization.teacher import Teacher
-from rfad_sklearn._planning import pilot_sample
-from rfad_sklearn._planning.flip_selection import classes_to_flip, label_preserving_classes
+from rfad_sklearn._planning import pilot_sample, resolution
+from rfad_sklearn._planning.flip_selection import label_preserving_classes, select_flipped_classes
 from rfad_sklearn._utils.network_spec import ConvNetSpec
-from rfad_sklearn.distillers import rfad
-from rfad_sklearn.distillers._fit_context import prepare
+from rfad_sklearn.distillers._prepare import prepare
+from tests.building import objective_of
 from tests.conftest import FAST, FAST_ROWS
 from tests.planning.test_depth_selection import some
 
@@ -23,12 +23,16 @@ from tests.planning.test_depth_selection import some
 FRESH = {**FAST, "architecture": ConvNet(depth=2, width=16), "pool_size": 1, "ipc": 6}
 
 
+def flipped_classes(context):
+    return select_flipped_classes(context)[0]
+
+
 @pytest.fixture
 def long_run(monkeypatch):
     """What makes a run of four steps a long one: a minute has time for six."""
-    monkeypatch.setattr("rfad_sklearn._planning.plan.seconds_of_fresh_step", lambda *args: 10.0)
-    monkeypatch.setattr("rfad_sklearn._planning.plan._AMPLE_STEPS", 4)
-    monkeypatch.setattr("rfad_sklearn._planning.plan._ENOUGH_STEPS", 4)
+    monkeypatch.setattr("rfad_sklearn._planning.timing.Timing._fresh_step", lambda *args: 10.0)
+    monkeypatch.setattr("rfad_sklearn._planning.pool._AMPLE_STEPS", 4)
+    monkeypatch.setattr("rfad_sklearn._planning.pool._ENOUGH_STEPS", 4)
     return {**FRESH, "max_time": 60, "teacher": None}
 
 
@@ -134,20 +138,20 @@ def test_rows_that_are_only_guessed_cannot_tell():
 def test_rows_say_which_classes_may_be_flipped(digits_but_nines, flipped_digits):
     """Zeros and eights, but not ones with their serifs; all, where both sides are there."""
     for seed in range(3):
-        assert classes_to_flip(prepare(RFADDistiller(), *digits_but_nines, seed)) == (0, 8)
-        assert classes_to_flip(prepare(RFADDistiller(), *flipped_digits, seed)) == tuple(range(9))
+        assert flipped_classes(prepare(RFADDistiller(), *digits_but_nines, seed)) == (0, 8)
+        assert flipped_classes(prepare(RFADDistiller(), *flipped_digits, seed)) == tuple(range(9))
 
 
 def test_the_order_of_the_rows_says_nothing(digits_but_nines, flipped_digits):
     """Data sets come class by class."""
     for (X, y), kept in ((digits_but_nines, (0, 8)), (flipped_digits, tuple(range(9)))):
         order = np.argsort(y, kind="stable")
-        assert classes_to_flip(prepare(RFADDistiller(), X[order], y[order], 0)) == kept
+        assert flipped_classes(prepare(RFADDistiller(), X[order], y[order], 0)) == kept
 
 
 def test_rows_without_a_class_to_keep(flipped_digits):
     X, y = flipped_digits
-    assert not classes_to_flip(
+    assert not flipped_classes(
         prepare(RFADDistiller(), X, np.random.default_rng(0).permutation(y), 0)
     )
 
@@ -157,24 +161,24 @@ def test_the_pilot_sample_holds_training_rows_only_and_enough_of_them(flipped_di
     rows = context.rows.astype(float)
     rows[context.validation] = np.nan
     # A single one of them would make a kernel NaN, which cannot be solved.
-    assert len(classes_to_flip(replace(context, rows=rows))) == 9
+    assert len(flipped_classes(replace(context, rows=rows))) == 9
     # Images of more numbers than there may be, whatever the network makes of them.
     with monkeypatch.context() as patch:
         patch.setattr(pilot_sample, "_ENTRIES", 64 * 150)
-        assert not classes_to_flip(replace(context, spec=ConvNetSpec(depth=3)))
+        assert not flipped_classes(replace(context, spec=ConvNetSpec(depth=3)))
     monkeypatch.setattr(pilot_sample, "_LEAST_ROWS", 10**6)
-    assert not classes_to_flip(context)
+    assert not flipped_classes(context)
 
 
 @pytest.mark.parametrize(
     ("augment", "kept"),
-    [(True, range(9)), (["flip"], range(9)), (False, ()), ("auto", (0, 8))],
+    [(["flip"], range(9)), (False, ()), ("auto", (0, 8))],
 )
 def test_the_rows_of_a_step(digits_but_nines, augment, kept, long_run):
     distiller = RFADDistiller(**{**long_run, "augment": augment, "dtype": "float64"})
     context = prepare(distiller, *digits_but_nines, 0)
-    objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
-    group, data = objective.group, context.training_data()
+    objective = objective_of(distiller, context)
+    group, data = objective.group, context.training_data
     x = data.read(group.rows)
     features = [
         cached_features(objective.spec, group.networks, images).flatten(1)
@@ -194,13 +198,15 @@ def test_classes_are_chosen_only_in_long_runs_and_where_the_user_leaves_it_open(
     all_digits, long_run, monkeypatch
 ):
     X, _, y, _ = all_digits
-    monkeypatch.setattr(rfad, "classes_to_flip", lambda context: pytest.fail("chose classes"))
+    monkeypatch.setattr(
+        resolution, "select_flipped_classes", lambda context: pytest.fail("chose classes")
+    )
     flat = X.reshape(len(X), -1)
     for rows, settings in (
         (X, {"pool_size": np.int64(2)}),
         (X, {"ipc": 1, "pool_size": "auto"}),
         (X, {"augment": False}),
-        (X, {"augment": np.bool_(True)}),
+        (X, {"augment": np.array(["flip"])}),
         (X, {"max_time": None}),
         (X, {"max_iter": 3}),
         (X, {"max_time": 39}),
@@ -209,7 +215,7 @@ def test_classes_are_chosen_only_in_long_runs_and_where_the_user_leaves_it_open(
     ):
         distiller = RFADDistiller(**{**long_run, **settings}).fit(rows, y)
         assert distiller.flipped_classes_.tolist() == (
-            list(range(10)) if settings.get("augment") else []
+            list(range(10)) if isinstance(settings.get("augment"), np.ndarray) else []
         )
         assert distiller.flipped_classes_.dtype == distiller.classes_.dtype
         assert (
@@ -245,12 +251,14 @@ def test_a_run_from_a_checkpoint_flips_the_classes_that_it_began_with(
         "checkpoint": tmp_path / "run.npz",
     }
     RFADDistiller(**{**settings, "max_iter": 4}).fit(*digits_but_nines)
-    assert "rows of 2 of 9 classes" in capsys.readouterr().out
-    monkeypatch.setattr(rfad, "classes_to_flip", lambda context: (1, 2, 3))
+    assert "flipped classes         0, 8" in capsys.readouterr().out
+    monkeypatch.setattr(
+        resolution, "select_flipped_classes", lambda context: ((1, 2, 3), "other rows")
+    )
     resumed = RFADDistiller(**settings).fit(*digits_but_nines)
     assert resumed.n_iter_ == FAST["max_iter"]
     assert resumed.flipped_classes_.tolist() == [0, 8]
-    assert "classes" not in capsys.readouterr().out
+    assert "flipped classes         0, 8" in capsys.readouterr().out
     # What no run can have written is refused before it goes on.
     state, fingerprint = load_checkpoint(tmp_path / "run.npz")
     for value in ([9], 3, "ab"):
@@ -262,7 +270,7 @@ def test_a_run_from_a_checkpoint_flips_the_classes_that_it_began_with(
 
 def test_flat_rows_cannot_be_flipped(digits):
     X, _, y, _ = digits
-    with pytest.raises(ValueError, match=r"augment=True takes images .* augment='auto' or False"):
+    with pytest.raises(ValueError, match=r"augment=True changes images, .* use augment=False"):
         RFADDistiller(**FAST_ROWS, augment=True).fit(X.reshape(len(X), -1), y)
 
 
@@ -271,7 +279,7 @@ def test_flipped_rows_help_with_flipped_test_rows(all_digits):
     X, X_test, y, y_test = all_digits
     settings = {**FRESH, "ipc": 2, "max_iter": 60, "architecture": ConvNet(depth=2, width=32)}
     scores = []
-    for augment in (True, False):
+    for augment in (["flip"], False):
         coreset = RFADDistiller(**settings, augment=augment).fit(X, y).coreset_
         clf = NNGPKernelRidge(
             kernel_method="random_features", architecture=ConvNet(width=64), random_state=1
@@ -290,7 +298,7 @@ def teacher_of(all_digits):
     context = prepare(RFADDistiller(**{**FAST, "early_stopping": True}), X, y, 0)
     rows = context.rows.reshape(-1, 8, 8).copy()
     rows[context.validation] = rows[context.validation][:, :, ::-1]
-    data = replace(context, rows=rows.reshape(len(rows), -1)).training_data()
+    data = replace(context, rows=rows.reshape(len(rows), -1)).training_data
 
     def train(flipped):
         teacher = Teacher(
@@ -331,11 +339,7 @@ def test_a_run_goes_on_with_its_own_classes(digits_but_nines, long_run):
     made = []
     for augment in ("auto", False):
         distiller = RFADDistiller(**long_run, augment=augment)
-        made.append(
-            distiller._make_objective(
-                prepare(distiller, *digits_but_nines, 0), torch.Generator().manual_seed(0)
-            )
-        )
+        made.append(objective_of(distiller, prepare(distiller, *digits_but_nines, 0)))
     first, second = made
     first.after_step(None)
     assert not torch.equal(first.group.cache.centred, second.group.cache.centred)

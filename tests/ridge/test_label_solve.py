@@ -8,7 +8,8 @@ from sklearn.linear_model import Ridge
 
 from rfad_sklearn import KIPDistiller, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._ridge.label_solve import best_targets, cross_entropy_targets, ridge_targets
-from rfad_sklearn.distillers._fit_context import prepare
+from rfad_sklearn.distillers._prepare import prepare
+from tests.building import objective_of
 from tests.conftest import FAST
 
 
@@ -97,7 +98,7 @@ def test_a_deadline_leaves_rows_of_all_classes(digits, monkeypatch):
         **{**FAST, "batch_size": len(X)}, learn_labels="solve", early_stopping=False
     )
     context = prepare(distiller, X[by_class], y[by_class], 0)
-    objective = distiller._make_objective(context, torch.Generator().manual_seed(0))
+    objective = objective_of(distiller, context)
     variables = context.initial_variables("kmeans")
 
     def accuracy():
