@@ -8,7 +8,8 @@ the output with ``diff``::
 
 One line per fitted estimator: its name, a hash of the arrays of its coreset (items, targets,
 labels, scale), and a hash of what it predicts or transforms. One thread, so that the number of
-cores plays no role.
+cores plays no role; yet ``OMP_NUM_THREADS`` must be the same in both runs, or unset in both: it
+alone changes the bits of convolutions.
 """
 
 import hashlib
