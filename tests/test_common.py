@@ -26,7 +26,7 @@ NARROW = {"architecture": MLP(width=8)}
 SMALL = {"max_iter": 3, "eval_every": 2, "n_networks": 2, **NARROW}
 ESTIMATORS = [
     RFADDistiller(**SMALL),
-    KIPDistiller(max_iter=3, eval_every=2),
+    KIPDistiller(max_iter=3, eval_every=2, batch_size=32),
     NNGPKernelRidge(),
     CoresetSampler(RFADDistiller(**SMALL)),
     CoresetSelector(n_networks=2, **NARROW),
@@ -48,7 +48,12 @@ VARIANTS = [
     ),
     RFADDistiller(**SMALL, learn_labels="solve"),
     KIPDistiller(
-        max_iter=3, eval_every=2, kernel="nngp", loss="cross_entropy", learn_labels="solve"
+        max_iter=3,
+        eval_every=2,
+        batch_size=32,
+        kernel="nngp",
+        loss="cross_entropy",
+        learn_labels="solve",
     ),
     NNGPKernelRidge(kernel_method="random_features", n_networks=2, architecture=MLP(width=64)),
     # Two networks are too few to classify with.
