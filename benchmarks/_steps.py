@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 import torch
 import torch.nn.functional as F
 
-from rfad_sklearn._networks.random_features import draw_network, network_features
+from rfad_sklearn._networks.random_features import draw_network, kernel_product, network_features
 from rfad_sklearn._optimization.optimizers import Optimizers
 from rfad_sklearn._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
-from rfad_sklearn._optimization.ridge_objective import TrainingData, centred_one_hot
-from rfad_sklearn._planning.plan import PoolDefaults
+from rfad_sklearn._optimization.ridge_objective import kernel_ridge_scores, prediction_loss
+from rfad_sklearn._optimization.training_data import TrainingData
+from rfad_sklearn._planning.pool import default_pool
 from rfad_sklearn._ridge.linalg import solve_targets
 from rfad_sklearn._utils.device import resolve_dtype
+from rfad_sklearn._utils.labels import centred_one_hot
 from rfad_sklearn._utils.network_spec import ConvNetSpec
 
 # Shapes of the images of the data sets; "small" is for the smoke run.
@@ -51,8 +53,8 @@ PAPER = Way(n_networks=8, width=256, n_rows=5120, refresh_interval=1)
 
 def default_way(n_items, *, n_networks=8, n_rows=1024):
     """What ``RFADDistiller`` plans for a ConvNet of three blocks and no time budget."""
-    own = PoolDefaults.choose(ConvNetSpec(depth=DEPTH), n_items, n_rows)
-    return Way(n_networks, own.width, n_rows, own.refresh_every)
+    own = default_pool(ConvNetSpec(depth=DEPTH), n_items, n_rows)
+    return Way(n_networks, own.width, n_rows, own.refresh_interval)
 
 
 # Data
@@ -240,11 +242,16 @@ class Engine:
             self.refresh_seconds = watch.seconds / self.way.refresh_interval
         steps.add("training features", self.refresh_seconds)
         objective._choose_group()
+        group = objective.group
         with stopwatch(self.device) as watch:
             items = objective._features(self.values, objective.spec, objective.group.networks)
         steps.add("coreset forward", watch.seconds)
         with stopwatch(self.device) as watch:
-            loss = objective.loss_of(items, self.values)
+            kernel_ss = kernel_product(objective.spec, items, items)
+            kernel_bs = group.cache.kernel(items)
+            scores = kernel_ridge_scores(kernel_ss, kernel_bs, self.values["targets"], REG)
+            labels, targets, log_scale = group.labels, group.targets, self.values["log_scale"]
+            loss = prediction_loss("cross_entropy", scores, labels, targets, log_scale)
         steps.add("kernel and solve", watch.seconds)
         descend(steps, self.device, loss, self.optimizers, self._update_average)
 

@@ -162,6 +162,7 @@ def check_augment(augment, shape):
     ValueError
         For unknown names, and for rows that are not images.
     """
+    given = augment
     if isinstance(augment, bool | np.bool_):
         augment = tuple(AUGMENTATIONS) if augment else None
     if augment is None:
@@ -170,11 +171,11 @@ def check_augment(augment, shape):
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown or not names:
         raise ValueError(
-            f"augment must be True, False or names among {sorted(AUGMENTATIONS)}, got {augment!r}."
+            f"augment must be True, False or names among {sorted(AUGMENTATIONS)}, got {given!r}."
         )
     if len(shape) != 3:
         raise ValueError(
-            f"augment={augment!r} changes images, but X holds flat rows; "
+            f"augment={given!r} changes images, but X holds flat rows; "
             "give image_shape, or use augment=False."
         )
     return names

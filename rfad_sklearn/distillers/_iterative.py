@@ -258,8 +258,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 f"preprocessing={type(self.preprocessing).__name__}() is not z: entries of the "
                 f"items moved by up to {self._moved:.2g}, in preprocessed units, when they were "
                 "put in the units of X, and their accuracy may be another than that on the "
-                "held-out rows. Put it in front of the distiller with sklearn.pipeline.Pipeline to avoid "
-                "that."
+                "held-out rows. Put it in front of the distiller with sklearn.pipeline.Pipeline "
+                "to avoid that."
             )
         if self.stop_reason_ == "interrupted":
             warn_caller(
