@@ -154,6 +154,34 @@ def flip_half(x, may, generator):
     return torch.where(may.view(-1, 1, 1, 1), _flip(len(x), tuple(x.shape[1:]), generator)(x), x)
 
 
+def augment_images(x, y_encoded, names, flipped, generator):
+    """Training images changed at random, each by itself.
+
+    Parameters
+    ----------
+    x : tensor of shape (n, H, W, channels)
+    y_encoded : int tensor of shape (n,)
+        Numbers of their classes.
+    names : tuple of str
+        Keys of ``AUGMENTATIONS``, one of which is drawn.
+    flipped : tuple of int
+        Where there are some, half of the images of these classes are flipped left to right, and
+        nothing else is changed.
+    generator : torch.Generator
+        On the CPU.
+
+    Returns
+    -------
+    tensor of shape (n, H, W, channels)
+    """
+    if flipped:
+        may = torch.isin(y_encoded, torch.tensor(flipped, device=y_encoded.device))
+        return flip_half(x, may, generator)
+    if names:
+        return draw_augmentation(names, len(x), tuple(x.shape[1:]), generator)(x)
+    return x
+
+
 def check_augment(augment, shape):
     """Names of the augmentations that a user's ``augment`` selects, a tuple.
 

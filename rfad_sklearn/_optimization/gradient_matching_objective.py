@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .._networks.augment import draw_augmentation
+from .._networks.augment import augment_images, draw_augmentation
 from .._networks.finite import draw_finite_network, network_outputs
 from .objective import Objective
 from .training_data import RowStream
@@ -37,6 +37,8 @@ class MatchingConfig:
         Whether the networks normalise each image's maps.
     augmentations : tuple of str
         Keys of ``AUGMENTATIONS``, or empty.
+    flipped : tuple of int
+        Numbers of the only classes that are augmented, by flips; empty where all are.
     """
 
     batch_size: int
@@ -45,6 +47,7 @@ class MatchingConfig:
     network_rate: float
     instance_norm: bool
     augmentations: tuple
+    flipped: tuple = ()
 
 
 def gradient_distance(gradients, targets):
@@ -160,10 +163,10 @@ class GradientMatchingObjective(Objective):
         for c, stream in enumerate(self.streams):
             rows = self.data.read(stream.take(min(self.config.batch_size, len(stream.rows))))
             own = items[self.item_y_encoded == c]
-            if self.config.augmentations:
-                change = draw_augmentation(
-                    self.config.augmentations, 1, self.data.shape, self.generator
-                )
+            names = self.config.augmentations
+            if names and (not self.config.flipped or c in self.config.flipped):
+                # The same change for all of them: siamese.
+                change = draw_augmentation(names, 1, self.data.shape, self.generator)
                 rows, own = change(rows), change(own)
             targets = self._row_gradients(rows, c)
             gradients = self._gradients(self._loss_of(own, c, own.dtype), create_graph=True)
@@ -212,10 +215,8 @@ class GradientMatchingObjective(Objective):
             if len(items) > _NETWORK_BATCH:
                 chosen = torch.randperm(len(items), generator=self.generator)[:_NETWORK_BATCH]
             x, y_encoded = items[chosen], self.item_y_encoded[chosen]
-            if self.config.augmentations:
-                x = draw_augmentation(
-                    self.config.augmentations, len(x), self.data.shape, self.generator
-                )(x)
+            names, flipped = self.config.augmentations, self.config.flipped
+            x = augment_images(x, y_encoded, names, flipped, self.generator)
             gradients = self._gradients(self._loss_of(x, y_encoded, self.dtype) / len(x))
             with torch.no_grad():
                 torch._foreach_add_(self.parameters, gradients, alpha=-self.config.network_rate)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from .._networks.augment import draw_augmentation, flip_half
+from .._networks.augment import augment_images
 from .._networks.random_features import (
     cached_features,
     cpu_networks,
@@ -259,10 +259,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
         # The same ones when the group is made again for a run that goes on, by a seed that no
         # network has.
         generator = torch.Generator().manual_seed(_MAX_SEED + seeds[0].item())
-        if self.config.augmentations:
-            shape = tuple(self.data.shape)
-            return draw_augmentation(self.config.augmentations, len(x), shape, generator)(x)
-        return flip_half(x, self.data.class_mask(self.config.flipped)[labels], generator)
+        config = self.config
+        return augment_images(x, labels, config.augmentations, config.flipped, generator)
 
     def _add_group(self):
         """Draw networks and rows; once the pool is full, in place of the oldest."""

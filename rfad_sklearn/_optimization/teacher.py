@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .._networks.augment import draw_augmentation, flip_half
+from .._networks.augment import augment_images, draw_augmentation
 from .._ridge.linalg import scaled_quality
 
 # Channels of the blocks of [3x3 convolution, batch normalisation, 2x2 maximum, ReLU], as many as
@@ -251,13 +251,8 @@ class Teacher:
         )
 
     def _augmented(self, x, labels):
-        shape = tuple(self.data.shape)
-        x = draw_augmentation(("crop",), len(x), shape, self.generator)(x)
-        if self.augmentations:
-            return draw_augmentation(self.augmentations, len(x), shape, self.generator)(x)
-        if self.flipped:
-            return flip_half(x, self.data.class_mask(self.flipped)[labels], self.generator)
-        return x
+        x = draw_augmentation(("crop",), len(x), tuple(self.data.shape), self.generator)(x)
+        return augment_images(x, labels, self.augmentations, self.flipped, self.generator)
 
     def _step(self, network, rows, learning_rate):
         labels = self.data.labels[rows.to(self.like.device)]

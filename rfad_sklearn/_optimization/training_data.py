@@ -29,12 +29,6 @@ class TrainingData:
     validation: torch.Tensor
     shape: tuple
 
-    def class_mask(self, numbers):
-        """Bool tensor ``(n_classes,)`` on the device, true for the classes of these numbers."""
-        mask = torch.zeros(self.n_classes, dtype=torch.bool)
-        mask[list(numbers)] = True
-        return mask.to(self.labels.device)
-
 
 class RowStream:
     """Endless stream of row numbers: a new shuffle of all of them each epoch.

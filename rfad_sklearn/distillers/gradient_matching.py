@@ -183,6 +183,7 @@ class GradientMatchingDistiller(BaseDistiller):
             network_rate=self.network_learning_rate,
             instance_norm=plan.instance_norm,
             augmentations=plan.augmentations,
+            flipped=plan.flipped_classes,
         )
         return GradientMatchingObjective(
             context.spec,

@@ -258,7 +258,7 @@ class RFADDistiller(RidgeDistiller):
             refresh_interval=plan.refresh_interval,
             n_evaluation_networks=plan.n_evaluation_networks,
             flipped=plan.flipped_classes,
-            augmentations=() if plan.flipped_classes else plan.augmentations,
+            augmentations=plan.augmentations,
         )
         return RandomFeatureObjective(
             plan.architecture,

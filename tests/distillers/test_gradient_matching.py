@@ -204,3 +204,20 @@ def test_selector_and_distillers_share_their_uses(digits):
         assert estimator.transform(X_test).shape == (len(X_test), 10)
         clf = NNGPKernelRidge(distiller=estimator, random_state=0).fit(X, y)
         assert clf.coreset_.n_items == 10
+
+
+def test_automatic_augmentation_flips_only_classes_that_keep_their_label(all_digits):
+    X, _, y, _ = all_digits
+    settings = {"architecture": ConvNet(width=4), "batch_size": 8, "random_state": 0}
+    plans, items = [], []
+    for augment in ("auto", False, ["flip"]):
+        distiller = GradientMatchingDistiller(**settings, augment=augment, max_iter=3)
+        plans.append(distiller.fit(X, y).plan_)
+        items.append(distiller.coreset_.X)
+    assert [plan.augmentations for plan in plans] == [("flip",), (), ("flip",)]
+    # Zeros and eights keep their label, nines nearly; ones, fours and sevens do not.
+    assert {0, 8} <= set(plans[0].flipped_classes)
+    assert not {1, 2, 3, 4, 5, 6, 7} & set(plans[0].flipped_classes)
+    assert plans[0].reasons["augmentations"]
+    assert not np.array_equal(items[0], items[1])
+    assert not np.array_equal(items[0], items[2])
