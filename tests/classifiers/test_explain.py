@@ -7,10 +7,10 @@ from rfad_sklearn import MLP, CoresetSelector, ExplanationDisplay, NNGPKernelRid
 from rfad_sklearn.kernels import nngp_kernel, ntk_kernel
 
 METHODS = [
-    {"method": "exact"},
-    {"method": "exact", "kernel": "ntk"},
-    {"method": "random_features"},
-    {"method": "random_features", "n_networks": 1, "width": 8},
+    {"kernel_method": "exact"},
+    {"kernel_method": "exact", "kernel": "ntk"},
+    {"kernel_method": "random_features"},
+    {"kernel_method": "random_features", "n_networks": 1, "architecture": MLP(width=8)},
 ]
 
 
@@ -21,7 +21,9 @@ def iris():
 
 @pytest.fixture(scope="module")
 def distiller(iris):
-    return RFADDistiller(ipc=4, max_iter=30, width=32, learn_labels=True, random_state=0).fit(*iris)
+    return RFADDistiller(
+        ipc=4, max_iter=30, architecture=MLP(width=32), learn_labels=True, random_state=0
+    ).fit(*iris)
 
 
 def fitted(coreset, X, y, **kw):
@@ -104,7 +106,7 @@ def test_number_of_rows_is_checked(iris, distiller):
     assert clf.nearest_rows(iris[0], 150)[1].shape == (12, 150)
 
 
-def test_picture_of_an_image_shows_the_items_that_speak_loudest(digits, coreset):
+def test_picture_of_an_image_shows_the_items_with_the_largest_contributions(digits, coreset):
     x = digits[1][0]
     clf = NNGPKernelRidge().fit_coreset(coreset)
     display = ExplanationDisplay.from_estimator(
