@@ -1,5 +1,7 @@
 """Base class of the classifiers: checked rows, and labels and probabilities from scores."""
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike

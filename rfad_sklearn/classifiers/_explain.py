@@ -1,5 +1,7 @@
 """Explanations of a kernel ridge classifier by the items of its coreset."""
 
+from __future__ import annotations
+
 from numbers import Integral
 
 import numpy as np

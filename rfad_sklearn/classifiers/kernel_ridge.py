@@ -84,8 +84,9 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     Attributes
     ----------
     %(classes_)s
-    %(plan_)s With ``distiller=`` that of the ridge; ``distiller_.plan_`` is that of the
-        distillation.
+    %(plan_)s
+        With ``distiller=`` it is that of the ridge; that of the distillation is
+        ``distiller_.plan_``.
     kernel_method_ : str
         "exact" or "random_features".
     reg_ : float
@@ -181,7 +182,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         ValueError
             For 2-d y: learned (soft) targets come in with :meth:`fit_coreset`.
         MemoryError
-            When neither the primal nor the dual problem fits; the message says what to lower.
+            When neither the primal nor the dual problem fits; the message names what to lower.
         """
         rows, seen, y = check_rows(self, X, reset=True, y=refuse_soft_targets(y))
         classes, y_encoded = check_labels(y)
