@@ -92,6 +92,27 @@ default="auto"
         H x W x channels, or the number of columns.
     feature_names_in_ : array of shape (n_features,)
         Column names, when X is a data frame with string names.""",
+    "classifier_architecture": """architecture : {"auto"}, ConvNet or MLP, default="auto"
+        "auto": the coreset's own; without one a :class:`ConvNet` for images and an :class:`MLP` for
+        flat rows. Open fields of a network are filled in by ``fit``.""",
+    "classifier_image_shape": """image_shape : tuple (H, W) or (H, W, channels), default=None
+        Shape of the images when X holds them as flat rows. None: the coreset's own, or that of
+        X.""",
+    "classifier_preprocessing": """preprocessing : {"auto", "standardize", "zca"}, transformer or \
+None, default="auto"
+        "auto": the coreset's own; without one as in :class:`RFADDistiller`.""",
+    "classifier_verbose": """verbose : int, default=0
+        Above 0: print the plan first, then what is being done.""",
+    "classifier_attributes": """coreset_ : Coreset
+        The coreset it was fitted on, if any.
+    architecture_ : ConvNetSpec or MLPSpec
+        The network, with every field filled in.
+    image_shape_ : tuple (H, W, channels) or None
+        Shape of one image.
+    n_features_in_ : int
+        H x W x channels, or the number of columns.
+    feature_names_in_ : array of shape (n_features,)
+        Column names, when fitted on a data frame or on the coreset of one.""",
 }
 
 

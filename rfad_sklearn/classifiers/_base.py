@@ -1,13 +1,19 @@
-"""What the classifiers share: rows checked against a coreset, labels and probabilities from scores."""
+"""Base class of the classifiers: checked rows, and labels and probabilities from scores."""
+
+from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.device import own_torch_modes
+from .._planning.context import RowsContext
+from .._planning.resolution import resolve_plan
+from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
 from .._utils.labels import label_array, refuse_soft_targets
 from .._utils.validation import check_rows, float_dtype
 from ..architectures import ARCHITECTURES
@@ -33,13 +39,23 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "device": [str, torch.device],
+        "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"}), torch.dtype],
     }
 
     def _start_from_coreset(self, coreset, X, y):
-        """Check a coreset, and rows to go with it; gives the network, the rows (or None) and the numbers of their classes."""
+        """Check a coreset, and rows to go with it.
+
+        Returns
+        -------
+        spec : ConvNetSpec or MLPSpec
+        rows : array of shape (n, d), or None
+        y_encoded : int array of shape (n,), or None
+            Numbers of their classes.
+        """
         if not isinstance(coreset, Coreset):
             raise TypeError(
-                f"coreset must be a Coreset, got {type(coreset).__name__}; use fit(X, y) for rows, Coreset.load for a file."
+                f"coreset must be a Coreset, got {type(coreset).__name__}; use fit(X, y) for rows, "
+                "Coreset.load for a file."
             )
         if (X is None) != (y is None):
             raise ValueError("X and y must be given together, or neither.")
@@ -53,12 +69,13 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
                 self, X, reset=False, image_shape=coreset.image_shape, y=refuse_soft_targets(y)
             )
             y = label_array(y)
-            # As text and numbers are not to be compared, though numpy may.
+            # Text and numbers are never equal, though numpy may compare them as text.
             same_kind = (y.dtype.kind == "U") == (coreset.classes.dtype.kind == "U")
             unknown = np.setdiff1d(y, coreset.classes) if same_kind else np.unique(y)
             if len(unknown):
                 raise ValueError(
-                    f"y holds labels that the coreset does not know: {unknown.tolist()}; its classes are {coreset.classes}."
+                    f"y holds labels that the coreset does not know: {unknown.tolist()}; its "
+                    f"classes are {coreset.classes}."
                 )
             y_encoded = np.searchsorted(coreset.classes, y)
         spec = check_compatible(
@@ -70,13 +87,47 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         )
         return spec, rows, y_encoded
 
+    def _make_plan(self, spec, image_shape, preprocessing, rows, y_encoded, classes, dtype):
+        """Make the plan, and keep what prediction needs besides the model."""
+        context = RowsContext(
+            spec=spec,
+            shape=image_shape or (self.n_features_in_,),
+            n_rows=len(rows),
+            preprocessing=preprocessing,
+            device=resolve_device(self.device),
+            dtype=dtype,
+            classes=classes,
+            rows=rows,
+            y_encoded=y_encoded,
+        )
+        parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
+        self.plan_ = resolve_plan(parameters, context)
+        self._say(str(self.plan_))
+        self.architecture_, self.image_shape_ = spec, image_shape
+        self._preprocessing, self.classes_ = preprocessing, classes
+
+    def _draw_seed(self):
+        return int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+
+    @property
+    def _arithmetic(self):
+        """Device, and type of the arithmetic: float32 at least."""
+        device = resolve_device(self.device)
+        return device, torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
+
+    def _preprocessed(self, rows, *, dtype, device=None):
+        """Rows as network inputs, on the CPU unless a device is given."""
+        rows = self._preprocessing.apply(np.asarray(rows))
+        inputs = torch.tensor(rows, dtype=dtype, device=device)
+        return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
+
     @own_torch_modes()
     def _checked_scores(self, X):
         check_is_fitted(self)
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
         return self._scores(rows), float_dtype(rows)
 
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Scores of the rows of X.
 
         Parameters
@@ -92,7 +143,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         scores = scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
         return scores.astype(dtype, copy=False)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Class labels of the rows of X.
 
         Parameters
@@ -106,7 +157,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         scores, _ = self._checked_scores(X)
         return self.classes_[scores.argmax(1)]
 
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> np.ndarray:
         """Class probabilities ``softmax(logit_scale_ * scores)``.
 
         Parameters

@@ -1,8 +1,12 @@
-"""What a kernel ridge classifier can tell about its predictions: a sum over the items of the coreset."""
+"""Explanations of a kernel ridge classifier by the items of its coreset."""
+
+from __future__ import annotations
 
 from numbers import Integral
 
+import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
 from .._kernels.exact import exact_kernel
@@ -15,17 +19,57 @@ from .._networks.random_features import (
 from .._utils.device import own_torch_modes
 from .._utils.validation import check_rows
 
-# Rows whose kernel with the items is computed at a time, and rows of a block whose own diagonal is
-# cut out of the exact kernel.
-_CHUNK, _DIAGONAL = 256, 16
+# Rows whose kernel with the items is computed at a time.
+_CHUNK = 256
+# Rows of a block whose own diagonal is cut out of the exact kernel.
+_DIAGONAL = 16
+
+
+class _ExactKernel:
+    """Exact kernel between network inputs, float64."""
+
+    def __init__(self, spec, kernel):
+        self.spec, self.kernel = spec, kernel
+
+    def prepare(self, x):
+        """What the kernel takes in the place of the inputs: the inputs."""
+        return x
+
+    def product(self, x, y=None):
+        """Kernel matrix of x and y, or of x with itself."""
+        return exact_kernel(self.spec, x, y, kernel=self.kernel).double()
+
+    def diagonal(self, x):
+        """Kernel of each input with itself."""
+        return torch.cat([self.product(part).diagonal() for part in x.split(_DIAGONAL)])
+
+
+class _RandomFeatureKernel:
+    """The same, estimated by random features."""
+
+    def __init__(self, spec, networks):
+        self.spec, self.networks = spec, networks
+
+    def prepare(self, x):
+        """Features of the inputs."""
+        return cached_features(self.spec, self.networks, x).double()
+
+    def product(self, x, y):
+        """Kernel matrix of the inputs with features x and y."""
+        return kernel_product(self.spec, x, y)
+
+    def diagonal(self, x):
+        """Kernel of each input with itself, from its features."""
+        scale, constant = feature_scales(self.spec, x[0].numel())
+        return scale**2 * x.flatten(1).square().sum(1) + constant**2
 
 
 class ExplainingMixin:
-    """:meth:`explain` and :meth:`nearest_rows` for a classifier that has solved a ridge on ``coreset_``."""
+    """Methods that explain a classifier which has solved a ridge on ``coreset_``."""
 
     @own_torch_modes()
-    def explain(self, X):
-        """What each item of the coreset contributes to the scores of the rows of X.
+    def explain(self, X: ArrayLike) -> np.ndarray:
+        """Contribution of each item of the coreset to the scores of the rows of X.
 
         Kernel ridge regression predicts ``scores(x) = sum_s w_s(x) targets_s``: a weighted sum of
         the items' targets.
@@ -50,11 +94,12 @@ class ExplainingMixin:
         >>> from sklearn.datasets import load_iris
         >>> from rfad_sklearn import NNGPKernelRidge, RFADDistiller
         >>> X, y = load_iris(return_X_y=True)
-        >>> clf = NNGPKernelRidge(distiller=RFADDistiller(ipc=2, max_iter=20, random_state=0)).fit(X, y)
-        >>> parts = clf.explain(X[:5])
-        >>> parts.shape
+        >>> distiller = RFADDistiller(ipc=2, max_iter=20, random_state=0)
+        >>> clf = NNGPKernelRidge(distiller=distiller).fit(X, y)
+        >>> contributions = clf.explain(X[:5])
+        >>> contributions.shape
         (5, 6, 3)
-        >>> bool(abs(parts.sum(1) - clf.decision_function(X[:5])).max() < 1e-10)
+        >>> bool(abs(contributions.sum(1) - clf.decision_function(X[:5])).max() < 1e-10)
         True
         """
         coreset = self._explained_coreset("explain")
@@ -67,8 +112,8 @@ class ExplainingMixin:
         return weights[:, :, None] * coreset.targets
 
     @own_torch_modes()
-    def nearest_rows(self, X, n_rows=5):
-        """For each item of the coreset, the rows of X that the kernel finds most similar: what an item stands for.
+    def nearest_rows(self, X: ArrayLike, n_rows: int = 5) -> tuple[np.ndarray, np.ndarray]:
+        """For each item of the coreset, the rows of X that are most similar to it by the kernel.
 
         Parameters
         ----------
@@ -110,41 +155,30 @@ class ExplainingMixin:
         check_is_fitted(self)
         if not hasattr(self, "coreset_"):
             raise ValueError(
-                f"{method} speaks of the items of a coreset, but this {type(self).__name__} was fitted on rows; use fit_coreset, or "
-                "distiller=."
+                f"{method} needs the items of a coreset, but this {type(self).__name__} was fitted "
+                "on rows; use fit_coreset, or distiller=."
             )
         return self.coreset_
 
     @property
     def _fitted_kernel(self):
-        """That of the fit, whatever the parameter says now; random features know one only."""
+        """Kernel of the fit, whatever the parameter is now; random features know "nngp" only."""
         return self._model.kernel if self.kernel_method_ == "exact" else "nngp"
 
     def _similarity(self):
-        """A function that gives the normalised kernel of inputs with the items, float64 on the CPU."""
+        """Function for the normalised kernel of inputs with the items, float64 on the CPU."""
         device, dtype = self._arithmetic
         spec, items = self.architecture_, self._inputs(self.coreset_.X).to(device)
         if self.kernel_method_ == "exact":
-            kernel = lambda x, y=None: exact_kernel(spec, x, y, kernel=self._fitted_kernel).double()  # noqa: E731
-
-            def diagonal(x):
-                return torch.cat([kernel(part).diagonal() for part in x.split(_DIAGONAL)])
-
-            prepare = lambda x: x  # noqa: E731
+            kernel = _ExactKernel(spec, self._fitted_kernel)
         else:
             networks = cpu_networks(spec, tuple(items.shape[1:]), self._seeds, device, dtype)
-            prepare = lambda x: cached_features(spec, networks, x).double()  # noqa: E731
-            kernel = lambda x, y: kernel_product(spec, x, y)  # noqa: E731
-
-            def diagonal(x):
-                scale, constant = feature_scales(spec, x[0].numel())
-                return scale**2 * x.flatten(1).square().sum(1) + constant**2
-
-        items = prepare(items)
-        own = diagonal(items)
+            kernel = _RandomFeatureKernel(spec, networks)
+        items = kernel.prepare(items)
+        own = kernel.diagonal(items)
 
         def similarity(x):
-            x = prepare(x.to(device))
-            return (kernel(x, items) / (diagonal(x)[:, None] * own).sqrt()).cpu()
+            x = kernel.prepare(x.to(device))
+            return (kernel.product(x, items) / (kernel.diagonal(x)[:, None] * own).sqrt()).cpu()
 
         return similarity

@@ -1,4 +1,4 @@
-"""Training one finite network on a coreset: gradient descent with momentum, centred outputs, scaled targets."""
+"""Training of finite networks: gradient descent with momentum, centred outputs, scaled targets."""
 
 import math
 from dataclasses import dataclass
@@ -14,44 +14,43 @@ _MOMENTUM = 0.9
 # First step size, in units of one over the largest curvature at the start: with momentum 0.9 the
 # limit would be 3.8.
 _SHARE_OF_STABLE = 0.5
-# Rows that the curvature is taken on, and rows that pass through a network at a time.
-_CURVATURE_ROWS, _CHUNK = 256, 256
-# A step size that makes the loss infinite is divided by 4, so often.
+# Rows that the curvature is measured on.
+_CURVATURE_ROWS = 256
+# Rows that pass through a network at a time.
+_CHUNK = 256
+# How often a step size is tried: one that makes the loss infinite is divided by 4.
 _RETRIES = 4
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """Settings of :func:`train`.
-
-    ``loss`` is "mse" or "cross_entropy"; ``learning_rate`` None takes half of one over the largest
-    curvature of the squared loss at the start, times ``flatness``: how much flatter the loss is
-    taken to be. ``dtype`` is that of the hidden layers' arithmetic in the steps.
-    """
-
-    instance_norm: bool
-    centering: bool
-    loss: str
-    label_scale: float
-    learning_rate: float | None
-    weight_decay: float
-    batch_size: int
-    n_steps: int
-    eval_every: int
-    augmentations: tuple
-    flipped: tuple
-    flatness: float
-    dtype: torch.dtype
-
-
-@dataclass(frozen=True)
 class FiniteNetwork:
-    """A trained network: its parameters, and those at the start where its outputs are centred by them."""
+    """A trained network.
+
+    ``start`` holds the parameters at initialisation where the outputs are centred by them.
+    """
 
     spec: object
     instance_norm: bool
     parameters: list
     start: list | None
+
+    @classmethod
+    def from_arrays(cls, spec, instance_norm, arrays, like):
+        """Network from what :meth:`to_arrays` gave, with the type and device of a tensor."""
+        parameters, start = (
+            None
+            if part is None
+            else [torch.tensor(array, dtype=like.dtype, device=like.device) for array in part]
+            for part in arrays
+        )
+        return cls(spec, instance_norm, parameters, start)
+
+    def to_arrays(self):
+        """Parameters, and those at the start (or None), as lists of numpy arrays."""
+        return [
+            None if part is None else [array.cpu().numpy() for array in part]
+            for part in (self.parameters, self.start)
+        ]
 
     def scores(self, x):
         """Outputs less those at the start."""
@@ -81,17 +80,12 @@ def _loss(config, outputs, targets):
 
 
 class _Training:
-    """One network on its way."""
+    """State of the training of one network."""
 
     def __init__(self, spec, inputs, targets, config, seed, generator):
-        self.spec, self.inputs, self.targets, self.config, self.generator = (
-            spec,
-            inputs,
-            targets,
-            config,
-            generator,
-        )
-        self.start = draw_finite_network(
+        self.spec, self.config, self.generator = spec, config, generator
+        self.inputs, self.targets = inputs, targets
+        start = draw_finite_network(
             spec,
             inputs.shape[1:],
             targets.shape[1],
@@ -99,32 +93,27 @@ class _Training:
             instance_norm=config.instance_norm,
             device=inputs.device,
         )
-        self.start = [parameter.to(inputs) for parameter in self.start]
+        self.start = [parameter.to(inputs) for parameter in start]
         self.parameters = [parameter.clone().requires_grad_(True) for parameter in self.start]
         self.first = None
 
     def network(self):
-        """What it is now."""
+        """Copy of the network at this step."""
         parameters = [parameter.detach().clone() for parameter in self.parameters]
-        return FiniteNetwork(
-            self.spec,
-            self.config.instance_norm,
-            parameters,
-            self.start if self.config.centering else None,
-        )
+        start = self.start if self.config.centering else None
+        return FiniteNetwork(self.spec, self.config.instance_norm, parameters, start)
 
-    def curvature_rate(self):
+    def curvature_step_size(self):
         """Step size from the curvature of the squared loss at the start."""
         some = torch.randperm(len(self.inputs), generator=self.generator)[:_CURVATURE_ROWS]
         x = self.inputs[some]
-        outputs = lambda parameters: network_outputs(
-            self.spec, parameters, x, instance_norm=self.config.instance_norm
-        )
-        return (
-            _SHARE_OF_STABLE
-            * self.config.flatness
-            / max(largest_curvature(outputs, self.start, self.generator), 1e-12)
-        )
+        instance_norm = self.config.instance_norm
+
+        def outputs(parameters):
+            return network_outputs(self.spec, parameters, x, instance_norm=instance_norm)
+
+        curvature = max(largest_curvature(outputs, self.start, self.generator), 1e-12)
+        return _SHARE_OF_STABLE * self.config.flatness / curvature
 
     def batch(self):
         """Inputs and targets of one step, augmented."""
@@ -152,25 +141,32 @@ class _Training:
 
     @torch.no_grad()
     def outputs_at_start(self, x):
-        """What centring takes away; of the inputs that are the same at every step, once."""
+        """Outputs at the start; where the inputs are the same at every step, computed once."""
         if self.first is None or x is not self.inputs:
             outputs = self._outputs(self.start, x)
             self.first = outputs if x is self.inputs else None
             return outputs
         return self.first
 
-    def run(self, rate, held_out):
-        """All steps; gives the network to keep and its loss on held-out rows, or None as soon as the loss is not finite."""
+    def run(self, learning_rate, held_out):
+        """Make all steps.
+
+        Returns
+        -------
+        tuple of FiniteNetwork and float, or None
+            The network to keep and its loss on held-out rows (NaN without such rows); None as soon
+            as the training loss is not finite.
+        """
         config, best = self.config, (None, math.inf)
-        optimizer = torch.optim.SGD(self.parameters, lr=rate, momentum=_MOMENTUM)
+        optimizer = torch.optim.SGD(self.parameters, lr=learning_rate, momentum=_MOMENTUM)
         for step in range(1, config.n_steps + 1):
-            optimizer.param_groups[0]["lr"] = rate * (1 - (step - 1) / config.n_steps)
+            optimizer.param_groups[0]["lr"] = learning_rate * (1 - (step - 1) / config.n_steps)
             optimizer.zero_grad()
             x, targets = self.batch()
             outputs = self._outputs(self.parameters, x)
-            loss = _loss(
-                config, outputs - self.outputs_at_start(x) if config.centering else outputs, targets
-            )
+            if config.centering:
+                outputs = outputs - self.outputs_at_start(x)
+            loss = _loss(config, outputs, targets)
             if not math.isfinite(loss.item()):
                 return None
             loss.backward()
@@ -181,9 +177,8 @@ class _Training:
             optimizer.step()
             if held_out is not None and (step % config.eval_every == 0 or step == config.n_steps):
                 network = self.network()
-                best = min(
-                    best, (network, held_out_loss(network, held_out)), key=lambda kept: kept[1]
-                )
+                loss = held_out_loss(network, held_out)
+                best = min(best, (network, loss), key=lambda kept: kept[1])
         if not all(bool(torch.isfinite(parameter).all()) for parameter in self.parameters):
             return None
         return best if held_out is not None else (self.network(), math.nan)
@@ -203,7 +198,7 @@ def train(spec, inputs, targets, config, *, seed, generator, held_out=None):
 
     Parameters
     ----------
-    spec : ConvNet or MLP
+    spec : ConvNetSpec or MLPSpec
     inputs : tensor of shape (n, d) or (n, H, W, channels)
     targets : tensor of shape (n, n_classes)
         Centred: rows sum to about zero.
@@ -223,29 +218,59 @@ def train(spec, inputs, targets, config, *, seed, generator, held_out=None):
         Cross entropy on the held-out rows; infinite where the training diverged, NaN without
         held-out rows.
     """
-    rate = config.learning_rate
-    for _ in range(1 if rate is not None else _RETRIES):
+    learning_rate = config.learning_rate
+    for _ in range(1 if learning_rate is not None else _RETRIES):
         training = _Training(spec, inputs, targets, config, seed, generator)
-        rate = training.curvature_rate() if rate is None else rate
-        kept = training.run(rate, held_out)
+        if learning_rate is None:
+            learning_rate = training.curvature_step_size()
+        kept = training.run(learning_rate, held_out)
         if kept is not None:
             return kept
-        rate /= 4
+        learning_rate /= 4
     return None, math.inf
 
 
-def train_best(spec, inputs, targets, configs, *, seed, generator, held_out):
-    """Train with each of the settings; gives those with which the held-out rows are predicted best, the network and its loss.
+def train_networks(spec, inputs, targets, configs, *, seeds, generator, held_out, report):
+    """Train several networks, after a choice among settings.
 
-    Whole runs: short ones favour settings that learn fast and then become unstable.
+    Where there are several settings, the first network is trained with each of them, and held-out
+    rows choose. These are whole runs: short ones favour settings that learn fast and then become
+    unstable.
+
+    Parameters
+    ----------
+    spec, inputs, targets, generator, held_out
+        As for :func:`train`.
+    configs : list of TrainingConfig
+        Several only with held-out rows.
+    seeds : list of int
+        One per network.
+    report : callable
+        Is given a line of text after each network.
+
+    Returns
+    -------
+    config : TrainingConfig
+        The settings that were chosen.
+    networks : list of FiniteNetwork
+        None where the training diverged.
+    losses : list of float
+        As of :func:`train`.
     """
-    runs = [
-        (
-            config,
-            *train(
-                spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out
-            ),
+
+    def trained(config, seed):
+        return train(
+            spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out
         )
-        for config in configs
-    ]
-    return min(runs, key=lambda run: run[2])
+
+    results, config = [], configs[0]
+    if len(configs) > 1:
+        runs = [(config, trained(config, seeds[0])) for config in configs]
+        config, first = min(runs, key=lambda run: run[1][1])
+        results.append(first)
+        report(f"{config.chosen} predicts the held-out rows best")
+    for seed in seeds[len(results) :]:
+        results.append(trained(config, seed))
+        report(f"network {len(results)} of {len(seeds)} trained")
+    networks, losses = zip(*results, strict=True)
+    return config, list(networks), list(losses)

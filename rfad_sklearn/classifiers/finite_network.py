@@ -1,62 +1,61 @@
 """Classifier that trains a finite network on rows or on a coreset."""
 
-from dataclasses import replace
+from __future__ import annotations
+
 from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import _fit_context
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from .._planning.context import RowsContext
-from .._planning.resolution import resolve_plan
 from .._ridge.linalg import fit_logit_scale
 from .._utils.blocks import padded_blocks
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
+from .._utils.docstrings import substitute
 from .._utils.labels import centred_one_hot, check_labels, refuse_soft_targets
 from .._utils.network_spec import ConvNetSpec
 from .._utils.row_selection import split_holdout
 from .._utils.validation import check_rows, keep_state_on_error, resolve_image_shape
 from ..architectures import resolve_architecture
+from ..coreset import Coreset
 from ..preprocessing import fit_preprocessing
 from ._base import CoresetClassifier
-from ._training import FiniteNetwork, TrainingConfig, train, train_best
+from ._training import FiniteNetwork, train_networks
+from ._training_config import (
+    CROSS_ENTROPY_FLATNESS,
+    DEFAULT_LABEL_SCALE,
+    TrainingConfig,
+    candidate_configs,
+)
 
 __all__ = ["FiniteNetworkClassifier"]
 
-# Label scales that held-out rows choose among, and the one without such rows.
-_LABEL_SCALES, _DEFAULT_LABEL_SCALE = (1.0, 4.0, 16.0), 4.0
-# How much flatter than the squared loss cross entropy is taken to be: everywhere by 2 at least, at
-# even probabilities by the number of classes. Rows learn faster with the latter, a few distilled
-# items need the former: held-out rows choose.
-_SURELY_FLATTER, _MOST_FLATTER = 2.0, 8.0
-# Held-out rows that are looked at.
+# Most held-out rows that are used.
 _MAX_HELD_OUT = 1024
 # Rows of a block in prediction: all blocks have the same shape, so that a row's scores do not
 # depend on its neighbours.
 _BLOCK = 64
 
 
+@substitute
 class FiniteNetworkClassifier(CoresetClassifier):
-    """Train an ordinary network, of finite width, by stochastic gradient descent with momentum.
+    """Classifier that trains a network of finite width.
 
-    Its outputs less those at initialisation (*centering*) are fitted to the targets times
+    It does so by stochastic gradient descent with momentum; the step size decays linearly to zero.
+    The network's outputs less those at initialisation (*centering*) are fitted to the targets times
     ``label_scale``: both bring a finite network nearer to the kernel that a coreset was distilled
-    for ([1]_, appendix). The step size decays linearly to zero.
+    for ([1]_, appendix).
 
     Parameters
     ----------
-    architecture : {"auto"}, ConvNet or MLP, default="auto"
-        "auto": the coreset's own; without one a :class:`ConvNet` for images and an :class:`MLP` for
-        flat rows.
-    image_shape : tuple (H, W) or (H, W, channels), default=None
-        Shape of the images when X holds them as flat rows. None: the coreset's own, or that of X.
+    %(classifier_architecture)s
+    %(classifier_image_shape)s
     norm : {"auto", "instance"} or None, default=None
         Instance normalisation after each convolution, for coresets that were made with it. "auto":
-        for a ConvNet whose smallest maps have at least 4x4 pixels.
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
-        "auto": the coreset's own; without one as in :class:`RFADDistiller`.
+        for a ConvNet whose smallest feature maps have at least 4x4 pixels.
+    %(classifier_preprocessing)s
     loss : {"mse", "cross_entropy"}, default="mse"
         "mse": squared distance to ``label_scale`` times the centred targets. "cross_entropy": to
         the targets as probabilities.
@@ -72,16 +71,19 @@ class FiniteNetworkClassifier(CoresetClassifier):
         "cross_entropy", or, where held-out rows are better predicted, the number of classes (at
         most 8) times that.
     weight_decay : float, default=0.0
-        Pull of the parameters towards their initial values.
+        L2 penalty on the distance of the parameters to their initial values.
     batch_size : int, default=256
         Rows per step; all of a smaller coreset.
     max_iter : int, default=500
         Number of steps.
     n_init : int, default=1
         Networks that are trained; their scores are averaged.
-    augment : bool or sequence of str, default=False
+    augment : bool, sequence of str or "auto", default=False
         Change the images at random in training: True for any of "color", "crop", "cutout", "flip",
-        "rotate" and "scale", or the names of some.
+        "rotate" and "scale", or the names of some. "auto": horizontal flips of the
+        label-preserving classes, those that are still recognised when flipped, by a pilot sample
+        of the rows (or items); none with fewer than 200 of them. ``plan_.flipped_classes`` has
+        their numbers.
     early_stopping : bool, default=True
         In ``fit``: hold out rows that choose the label scale, the step to keep and the scale of the
         probabilities. ``fit_coreset`` uses the rows that it is given.
@@ -89,12 +91,10 @@ class FiniteNetworkClassifier(CoresetClassifier):
         Share of the rows to hold out, at most 1024 rows.
     eval_every : int, default=50
         Steps between evaluations on the held-out rows.
-    verbose : int, default=0
-        Print what is being done.
+    %(classifier_verbose)s
     random_state : int, RandomState instance or None, default=None
         Seed of everything random.
-    device : str or torch.device, default="auto"
-        Where to compute; "auto" is CUDA if there is one, else the CPU.
+    %(device)s
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Arithmetic of the hidden layers in training; the parameters, and all that is predicted, are
         in float32 at least. "auto" is bfloat16 for a ConvNet where the hardware is fast at it, else
@@ -102,7 +102,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
 
     Attributes
     ----------
-    classes_ : array of shape (n_classes,)
+    %(classes_)s
+    %(plan_)s
     label_scale_ : float
         The one that was used; 1 for "cross_entropy".
     n_iter_ : int
@@ -113,13 +114,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
     logit_scale_ : float
         ``softmax(logit_scale_ * scores)`` are the probabilities: fitted on held-out rows; else the
         coreset's for "mse", or 1.
-    coreset_ : Coreset
-        The coreset it was fitted on, if any.
-    architecture_ : ConvNet or MLP
-    image_shape_ : tuple (H, W, channels) or None
-    n_features_in_ : int
-    feature_names_in_ : array of shape (n_features,)
-        When fitted on a data frame, or on the coreset of one.
+    %(classifier_attributes)s
 
     See Also
     --------
@@ -128,7 +123,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
 
     References
     ----------
-    .. [1] N. Loo, R. Hasani, A. Amini and D. Rus, "Efficient Dataset Distillation using Random Feature Approximation", NeurIPS 2022.
+    .. [1] N. Loo, R. Hasani, A. Amini and D. Rus, "Efficient Dataset Distillation using Random
+       Feature Approximation", NeurIPS 2022.
 
     Examples
     --------
@@ -136,7 +132,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
     >>> from rfad_sklearn import FiniteNetworkClassifier, RFADDistiller
     >>> X, y = load_iris(return_X_y=True)
     >>> coreset = RFADDistiller(ipc=2, max_iter=50, random_state=0).fit(X, y).coreset_
-    >>> bool(FiniteNetworkClassifier(max_iter=200, random_state=0).fit_coreset(coreset).score(X, y) > 0.8)
+    >>> clf = FiniteNetworkClassifier(max_iter=200, random_state=0).fit_coreset(coreset)
+    >>> bool(clf.score(X, y) > 0.8)
     True
     """
 
@@ -155,7 +152,6 @@ class FiniteNetworkClassifier(CoresetClassifier):
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "eval_every": [Interval(Integral, 1, None, closed="left")],
-        "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"}), torch.dtype],
     }
 
     def __init__(
@@ -206,7 +202,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
     @own_torch_modes()
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> FiniteNetworkClassifier:
         """Train on rows.
 
         Parameters
@@ -231,9 +227,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
         vars(self).pop("coreset_", None)
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
         spec = resolve_architecture(self.architecture, image_shape or (rows.shape[1],))
-        rng = np.random.default_rng(
-            check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        )
+        rng = np.random.default_rng(self._draw_seed())
         chosen, others = np.arange(len(rows)), np.empty(0, dtype=int)
         if self.early_stopping:
             ones = np.ones(len(classes), dtype=int)
@@ -243,14 +237,24 @@ class FiniteNetworkClassifier(CoresetClassifier):
         preprocessing = fit_preprocessing(
             self.preprocessing, rows[chosen], image_shape, invertible=False
         )
-        self._resolve(spec, image_shape, preprocessing, rows[chosen], y_encoded[chosen], classes)
+        self._make_plan(
+            spec,
+            image_shape,
+            preprocessing,
+            rows[chosen],
+            y_encoded[chosen],
+            classes,
+            self._hidden_dtype(spec),
+        )
         targets = centred_one_hot(torch.from_numpy(y_encoded.astype(np.int64)), len(classes))
         return self._train(rows[chosen], targets[chosen], rows[others], y_encoded[others], 1.0, rng)
 
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
     @own_torch_modes()
-    def fit_coreset(self, coreset, X=None, y=None):
+    def fit_coreset(
+        self, coreset: Coreset, X: ArrayLike | None = None, y: ArrayLike | None = None
+    ) -> FiniteNetworkClassifier:
         """Train on a coreset, with its (perhaps learned) targets.
 
         Parameters
@@ -273,11 +277,17 @@ class FiniteNetworkClassifier(CoresetClassifier):
         """
         spec, rows, y_encoded = self._start_from_coreset(coreset, X, y)
         self.coreset_ = coreset
-        rng = np.random.default_rng(
-            check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        )
+        rng = np.random.default_rng(self._draw_seed())
         items, classes = np.searchsorted(coreset.classes, coreset.y), coreset.classes.copy()
-        self._resolve(spec, coreset.image_shape, coreset.preprocessing, coreset.X, items, classes)
+        self._make_plan(
+            spec,
+            coreset.image_shape,
+            coreset.preprocessing,
+            coreset.X,
+            items,
+            classes,
+            self._hidden_dtype(spec),
+        )
         if rows is None:
             rows, y_encoded = coreset.X[:0], np.empty(0, dtype=int)
         elif len(rows) > _MAX_HELD_OUT:
@@ -287,38 +297,25 @@ class FiniteNetworkClassifier(CoresetClassifier):
             coreset.X, torch.tensor(coreset.targets), rows, y_encoded, coreset.logit_scale, rng
         )
 
-    def _resolve(self, spec, image_shape, preprocessing, rows, y_encoded, classes):
-        """Make the plan, and set what prediction needs besides the networks."""
-        device = resolve_device(self.device)
-        context = RowsContext(
-            spec=spec,
-            shape=image_shape or (self.n_features_in_,),
-            n_rows=len(rows),
-            preprocessing=preprocessing,
-            device=device,
-            dtype=resolve_dtype(self.dtype, device, reduced=isinstance(spec, ConvNetSpec)),
-            classes=classes,
-            rows=rows,
-            y_encoded=y_encoded,
-        )
-        parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
-        self.plan_ = resolve_plan(parameters, context)
-        self._say(str(self.plan_))
-        self.architecture_, self.image_shape_ = spec, image_shape
-        self._preprocessing, self.classes_ = preprocessing, classes
+    def _hidden_dtype(self, spec):
+        """Type of the hidden layers' arithmetic in training."""
+        reduced = isinstance(spec, ConvNetSpec)
+        return resolve_dtype(self.dtype, resolve_device(self.device), reduced=reduced)
 
-    def _config(self, device):
-        if self.loss == "cross_entropy" and self.label_scale != "auto":
+    def _config(self):
+        """Settings without held-out rows."""
+        cross_entropy = self.loss == "cross_entropy"
+        if cross_entropy and self.label_scale != "auto":
             raise ValueError(
                 f"label_scale={self.label_scale!r} belongs to loss='mse'; leave it at 'auto' with "
                 "loss='cross_entropy'."
             )
-        scale = 1.0 if self.loss == "cross_entropy" else _DEFAULT_LABEL_SCALE
+        label_scale = 1.0 if cross_entropy else DEFAULT_LABEL_SCALE
         return TrainingConfig(
             instance_norm=self.plan_.instance_norm,
             centering=self.centering,
             loss=self.loss,
-            label_scale=scale if self.label_scale == "auto" else float(self.label_scale),
+            label_scale=label_scale if self.label_scale == "auto" else float(self.label_scale),
             learning_rate=None if self.learning_rate == "auto" else float(self.learning_rate),
             weight_decay=self.weight_decay,
             batch_size=self.batch_size,
@@ -326,115 +323,56 @@ class FiniteNetworkClassifier(CoresetClassifier):
             eval_every=self.eval_every,
             augmentations=self.plan_.augmentations,
             flipped=self.plan_.flipped_classes,
-            flatness=_SURELY_FLATTER if self.loss == "cross_entropy" else 1.0,
-            dtype=resolve_dtype(
-                self.dtype, device, reduced=isinstance(self.architecture_, ConvNetSpec)
-            ),
+            flatness=CROSS_ENTROPY_FLATNESS if cross_entropy else 1.0,
+            dtype=self._hidden_dtype(self.architecture_),
         )
 
-    def _candidates(self, config):
-        """Settings that held-out rows choose among."""
-        if self.loss == "mse" and self.label_scale == "auto":
-            return [replace(config, label_scale=scale) for scale in _LABEL_SCALES]
-        n_classes = len(self.classes_)
-        if (
-            self.loss == "cross_entropy"
-            and self.learning_rate == "auto"
-            and n_classes > _SURELY_FLATTER
-        ):
-            return [config, replace(config, flatness=min(float(n_classes), _MOST_FLATTER))]
-        return [config]
-
-    def _train(self, rows, targets, other_rows, other_y_encoded, scale, rng):
+    def _train(self, rows, targets, other_rows, other_y_encoded, logit_scale, rng):
+        """Train the networks; the other rows, if any, are held out."""
         inputs = self._inputs(rows)
-        targets = targets.to(inputs)
-        held_out = None
+        configs, held_out = [self._config()], None
         if len(other_rows):
-            held_out = (
-                self._inputs(other_rows),
-                torch.from_numpy(other_y_encoded.astype(np.int64)).to(inputs.device),
+            labels = torch.from_numpy(other_y_encoded.astype(np.int64)).to(inputs.device)
+            held_out = self._inputs(other_rows), labels
+            configs = candidate_configs(
+                configs[0], len(self.classes_), label_scale_is_open=self.label_scale == "auto"
             )
-        config = self._config(inputs.device)
         seeds = rng.integers(2**31, size=self.n_init).tolist()
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        config, networks, losses = self._train_networks(
-            inputs, targets, config, seeds, generator, held_out
+        config, networks, losses = train_networks(
+            self.architecture_,
+            inputs,
+            targets.to(inputs),
+            configs,
+            seeds=seeds,
+            generator=generator,
+            held_out=held_out,
+            report=self._say,
         )
+        if np.inf in losses:
+            raise FloatingPointError(
+                f"Training diverged with learning_rate={self.learning_rate!r} and "
+                f"label_scale={config.label_scale:g}; lower them, or use learning_rate='auto'."
+            )
         self.label_scale_, self.n_iter_ = config.label_scale, config.n_steps
         self.validation_loss_ = float(np.mean(losses)) if held_out is not None else None
-        self._networks = [
-            [
-                None if part is None else [array.cpu().numpy() for array in part]
-                for part in (network.parameters, network.start)
-            ]
-            for network in networks
-        ]
-        self.logit_scale_ = scale if self.loss == "mse" else 1.0
+        self._networks = [network.to_arrays() for network in networks]
+        self.logit_scale_ = logit_scale if self.loss == "mse" else 1.0
         if held_out is not None:
             scores = torch.from_numpy(self._scores(other_rows))
             self.logit_scale_ = fit_logit_scale(scores, held_out[1].cpu())
         return self
 
-    def _train_networks(self, inputs, targets, config, seeds, generator, held_out):
-        """The settings that were chosen, the networks and their losses on held-out rows."""
-        spec, results, candidates = self.architecture_, [], self._candidates(config)
-        if held_out is not None and len(candidates) > 1:
-            config, *first = train_best(
-                spec,
-                inputs,
-                targets,
-                candidates,
-                seed=seeds[0],
-                generator=generator,
-                held_out=held_out,
-            )
-            what = (
-                f"label_scale={config.label_scale:g}"
-                if self.loss == "mse"
-                else f"a step size {config.flatness:g} times the safe one"
-            )
-            self._say(f"{what} predicts the held-out rows best")
-            results, seeds = [first], seeds[1:]
-        for seed in seeds:
-            results.append(
-                train(
-                    spec, inputs, targets, config, seed=seed, generator=generator, held_out=held_out
-                )
-            )
-            self._say(f"network {len(results)} of {self.n_init} trained")
-        networks, losses = zip(*results, strict=True)
-        if np.inf in losses:
-            raise FloatingPointError(
-                f"Training diverged with learning_rate={self.learning_rate!r} and label_scale={config.label_scale:g}; lower them, or use "
-                "learning_rate='auto'."
-            )
-        return config, networks, losses
-
     def _inputs(self, rows):
-        device = resolve_device(self.device)
-        dtype = torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
-        inputs = torch.tensor(
-            self._preprocessing.apply(np.asarray(rows)), dtype=dtype, device=device
-        )
-        return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
+        device, dtype = self._arithmetic
+        return self._preprocessed(rows, dtype=dtype, device=device)
 
     def _scores(self, rows):
         """Mean outputs of the networks, in units of the targets."""
-        like = self._inputs(rows[:1])
+        like, instance_norm = self._inputs(rows[:1]), self.plan_.instance_norm
         networks = [
-            FiniteNetwork(
-                self.architecture_,
-                self.plan_.instance_norm,
-                *(
-                    None
-                    if part is None
-                    else [
-                        torch.tensor(array, dtype=like.dtype, device=like.device) for array in part
-                    ]
-                    for part in parts
-                ),
-            )
-            for parts in self._networks
+            FiniteNetwork.from_arrays(self.architecture_, instance_norm, arrays, like)
+            for arrays in self._networks
         ]
         scores = np.empty((len(rows), len(self.classes_)))
 

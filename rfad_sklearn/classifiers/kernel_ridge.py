@@ -1,20 +1,21 @@
 """Kernel ridge classifier with the kernel of an infinitely wide network."""
 
+from __future__ import annotations
+
 import pickle
 from numbers import Integral, Real
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from sklearn.base import _fit_context, clone
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_memory
 
-from .._planning.context import RowsContext
-from .._planning.resolution import resolve_plan
 from .._ridge.linalg import fit_logit_scale
 from .._ridge.models import exact_dtype, fit_exact, fit_features
-from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
+from .._utils.device import own_torch_modes
+from .._utils.docstrings import substitute
 from .._utils.labels import centred_one_hot, check_labels, refuse_soft_targets
 from .._utils.validation import (
     check_rows,
@@ -23,6 +24,7 @@ from .._utils.validation import (
     warn_caller,
 )
 from ..architectures import resolve_architecture
+from ..coreset import Coreset
 from ..preprocessing import fit_preprocessing
 from ._base import CoresetClassifier
 from ._compatibility import check_compatible_with_distiller, refine_architecture
@@ -40,9 +42,11 @@ def _fit_distiller(distiller, X, y):
     return distiller.fit(X, y)
 
 
+@substitute
 class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
-    """Kernel ridge classifier with the kernel of an infinitely wide random network (NNGP), or of its training (NTK).
+    """Kernel ridge classifier with the kernel of an infinitely wide network.
 
+    The kernel is that of the random network (NNGP), or of its training by gradient descent (NTK).
     ``scores = K(x, S) (K(S, S) + reg tr(K)/|S| I)^-1 targets``; the predicted class has the largest
     score, and its probability is ``softmax(logit_scale * scores)``. Fitted on rows, or on a
     coreset, or through a distiller.
@@ -61,49 +65,44 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         without one.
     distiller : distiller, default=None
         ``fit`` distils the rows with a clone of it, then solves the ridge on the coreset.
-    architecture : {"auto"}, ConvNet or MLP, default="auto"
-        "auto": the coreset's own; without one a ConvNet for images and an MLP for flat rows.
-    image_shape : tuple (H, W) or (H, W, channels), default=None
-        Shape of the images when X holds them as flat rows. None: the coreset's own, or that of X.
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
-        "auto": the coreset's own; without one as in :class:`RFADDistiller`.
+    %(classifier_architecture)s
+    %(classifier_image_shape)s
+    %(classifier_preprocessing)s
     n_networks : int, default=8
         Random networks, with random features.
     memory : None, str or joblib.Memory, default=None
         Caches the fitted distiller, so that a grid search over ``reg`` distils once.
-    verbose : int, default=0
-        Print what is being done.
+    %(classifier_verbose)s
     random_state : int, RandomState instance or None, default=None
         Seed of the random networks, and of the distiller when that has none. The networks are drawn
         on the CPU, so that predictions are the same anywhere.
-    device : str or torch.device, default="auto"
-        Where to compute; "auto" is CUDA if there is one, else the CPU.
+    %(device)s
     dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Arithmetic of the random networks and of the exact kernel of a ConvNet; "auto" and
         "bfloat16" are float32. The exact kernel of an MLP and the ridge are always in float64.
 
     Attributes
     ----------
-    classes_ : array of shape (n_classes,)
+    %(classes_)s
+    %(plan_)s
+        With ``distiller=`` it is that of the ridge; that of the distillation is
+        ``distiller_.plan_``.
     kernel_method_ : str
         "exact" or "random_features".
     reg_ : float
+        The ridge that was used.
     logit_scale_ : float
-    coreset_ : Coreset
-        The coreset it was fitted on, if any.
+        ``softmax(logit_scale_ * scores)`` are the probabilities: the coreset's, or fitted on the
+        real rows where those are given; without a coreset, on leave-one-out scores.
     distiller_ : distiller
         The fitted clone, with ``distiller=``.
-    architecture_ : ConvNet or MLP
-    image_shape_ : tuple (H, W, channels) or None
-    n_features_in_ : int
-    feature_names_in_ : array of shape (n_features,)
-        When fitted on a data frame, or on the coreset of one.
+    %(classifier_attributes)s
 
     See Also
     --------
     RFADDistiller : Makes coresets.
     FiniteNetworkClassifier : Trains a network on a coreset.
-    ExplanationDisplay : Picture of what the items of a coreset say about a row.
+    ExplanationDisplay : Picture of what the items of a coreset contribute to a prediction.
 
     References
     ----------
@@ -129,7 +128,6 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         "distiller": [None, HasMethods(["fit", "as_sampler"])],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "memory": [None, str, HasMethods(["cache"])],
-        "dtype": [StrOptions({"auto", "float32", "float64", "bfloat16"}), torch.dtype],
     }
 
     def __init__(
@@ -166,7 +164,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
     @own_torch_modes()
-    def fit(self, X, y):
+    def fit(self, X: ArrayLike, y: ArrayLike) -> NNGPKernelRidge:
         """Fit on rows, or distil them first when there is a ``distiller``.
 
         Parameters
@@ -184,7 +182,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         ValueError
             For 2-d y: learned (soft) targets come in with :meth:`fit_coreset`.
         MemoryError
-            When neither the primal nor the dual problem fits; the message says what to lower.
+            When neither the primal nor the dual problem fits; the message names what to lower.
         """
         rows, seen, y = check_rows(self, X, reset=True, y=refuse_soft_targets(y))
         classes, y_encoded = check_labels(y)
@@ -199,32 +197,26 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         # The coreset's own scale was fitted on held-out rows; these rows replace it only where it
         # is stale.
         stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
-        return self._fit_coreset(
-            coreset, spec, classes, *((rows, y_encoded) if stale else (None, None))
-        )
+        if not stale:
+            rows = y_encoded = None
+        return self._fit_coreset(coreset, spec, classes, rows, y_encoded)
 
     def _distil(self, X, y):
         """Fit a clone of the distiller, or take it from the cache."""
         distiller = clone(self.distiller)
-        if (
-            self.random_state is not None
-            and distiller.get_params(deep=False).get("random_state", 0) is None
-        ):
-            distiller.set_params(
-                random_state=int(
-                    check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-                )
-            )
+        has_no_seed = distiller.get_params(deep=False).get("random_state", 0) is None
+        if self.random_state is not None and has_no_seed:
+            distiller.set_params(random_state=self._draw_seed())
+        cached = check_memory(self.memory).cache(_fit_distiller)
         try:
-            result = (
-                check_memory(self.memory).cache(_fit_distiller).call_and_shelve(distiller, X, y)
-            )
+            result = cached.call_and_shelve(distiller, X, y)
         except pickle.PicklingError as error:
             if self.memory is None:
                 raise
             raise ValueError(
-                f"memory={self.memory!r} keeps distillers in files, but {distiller} cannot be pickled ({error}); take functions (a callback, "
-                "or those of a preprocessing) that are defined in a module, or memory=None."
+                f"memory={self.memory!r} keeps distillers in files, but {distiller} cannot be "
+                f"pickled ({error}); take functions (a callback, or those of a preprocessing) that "
+                "are defined in a module, or memory=None."
             ) from error
         self.distiller_ = result.get()
         if getattr(self.distiller_, "stop_reason_", None) in ("interrupted", "diverged"):
@@ -235,7 +227,9 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     @keep_state_on_error
     @_fit_context(prefer_skip_nested_validation=False)
     @own_torch_modes()
-    def fit_coreset(self, coreset, X=None, y=None):
+    def fit_coreset(
+        self, coreset: Coreset, X: ArrayLike | None = None, y: ArrayLike | None = None
+    ) -> NNGPKernelRidge:
         """Fit on a coreset, with its (perhaps learned) targets.
 
         Parameters
@@ -277,7 +271,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
             rows, centred_one_hot(y_encoded, len(classes)).double(), self.kernel
         )
         self.logit_scale_ = 1.0
-        # Nothing else tells of a row that is alone in its class: left out, it cannot be known.
+        # A row that is alone in its class cannot be recognised when it is left out.
         known = torch.bincount(y_encoded)[y_encoded[chosen]] >= 2
         known_y_encoded = y_encoded[chosen][known]
         if len(known_y_encoded.unique()) >= 2:
@@ -302,49 +296,38 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
             )
         elif self.kernel != coreset.kernel or self.reg_ != coreset.reg:
             warn_caller(
-                f"The coreset's logit_scale belongs to kernel={coreset.kernel!r} and reg={coreset.reg!r}, not to kernel={self.kernel!r} and "
-                f"reg={self.reg_!r}: predict_proba is not calibrated. Give real rows, fit_coreset(coreset, X, y), to refit it."
+                f"The coreset's logit_scale belongs to kernel={coreset.kernel!r} and "
+                f"reg={coreset.reg!r}, not to kernel={self.kernel!r} and reg={self.reg_!r}: "
+                "predict_proba is not calibrated. Give real rows, fit_coreset(coreset, X, y), to "
+                "refit it."
             )
         return self
 
     def _prepare(self, spec, image_shape, preprocessing, rows, y_encoded, classes):
-        """Decide how to compute, and draw the seeds: all that prediction needs besides the model."""
-        device, dtype = self._arithmetic
-        context = RowsContext(
-            spec=spec,
-            shape=image_shape or (self.n_features_in_,),
-            n_rows=len(rows),
-            preprocessing=preprocessing,
-            device=device,
-            dtype=dtype,
-            classes=classes,
-            rows=rows,
-            y_encoded=y_encoded,
-        )
-        parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
-        self.plan_ = resolve_plan(parameters, context)
-        self._say(str(self.plan_))
+        """Make the plan, and draw the seeds of the random networks."""
+        dtype = self._arithmetic[1]
+        self._make_plan(spec, image_shape, preprocessing, rows, y_encoded, classes, dtype)
         self.kernel_method_ = self.plan_.kernel_method
-        self.architecture_, self.image_shape_ = spec, image_shape
-        self._preprocessing, self.classes_ = preprocessing, classes
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        seeds = np.random.default_rng(int(seed)).integers(2**31, size=self.n_networks)
+        seeds = np.random.default_rng(self._draw_seed()).integers(2**31, size=self.n_networks)
         self._seeds = seeds.tolist()
-
-    @property
-    def _arithmetic(self):
-        device = resolve_device(self.device)
-        return device, torch.promote_types(resolve_dtype(self.dtype, device), torch.float32)
 
     def _inputs(self, rows):
         dtype = self._arithmetic[1]
         if self.kernel_method_ == "exact":
             dtype = exact_dtype(self.architecture_, dtype)
-        inputs = torch.tensor(self._preprocessing.apply(np.asarray(rows)), dtype=dtype)
-        return inputs.reshape(-1, *self.image_shape_) if self.image_shape_ else inputs
+        return self._preprocessed(rows, dtype=dtype)
 
     def _solve(self, rows, targets, kernel):
-        """Solve the ridge with a kernel; gives the model, and the numbers and the leave-one-out scores of rows to fit a scale on."""
+        """Solve the ridge.
+
+        Returns
+        -------
+        model : ExactModel or FeatureModel
+        chosen : array of int
+            Numbers of some rows, to fit a scale on.
+        left_out : float64 tensor of shape (len(chosen), n_classes)
+            Their leave-one-out scores.
+        """
         device, dtype = self._arithmetic
         n = len(rows)
         self._say(f"solving the ridge on {n} rows, kernel_method={self.kernel_method_!r}")
