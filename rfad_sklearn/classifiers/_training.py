@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .._networks.augment import draw_augmentation, flip_half
+from .._networks.augment import augment_images
 from .._networks.finite import draw_finite_network, largest_curvature, network_outputs
 from .._ridge.linalg import scaled_quality
 
@@ -121,13 +121,8 @@ class _Training:
         if len(x) > self.config.batch_size:
             chosen = torch.randperm(len(x), generator=self.generator)[: self.config.batch_size]
             x, targets = x[chosen], targets[chosen]
-        if self.config.flipped:
-            mask = torch.zeros(targets.shape[1], dtype=torch.bool, device=x.device)
-            mask[list(self.config.flipped)] = True
-            x = flip_half(x, mask[targets.argmax(1)], self.generator)
-        elif self.config.augmentations:
-            shape = tuple(x.shape[1:])
-            x = draw_augmentation(self.config.augmentations, len(x), shape, self.generator)(x)
+        names, flipped = self.config.augmentations, self.config.flipped
+        x = augment_images(x, targets.argmax(1), names, flipped, self.generator)
         return x, targets
 
     def _outputs(self, parameters, x):
