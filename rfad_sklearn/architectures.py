@@ -227,10 +227,8 @@ def default_architecture(shape: tuple[int, ...]) -> ConvNet | MLP:
     return ConvNet() if min(shape[:2]) > 1 else ConvNet(pooling="none")
 
 
-def is_open(
-    architecture: str | ConvNet | MLP | ConvNetSpec | MLPSpec, field: Literal["depth", "width"]
-) -> bool:
-    """Whether ``fit`` decides about a field of a user's architecture."""
+def is_open(architecture: str | ConvNet | MLP | ConvNetSpec | MLPSpec, field: str) -> bool:
+    """Whether ``fit`` decides about a field, "depth" or "width", of a user's architecture."""
     if isinstance(architecture, str):
         return True
     # A width for each layer decides about the depth.

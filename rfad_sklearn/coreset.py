@@ -107,7 +107,7 @@ class Coreset(ReadOnlyArrays):
     classes: np.ndarray
     y: np.ndarray
     architecture: ConvNet | MLP | ConvNetSpec | MLPSpec
-    preprocessing: Preprocessing | TransformerPreprocessing | None
+    preprocessing: Preprocessing | TransformerPreprocessing
     image_shape: tuple[int, int, int] | None = None
     logit_scale: float = 1.0
     reg: float = 5e-3

@@ -7,6 +7,7 @@ and give back the same layout.
 from __future__ import annotations
 
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -103,6 +104,11 @@ class _LayoutMixin:
 
     scikit-learn's own would put images into a data frame after ``set_output``.
     """
+
+    # Of the class that it is mixed into.
+    fit: Any
+    value_: Preprocessing
+    image_shape_: tuple | None
 
     def transform(self, X: ArrayLike):
         """Preprocess X, in its own layout and float type.

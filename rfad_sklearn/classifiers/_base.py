@@ -60,7 +60,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         if (X is None) != (y is None):
             raise ValueError("X and y must be given together, or neither.")
         self.n_features_in_ = coreset.X.shape[1]
-        vars(self).pop("feature_names_in_", None)
+        self.__dict__.pop("feature_names_in_", None)
         if coreset.feature_names is not None:
             self.feature_names_in_ = np.array(coreset.feature_names, dtype=object)
         rows = y_encoded = None

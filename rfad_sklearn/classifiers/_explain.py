@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,6 +67,11 @@ class _RandomFeatureKernel:
 
 class ExplainingMixin:
     """Methods that explain a classifier which has solved a ridge on ``coreset_``."""
+
+    # Of the class that it is mixed into.
+    image_shape_: tuple | None
+    _solve: Any
+    _scores_by: Any
 
     @own_torch_modes()
     def explain(self, X: ArrayLike) -> np.ndarray:

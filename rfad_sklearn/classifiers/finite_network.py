@@ -224,7 +224,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
         """
         rows, seen, y = check_rows(self, X, reset=True, y=refuse_soft_targets(y))
         classes, y_encoded = check_labels(y)
-        vars(self).pop("coreset_", None)
+        self.__dict__.pop("coreset_", None)
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
         spec = resolve_architecture(self.architecture, image_shape or (rows.shape[1],))
         rng = np.random.default_rng(self._draw_seed())

@@ -254,15 +254,15 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
             When the scale is stale, because ``kernel`` or ``reg`` differs, and no rows are given.
         """
         spec, rows, y_encoded = self._start_from_coreset(coreset, X, y)
-        vars(self).pop("distiller_", None)
+        self.__dict__.pop("distiller_", None)
         return self._fit_coreset(coreset, spec, coreset.classes.copy(), rows, y_encoded)
 
     def _fit_rows(self, rows, seen, classes, y_encoded):
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
         shape = image_shape or (rows.shape[1],)
         spec = resolve_architecture(self.architecture, shape)
-        vars(self).pop("distiller_", None)
-        vars(self).pop("coreset_", None)
+        self.__dict__.pop("distiller_", None)
+        self.__dict__.pop("coreset_", None)
         preprocessing = fit_preprocessing(self.preprocessing, rows, image_shape, invertible=False)
         self._prepare(spec, image_shape, preprocessing, rows, y_encoded, classes)
         self.reg_ = _DEFAULT_REG if self.reg is None else float(self.reg)
