@@ -36,7 +36,7 @@ def pins(name):
 
 def test_every_floor_is_tested(floors):
     oldest = pins("constraints-oldest.txt")
-    assert set(oldest) == set(floors)
+    assert set(oldest) >= set(floors)
     assert {name: oldest[name] for name in floors if name not in TRIED_BY_HAND} == {
         name: floor for name, floor in floors.items() if name not in TRIED_BY_HAND
     }

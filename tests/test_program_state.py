@@ -107,7 +107,11 @@ def test_data_frames_are_for_tables(digits, preprocessor):
         pipeline = make_pipeline(
             preprocessor,
             NNGPKernelRidge(
-                architecture=ConvNet(width=32), preprocessing=None, n_networks=1, random_state=0
+                kernel_method="random_features",
+                architecture=ConvNet(width=32),
+                preprocessing=None,
+                n_networks=4,
+                random_state=0,
             ),
         ).fit(X, y)
         assert pipeline.score(X_test, y_test) > 0.9

@@ -131,6 +131,7 @@ def test_network_trained_on_a_coreset_beats_one_trained_on_random_rows(digits, c
     assert scores[0] > 0.75
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kw",
     [
@@ -174,6 +175,7 @@ def test_strong_weight_decay_keeps_the_network_at_its_start(digits, coreset):
     )
 
 
+@pytest.mark.slow
 def test_lazy_network_is_kernel_regression_with_its_tangent_kernel():
     """Small targets and centring keep gradient descent in the linear regime.
 

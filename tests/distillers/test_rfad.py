@@ -585,6 +585,7 @@ def test_no_time_for_a_step_gives_a_warning(digits):
     assert (distiller.n_iter_, distiller.stop_reason_) == (0, "max_time")
 
 
+@pytest.mark.slow
 def test_default_number_of_steps(monkeypatch):
     """1000, and no bound where there is a budget of time."""
     X, y = load_iris(return_X_y=True)

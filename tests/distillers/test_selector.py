@@ -63,6 +63,7 @@ def test_features_are_compared_by_the_kernel():
         assert nearness[members == item] >= np.quantile(nearness, 0.97)
 
 
+@pytest.mark.slow
 def test_scale_is_fitted_on_the_other_rows():
     X, y = (part[:300] for part in load_digits(return_X_y=True))
     coreset = CoresetSelector(ipc=5, image_shape=(8, 8), random_state=0).fit(X, y).coreset_
