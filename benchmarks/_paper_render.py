@@ -186,18 +186,6 @@ def render_table(name):
     return "\n".join(lines) + "\n"
 
 
-def newest_cells(groups):
-    """Distilled rows that the README shows: ``(ipc, minutes, preprocessing, labels)``.
-
-    Where the default was run with such labels, the newest or an earlier one, nothing else is shown.
-    """
-    cells = {(key[1], key[4], key[5], key[3]) for key in groups if key[0] and key[2] == "distilled"}
-    for default in DEFAULTS:
-        shown = {(cell[0], cell[3]) for cell in cells if cell[2] == default}
-        cells = {cell for cell in cells if cell[2] == default or (cell[0], cell[3]) not in shown}
-    return cells
-
-
 def best_real_rows(groups, ipc):
     """Accuracy of the best kind of real rows."""
     real = [records for key, records in groups.items() if key[:2] == (True, ipc) and key[2] in REAL]
@@ -208,36 +196,31 @@ def best_real_rows(groups, ipc):
 
 
 def readme_lines(name):
-    """Lines of the README's table of one data set."""
+    """Lines of the README's table of one data set.
+
+    The longest run of the default by itself on a CPU, with fixed labels, at 1 and 10 items per
+    class.
+    """
     groups = grouped(name)
-    cells = newest_cells(groups)
-    for ipc, minutes, preprocessing in sorted({cell[:3] for cell in cells}):
-        own = {
-            labels: groups[True, ipc, "distilled", labels, minutes, preprocessing]
-            for labels in ("fixed", "learned")
-            if (ipc, minutes, preprocessing, labels) in cells
-        }
-        values = [best_real_rows(groups, ipc)]
-        for labels in ("fixed", "learned"):
-            paper = PAPER.get((name, ipc), {}).get(labels, ("", ""))
-            elsewhere = any((cell[0], cell[3]) == (ipc, labels) for cell in cells)
-            absent = "" if elsewhere else "not run"
-            known = labels in own and (estimate(own[labels]) or percent(own[labels], "nngp"))
-            values.append(f"**{known}** ({paper[0]}, {paper[1]})" if known else absent)
-        title = NAMES[name] + ("" if preprocessing == "auto" else f", {preprocessing}")
-        minutes = budget(minutes, next(iter(own.values())))
-        yield f"| {' | '.join([title, str(ipc), minutes, *values])} |"
-    for key, records in groups.items():
-        if key[0] and key[2] == "all" and key[5] == "auto":
-            accuracy = f"{percent(records, 'features')} by random features"
-            yield f"| {NAMES[name]} | all |  | {accuracy} |  |  |"
+    for ipc in (1, 10):
+        runs = {}
+        for (final, n_items, what, labels, minutes, preprocessing), records in groups.items():
+            default = (what, labels, preprocessing) == ("distilled", "fixed", "auto")
+            if final and n_items == ipc and default and "beside" not in budget(minutes, records):
+                runs[minutes] = records
+        if not runs:
+            continue
+        minutes = max(runs)
+        known = estimate(runs[minutes]) or percent(runs[minutes], "nngp")
+        paper = ", ".join(map(str, PAPER[name, ipc]["fixed"]))
+        cells = [NAMES[name], str(ipc), budget(minutes, runs[minutes])]
+        yield f"| {' | '.join([*cells, best_real_rows(groups, ipc), f'**{known}**', paper])} |"
 
 
 def readme_table():
     """Test accuracy of distilled rows, beside the best real rows and the paper's figures."""
-    head = ["exact NNGP, test accuracy in %", "items per class", "minutes", "real rows"]
-    head += ["fixed labels (paper: KIP, RFAD)", "learned (paper)"]
-    lines = [f"| {' | '.join(head)} |", "| " + " | ".join(["---"] * len(head)) + " |"]
+    head = ["", "items per class", "minutes", "real rows", "distilled", "papers: KIP, RFAD"]
+    lines = ["|" + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
     for name in sorted({name for name, _ in PAPER}):
         lines += readme_lines(name)
     return "\n".join(lines)

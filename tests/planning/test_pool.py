@@ -139,7 +139,7 @@ def test_the_time_is_measured_of_the_networks_that_are_used(digits):
         distiller = RFADDistiller(ipc=20, max_time=399, architecture=architecture)
         plan_of(distiller, prepare(distiller, X, y, 0), FixedTiming(1.0, timed=timed))
         assert timed == expected
-    # A width of the user's own is measured once, whatever is asked.
+    # A width of the user's own is measured once.
     timed = []
     long = RFADDistiller(ipc=20, max_time=5000, architecture=ConvNet(width=24), augment=False)
     plan_of(long, prepare(long, X, y, 0), FixedTiming(1.0, timed=timed))
