@@ -127,7 +127,7 @@ class _LayoutMixin:
         Z = in_layout(self.value_.apply(rows).astype(float_dtype(rows), copy=False), X, seen)
         return Z if seen is not None else _wrap_data_with_container("transform", Z, X, self)
 
-    def fit_transform(self, X: ArrayLike, y: object = None):
+    def fit_transform(self, X: ArrayLike, y: object = None) -> Any:
         """Fit the value to X, and preprocess it.
 
         Parameters
