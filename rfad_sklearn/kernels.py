@@ -13,13 +13,13 @@ from sklearn.utils import check_array
 
 from ._kernels.exact import exact_kernel
 from ._utils.device import explained_memory, own_torch_modes, resolve_device
+from ._utils.docstrings import Substitution
 from ._utils.validation import as_rows, resolve_image_shape
 from .architectures import ARCHITECTURES, MLP, ConvNet, resolve_architecture
 
 __all__ = ["nngp_kernel", "ntk_kernel"]
 
-_PARAMETERS = """
-    Parameters
+_PARAMETERS = """Parameters
     ----------
     X : array of shape (n, d), (n, H, W) or (n, H, W, channels)
         Flat rows for an ``MLP``, channels-last images for a ``ConvNet``. They are not preprocessed.
@@ -57,11 +57,10 @@ _PARAMETERS = """
     Warns
     -----
     RuntimeWarning
-        Once per process, if the amount of work calls for compiled code and no compiler works.
-
-"""
+        Once per process, if the amount of work calls for compiled code and no compiler works."""
 
 
+@Substitution(parameters=_PARAMETERS)
 def nngp_kernel(
     X: ArrayLike,
     Y: ArrayLike | None = None,
@@ -73,7 +72,9 @@ def nngp_kernel(
     device: str | torch.device = "auto",
 ) -> np.ndarray:
     """Covariance of the outputs of an infinitely wide random network.
-    {parameters}
+
+    %(parameters)s
+
     See Also
     --------
     ntk_kernel : The kernel of its training.
@@ -96,6 +97,7 @@ def nngp_kernel(
     return _kernel("nngp", X, Y, architecture, image_shape, working_memory, progress, device)
 
 
+@Substitution(parameters=_PARAMETERS)
 def ntk_kernel(
     X: ArrayLike,
     Y: ArrayLike | None = None,
@@ -107,7 +109,9 @@ def ntk_kernel(
     device: str | torch.device = "auto",
 ) -> np.ndarray:
     """Neural tangent kernel of an infinitely wide network, all its layers trained.
-    {parameters}
+
+    %(parameters)s
+
     See Also
     --------
     nngp_kernel : The kernel of the untrained network.
@@ -127,11 +131,6 @@ def ntk_kernel(
     (4, 2)
     """
     return _kernel("ntk", X, Y, architecture, image_shape, working_memory, progress, device)
-
-
-for _function in (nngp_kernel, ntk_kernel):
-    if _function.__doc__ is not None:
-        _function.__doc__ = _function.__doc__.replace("    {parameters}\n", _PARAMETERS)
 
 
 @own_torch_modes()

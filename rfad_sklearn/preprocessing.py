@@ -110,7 +110,7 @@ class _LayoutMixin:
     value_: Preprocessing
     image_shape_: tuple | None
 
-    def transform(self, X: ArrayLike):
+    def transform(self, X: ArrayLike) -> Any:
         """Preprocess X, in its own layout and float type.
 
         Parameters

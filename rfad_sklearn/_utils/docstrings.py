@@ -116,21 +116,26 @@ None, default="auto"
 }
 
 
-def substitute(documented):
-    """Put the passages into the docstring of a class or function.
+class Substitution:
+    """Decorator that puts passages into the docstring of a class or function.
 
     Parameters
     ----------
-    documented : class or function
-        Its docstring holds ``%(name)s`` where the passage of that name belongs.
-
-    Returns
-    -------
-    class or function
-        The same.
+    **passages : dict of str to str
+        A docstring holds ``%(name)s`` where the passage of that name belongs.
     """
-    # Without docstrings (python -OO) there is nothing to do.
-    if documented.__doc__ is not None:
-        for name, passage in PASSAGES.items():
-            documented.__doc__ = documented.__doc__.replace(f"%({name})s", passage)
-    return documented
+
+    def __init__(self, **passages):
+        self.passages = passages
+
+    def __call__(self, documented):
+        """Put them in, and give the class or function back."""
+        # Without docstrings (python -OO) there is nothing to do.
+        if documented.__doc__ is not None:
+            for name, passage in self.passages.items():
+                documented.__doc__ = documented.__doc__.replace(f"%({name})s", passage)
+        return documented
+
+
+#: With the passages that estimators share.
+substitute = Substitution(**PASSAGES)
