@@ -97,7 +97,7 @@ class _Architecture:
         return self.get_params() == other.get_params()
 
     # Its parameters may change.
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
 class ConvNet(_Architecture):

@@ -254,7 +254,7 @@ class Coreset(ReadOnlyArrays):
             return NotImplemented
         return all(_same(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
     def to_torch(self, *, preprocess: bool = False) -> TensorDataset:
         """The coreset as a ``torch.utils.data.TensorDataset`` of float32 items and targets.

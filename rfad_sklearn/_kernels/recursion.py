@@ -117,7 +117,8 @@ class _FirstBlock(torch.autograd.Function):
     @staticmethod
     def chunks(ctx, patches, others, norms, other_norms):
         """Pairs of windows ``rows, columns``, their patches, and the arguments of ``relu_pool``."""
-        a, b, places, k = patches.shape[2], others.shape[2], *patches.shape[1::2]
+        _, places, a, k = patches.shape
+        b = others.shape[2]
         patches, others = patches.reshape(-1, places * a, k), others.reshape(-1, places * b, k)
         first, second = ctx.stage.first.to(patches.device), ctx.stage.second.to(patches.device)
         for start in range(0, len(first), ctx.chunk):

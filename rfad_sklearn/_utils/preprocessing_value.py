@@ -217,7 +217,7 @@ class Preprocessing(ReadOnlyArrays):
             np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)
         )
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _numpy_dtype(X):
