@@ -3,9 +3,11 @@
 import math
 from dataclasses import replace
 
+import torch
+
 from .._kernels.exact import worth_compiling
 from .._networks.augment import check_augment
-from .._utils.network_spec import ConvNetSpec, resolve_norm
+from .._utils.network_spec import ConvNetSpec, MLPSpec, resolve_norm
 from ..architectures import is_open
 from .flip_selection import select_flipped_classes
 from .kernel_method import select_kernel_method
@@ -59,13 +61,8 @@ def resolve_plan(parameters, context, timing=None):
     ValueError
         Where parameters contradict each other, or X.
     """
-    draft = Draft(method=parameters["method"], architecture=context.spec)
-    for name in ("architecture", "n_held_out", "preprocessing", "dtype", "device"):
-        if name in context.reasons:
-            draft.reasons[name] = context.reasons[name]
-    draft.decide("device", str(context.device.type))
-    draft.decide("dtype", str(context.dtype).removeprefix("torch."))
-    draft.decide("preprocessing", context.preprocessing_name)
+    draft = Draft(method=parameters["method"])
+    _resolve_inputs(draft, parameters, context)
     if "ipc" in parameters:
         _resolve_rows(draft, parameters, context)
     if "kernel_method" in parameters:
@@ -128,10 +125,39 @@ def is_image(shape):
     return len(shape) == 3 and min(shape[:2]) > 1
 
 
+def _is_auto(parameters, name):
+    """Whether a parameter is the word "auto"; arrays and transformers are compared with nothing."""
+    return isinstance(parameters[name], str) and parameters[name] == "auto"
+
+
+def _resolve_inputs(draft, parameters, context):
+    """Network, preprocessing and arithmetic: what the context has settled, and why."""
+    images = len(context.shape) == 3
+    reasons = {
+        "architecture": "images" if images else "flat rows; for images pass image_shape",
+        "preprocessing": "gentle whitening along the leading directions of images"
+        if images
+        else "a table, column by column",
+        "device": "CUDA is available" if context.device.type == "cuda" else "no CUDA device here",
+        "dtype": "the hardware is fast at it"
+        if context.dtype == torch.bfloat16
+        else "fast and precise enough here",
+    }
+    values = {
+        "architecture": context.spec,
+        "preprocessing": context.preprocessing_name,
+        "device": context.device.type,
+        "dtype": str(context.dtype).removeprefix("torch."),
+    }
+    for name, value in values.items():
+        why = context.reasons.get(name, reasons[name] if _is_auto(parameters, name) else None)
+        draft.decide(name, value, why)
+
+
 def _resolve_rows(draft, parameters, context):
     draft.decide("n_items", int(context.per_class.sum()))
     draft.decide("n_train", len(context.train))
-    draft.decide("n_held_out", len(context.validation))
+    draft.decide("n_held_out", len(context.validation), context.reasons.get("n_held_out"))
     if "batch_size" in parameters:
         draft.decide("batch_size", parameters["batch_size"])
 
@@ -145,6 +171,8 @@ def _resolve_kernel_method(draft, parameters, context):
     draft.decide("kernel_method", method, why)
     if method == "random_features":
         draft.decide("n_networks", parameters["n_networks"])
+    elif isinstance(context.spec, MLPSpec):
+        draft.decide("dtype", "float64", "the exact kernel of an MLP is cheap enough for it")
 
 
 def _resolve_optimization(draft, parameters, context):

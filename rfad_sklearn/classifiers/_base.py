@@ -87,8 +87,23 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         )
         return spec, rows, y_encoded
 
-    def _make_plan(self, spec, image_shape, preprocessing, rows, y_encoded, classes, dtype):
+    def _make_plan(
+        self,
+        spec,
+        image_shape,
+        preprocessing,
+        rows,
+        y_encoded,
+        classes,
+        dtype,
+        *,
+        of_coreset=False,
+    ):
         """Make the plan, and keep what prediction needs besides the model."""
+        reasons = {}
+        for name in ("architecture", "preprocessing") if of_coreset else ():
+            if isinstance(getattr(self, name), str) and getattr(self, name) == "auto":
+                reasons[name] = "the coreset's own"
         context = RowsContext(
             spec=spec,
             shape=image_shape or (self.n_features_in_,),
@@ -99,6 +114,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
             classes=classes,
             rows=rows,
             y_encoded=y_encoded,
+            reasons=reasons,
         )
         parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
         self.plan_ = resolve_plan(parameters, context)

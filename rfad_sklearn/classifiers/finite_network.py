@@ -287,6 +287,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
             items,
             classes,
             self._hidden_dtype(spec),
+            of_coreset=True,
         )
         if rows is None:
             rows, y_encoded = coreset.X[:0], np.empty(0, dtype=int)

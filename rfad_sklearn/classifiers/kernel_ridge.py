@@ -280,7 +280,8 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
 
     def _fit_coreset(self, coreset, spec, classes, rows, y_encoded):
         items = np.searchsorted(coreset.classes, coreset.y)
-        self._prepare(spec, coreset.image_shape, coreset.preprocessing, coreset.X, items, classes)
+        own = coreset.image_shape, coreset.preprocessing, coreset.X
+        self._prepare(spec, *own, items, classes, of_coreset=True)
         self.reg_ = coreset.reg if self.reg is None else float(self.reg)
         self.coreset_ = coreset
         self._model, *_ = self._solve(
@@ -303,10 +304,9 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
             )
         return self
 
-    def _prepare(self, spec, image_shape, preprocessing, rows, y_encoded, classes):
+    def _prepare(self, *data, of_coreset=False):
         """Make the plan, and draw the seeds of the random networks."""
-        dtype = self._arithmetic[1]
-        self._make_plan(spec, image_shape, preprocessing, rows, y_encoded, classes, dtype)
+        self._make_plan(*data, self._arithmetic[1], of_coreset=of_coreset)
         self.kernel_method_ = self.plan_.kernel_method
         seeds = np.random.default_rng(self._draw_seed()).integers(2**31, size=self.n_networks)
         self._seeds = seeds.tolist()

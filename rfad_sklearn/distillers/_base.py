@@ -52,6 +52,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     _inverts = True
     # Held-out rows at most.
     _max_held_out = 2048
+    # Whether a ConvNet's arithmetic may be bfloat16 where the hardware is fast at it.
+    _reduces_precision = True
     # Whether rows decide between three blocks and two where the depth is open.
     _selects_depth = False
 

@@ -66,13 +66,7 @@ def prepare(estimator, X, y, seed):
     if parameters.get("corruption"):
         _check_corruption(estimator, preprocessing, rows.shape[1])
         frozen = Frozen.draw(per_class.sum(), rows.shape[1], estimator.corruption, rng)
-    reduced = isinstance(spec, ConvNetSpec)
-    if isinstance(estimator.dtype, str) and estimator.dtype == "auto":
-        reasons["dtype"] = (
-            "a ConvNet, in bfloat16 where the hardware is fast at it"
-            if reduced
-            else "flat rows are cheap"
-        )
+    reduced = estimator._reduces_precision and isinstance(spec, ConvNetSpec)
     context = FitContext(
         rows=rows,
         layout=np.shape(X)[1:] if seen is not None else (rows.shape[1],),
@@ -95,16 +89,12 @@ def prepare(estimator, X, y, seed):
 
 
 def _with_depth(estimator, context):
-    """The context with the depth that its rows ask for; why its network is what it is."""
-    spec, why = context.spec, None
-    if depth_is_open(estimator, tuple(context.shape)):
-        depth, why = select_depth(context)
-        spec = replace(spec, depth=depth)
-    elif isinstance(estimator.architecture, str):
-        kind = "a ConvNet for images" if context.image_shape else "an MLP for flat rows"
-        why = kind if context.image_shape else f"{kind}; for images pass image_shape"
-    reasons = context.reasons if why is None else {**context.reasons, "architecture": why}
-    return replace(context, spec=spec, reasons=reasons)
+    """The context with the depth that its rows ask for, where it is open."""
+    if not depth_is_open(estimator, tuple(context.shape)):
+        return context
+    depth, why = select_depth(context)
+    spec = replace(context.spec, depth=depth)
+    return replace(context, spec=spec, reasons={**context.reasons, "architecture": why})
 
 
 def _split(parameters, y_encoded, per_class, rng, limit, reasons):
@@ -128,14 +118,9 @@ def _split(parameters, y_encoded, per_class, rng, limit, reasons):
 
 def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons):
     wanted = estimator.preprocessing
-    if isinstance(wanted, str) and wanted == "auto":
-        if parameters.get("corruption"):
-            wanted = "standardize"
-            reasons["preprocessing"] = "whitening would raise the noise of corruption"
-        elif image_shape:
-            reasons["preprocessing"] = "images, gently whitened along their leading directions"
-        else:
-            reasons["preprocessing"] = "a table, column by column"
+    if isinstance(wanted, str) and wanted == "auto" and parameters.get("corruption"):
+        wanted = "standardize"
+        reasons["preprocessing"] = "whitening would raise the noise of corruption"
     return fit_preprocessing(wanted, rows, image_shape, invertible=estimator._inverts)
 
 

@@ -95,6 +95,7 @@ class KIPDistiller(RidgeDistiller):
         ],
     }
     _max_held_out = 512
+    _reduces_precision = False
 
     def __init__(
         self,
