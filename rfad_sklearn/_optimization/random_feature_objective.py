@@ -162,6 +162,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
         pool = {name: state["pool"][name] for name in _POOL_SETTINGS}
         # Tuples come back from a file as lists.
         pool |= {name: tuple(pool[name]) for name in ("flipped", "augmentations")}
+        if not set(pool["flipped"]) <= set(range(self.data.n_classes)):
+            raise ValueError(f"there are no classes {pool['flipped']}")
         self.config = replace(self.config, **pool)
         self.groups = [
             self._make_group(seeds, rows)

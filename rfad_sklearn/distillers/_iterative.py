@@ -107,7 +107,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         file = None
         if self.checkpoint is not None:
             method, settings = type(self).__name__, self._plain_settings()
-            file = RunFile(self.checkpoint, run_fingerprint(method, settings, context, variables))
+            fingerprint = run_fingerprint(method, settings, context, variables)
+            file = RunFile(self.checkpoint, fingerprint, len(context.classes))
         state = None if file is None else file.state
         if state is not None and isinstance(state.get("seconds"), float):
             # The clock of the run goes on; where the file has none, the loop refuses it.

@@ -90,6 +90,7 @@ class RunFile:
     path : str or path-like
     fingerprint : dict
         Of this run.
+    n_classes : int
 
     Attributes
     ----------
@@ -104,17 +105,20 @@ class RunFile:
         Where the file is damaged, or of another run.
     """
 
-    def __init__(self, path, fingerprint):
+    def __init__(self, path, fingerprint, n_classes):
         self.path, self.fingerprint = path, fingerprint
         self.state = self.plan = None
         if Path(path).exists():
             self.state, theirs = load_checkpoint(path)
             check_same_run(path, fingerprint, theirs)
-            self.plan = self._read_plan()
+            self.plan = self._read_plan(n_classes)
 
-    def _read_plan(self):
+    def _read_plan(self, n_classes):
         try:
-            return Plan.from_dict(self.state["plan"])
+            plan = Plan.from_dict(self.state["plan"])
+            if not set(plan.flipped_classes) <= set(range(n_classes)):
+                raise ValueError(f"plan: there are no classes {plan.flipped_classes}")
+            return plan
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise self.damaged(error) from error
 
