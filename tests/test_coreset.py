@@ -80,6 +80,7 @@ def test_file_holds_plain_arrays_under_the_attribute_names(saved, coreset):
         assert all(loaded[name].dtype != object for name in loaded.files)
 
 
+@pytest.mark.slow
 def test_a_new_process_predicts_the_same(saved, coreset, digits):
     _, X_test, _, _ = digits
     np.save(saved.with_name("X.npy"), X_test)

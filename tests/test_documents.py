@@ -66,6 +66,7 @@ def closed_figures():
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+@pytest.mark.slow
 def test_readme_snippets_run_one_after_another(here):
     pytest.importorskip("imblearn")
     names = run_snippets(ROOT / "README.md")
@@ -136,6 +137,7 @@ def test_citation_names_this_version():
     assert f"\nversion: {rfad_sklearn.__version__}\n" in citation
 
 
+@pytest.mark.slow
 def test_the_first_example_runs(here, capsys):
     """`make docs` runs all of them, and fails where one does."""
     runpy.run_path(str(ROOT / "examples" / "plot_digits_quickstart.py"))
@@ -145,6 +147,7 @@ def test_the_first_example_runs(here, capsys):
     assert distilled > max(random_rows + 0.1, 0.9)
 
 
+@pytest.mark.slow
 def test_demo_distils_better_rows_than_it_was_given(here):
     script = (ROOT / "examples" / "demo.py").read_text().replace("MAX_ITER = ", "MAX_ITER = 40  # ")
     (here / "demo.py").write_text(script)

@@ -22,6 +22,7 @@ def fresh_compiler(monkeypatch):
     return fused
 
 
+@pytest.mark.slow
 def test_compiled_or_not(rng, fresh_compiler):
     x, y = (images(rng, n, 4, 4, 1, dtype=torch.float32) for n in (9, 7))
     results = []
@@ -39,6 +40,7 @@ def test_compiled_or_not(rng, fresh_compiler):
         assert fused.function not in fused.compiled.values()
 
 
+@pytest.mark.slow
 def test_without_a_compiler_it_warns_once_and_still_works(rng, fresh_compiler):
     x = images(rng, 3, 6, 6, 1).requires_grad_()
 

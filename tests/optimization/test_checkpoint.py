@@ -56,6 +56,7 @@ def cut_off_after(n_evaluations):
 
 @pytest.mark.parametrize("name", DISTILLERS)
 @pytest.mark.parametrize("n_evaluations", [2, 4])
+@pytest.mark.slow
 def test_a_run_that_goes_on_ends_with_the_same_bits(digits, tmp_path, name, n_evaluations):
     X, _, y, _ = digits
     distiller = DISTILLERS[name]
@@ -267,6 +268,7 @@ for checkpoint, coreset in zip(sys.argv[1::2], sys.argv[2::2]):
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(tmp_path):
     """The whole test with 50 kills is benchmarks/kill_and_resume.py."""
     run = [sys.executable, "-c", RUN]

@@ -62,6 +62,7 @@ def test_late_in_a_run_hard_labels_come_back_sooner(digits, times, progress, swi
     assert (objective.soft_labels.probabilities is None) == switches_back
 
 
+@pytest.mark.slow
 def test_fit_prints_and_stores_the_score_of_the_teacher(digits, capsys):
     X, _, y, _ = digits
     distiller = RFADDistiller(**FAST, teacher="network", early_stopping=True, verbose=1).fit(X, y)
@@ -88,6 +89,7 @@ def seconds_of_teacher(distiller, X, y, monkeypatch, n_epochs=1):
     return seen[0] if seen else None
 
 
+@pytest.mark.slow
 def test_auto_has_a_teacher_where_networks_are_fresh_and_time_and_held_out_rows_are_given(
     digits, monkeypatch
 ):
@@ -139,6 +141,7 @@ class CutOff(Exception):
     "changes",
     [{"early_stopping": True}, {"early_stopping": False, "learn_labels": True}, {"bad": True}],
 )
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_its_soft_labels(digits, tmp_path, monkeypatch, changes):
     X, _, y, _ = digits
     changes = dict(changes)

@@ -106,6 +106,7 @@ def test_making_and_training_a_network_leaves_the_global_generator(shape):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.slow
 def test_it_learns_the_rows_and_scores_the_held_out_ones(all_digits, dtype):
     _, context = context_of(all_digits, dtype=str(dtype).removeprefix("torch."))
     soft_labels = teacher_of(context, dtype).train(8)
@@ -221,6 +222,7 @@ def test_a_teacher_that_diverged_gives_no_soft_labels(digits, monkeypatch, short
     assert distiller.stop_reason_ == "max_iter"
 
 
+@pytest.mark.slow
 def test_large_images_are_learned_in_smaller_batches(rng):
     """The step size suits them too: two patterns of 64x64 pixels in noise."""
     y = np.arange(120) % 2
@@ -269,6 +271,7 @@ def test_soft_labels_lead_elsewhere_than_hard_ones(digits, short_teachers):
     assert not np.allclose(soft, hard)
 
 
+@pytest.mark.slow
 def test_a_teacher_stays_within_its_share_of_the_time(digits, monkeypatch):
     X, _, y, _ = digits
     step, steps = Teacher._step, []
