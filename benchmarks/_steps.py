@@ -13,7 +13,7 @@ from rfad_sklearn._optimization.optimizers import Optimizers
 from rfad_sklearn._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
 from rfad_sklearn._optimization.ridge_objective import kernel_ridge_scores, prediction_loss
 from rfad_sklearn._optimization.training_data import TrainingData
-from rfad_sklearn._planning.pool import default_pool
+from rfad_sklearn._planning.pool import default_pool, refresh_interval
 from rfad_sklearn._ridge.linalg import solve_targets
 from rfad_sklearn._utils.device import resolve_dtype
 from rfad_sklearn._utils.labels import centred_one_hot
@@ -53,8 +53,9 @@ PAPER = Way(n_networks=8, width=256, n_rows=5120, refresh_interval=1)
 
 def default_way(n_items, *, n_networks=8, n_rows=1024):
     """What ``RFADDistiller`` plans for a ConvNet of three blocks and no time budget."""
-    own = default_pool(ConvNetSpec(depth=DEPTH), n_items, n_rows)
-    return Way(n_networks, own.width, n_rows, own.refresh_interval)
+    own = default_pool(ConvNetSpec(depth=DEPTH), n_items)
+    every = 1 if own.pool_size == 1 else refresh_interval(n_rows, n_items)
+    return Way(n_networks, own.width, n_rows, every)
 
 
 # Data

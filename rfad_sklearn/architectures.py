@@ -82,11 +82,20 @@ class _Architecture:
             return self.depth
         return len(self.width) if _is_sequence(self.width) else self._default_depth(shape)
 
+    def _plain_params(self) -> dict[str, Any]:
+        """Parameters as numbers and tuples of Python, whatever numbers they were given as."""
+        params = {}
+        for name, value in self.get_params().items():
+            if hasattr(value, "tolist"):
+                value = value.tolist()
+            params[name] = tuple(value) if isinstance(value, list) else value
+        return params
+
     def __repr__(self) -> str:
         defaults = inspect.signature(type(self)).parameters
         changed = [
             f"{name}={value!r}"
-            for name, value in self.get_params().items()
+            for name, value in self._plain_params().items()
             if value != defaults[name].default
         ]
         return f"{type(self).__name__}({', '.join(changed)})"
@@ -94,7 +103,7 @@ class _Architecture:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        return self.get_params() == other.get_params()
+        return self._plain_params() == other._plain_params()
 
     # Its parameters may change.
     __hash__ = None  # type: ignore[assignment]

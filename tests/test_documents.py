@@ -55,7 +55,7 @@ def anchors_of(path):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("rfad_sklearn._planning.resolution.DEFAULT_MAX_ITER", 5)
+    monkeypatch.setattr("rfad_sklearn._planning.budget.DEFAULT_MAX_ITER", 5)
     return tmp_path
 
 

@@ -195,12 +195,14 @@ def check_augment(augment, shape):
         augment = tuple(AUGMENTATIONS) if augment else None
     if augment is None:
         return ()
-    names = tuple(augment)
-    unknown = [name for name in names if name not in AUGMENTATIONS]
-    if unknown or not names:
+    # The names of a set have no order, and the order decides what is drawn.
+    names = () if isinstance(augment, set | frozenset) else tuple(augment)
+    if not names or any(not isinstance(name, str) or name not in AUGMENTATIONS for name in names):
         raise ValueError(
-            f"augment must be True, False or names among {sorted(AUGMENTATIONS)}, got {given!r}."
+            f"augment must be 'auto', True, False or a sequence of names among "
+            f"{sorted(AUGMENTATIONS)}, got {given!r}."
         )
+    names = tuple(map(str, names))
     if len(shape) != 3:
         raise ValueError(
             f"augment={given!r} changes images, but X holds flat rows; "

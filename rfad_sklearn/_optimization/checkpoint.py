@@ -127,6 +127,9 @@ def check_same_run(path, ours, theirs):
     if not differing:
         return
     named = [name for name in differing if name not in ("data", "start")]
+    if "method" in differing:
+        # Its parameters are others, too.
+        named = ["method"]
     if "data" in differing:
         other = "on other rows or labels"
     elif named:

@@ -31,7 +31,7 @@ class MatchingConfig:
         Steps of the items that one network serves.
     network_steps : int
         Steps that the network takes on the items between two steps of the items.
-    network_rate : float
+    network_learning_rate : float
         Step size of the network.
     instance_norm : bool
         Whether the networks normalise each image's maps.
@@ -44,7 +44,7 @@ class MatchingConfig:
     batch_size: int
     network_life: int
     network_steps: int
-    network_rate: float
+    network_learning_rate: float
     instance_norm: bool
     augmentations: tuple
     flipped: tuple = ()
@@ -219,4 +219,6 @@ class GradientMatchingObjective(Objective):
             x = augment_images(x, y_encoded, names, flipped, self.generator)
             gradients = self._gradients(self._loss_of(x, y_encoded, self.dtype) / len(x))
             with torch.no_grad():
-                torch._foreach_add_(self.parameters, gradients, alpha=-self.config.network_rate)
+                torch._foreach_add_(
+                    self.parameters, gradients, alpha=-self.config.network_learning_rate
+                )

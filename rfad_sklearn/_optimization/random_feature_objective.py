@@ -23,8 +23,6 @@ from .teacher import SoftLabels
 _ACTIVATION_BUDGET = 512 * 2**20
 # The same on a GPU, as a share of its memory.
 _CUDA_SHARE = 1 / 8
-# Settings that a run may have found by measuring: one that goes on from a checkpoint keeps them.
-_POOL_SETTINGS = ("pool_size", "refresh_interval", "flipped", "augmentations")
 # From this part of a run on, hard labels come back as soon as the items' loss on held-out rows is
 # near the teacher's; before, only once it is no higher.
 _LATE = 0.5
@@ -142,10 +140,8 @@ class RandomFeatureObjective(KernelRidgeObjective):
         return result
 
     def state_dict(self):
-        """Everything random or found by measuring; activations are computed again."""
-        pool = {name: getattr(self.config, name) for name in _POOL_SETTINGS}
+        """Everything random; activations are computed again."""
         return {
-            "pool": {**pool, "width": self.spec.width},
             "generator": self.generator.get_state(),
             "stream": self.stream.state_dict(),
             "seeds": torch.stack([group.seeds for group in self.groups]),
@@ -157,14 +153,7 @@ class RandomFeatureObjective(KernelRidgeObjective):
         }
 
     def load_state_dict(self, state):
-        """Go back to a state, and to the networks that it was made with."""
-        self.spec = replace(self.spec, width=state["pool"]["width"])
-        pool = {name: state["pool"][name] for name in _POOL_SETTINGS}
-        # Tuples come back from a file as lists.
-        pool |= {name: tuple(pool[name]) for name in ("flipped", "augmentations")}
-        if not set(pool["flipped"]) <= set(range(self.data.n_classes)):
-            raise ValueError(f"there are no classes {pool['flipped']}")
-        self.config = replace(self.config, **pool)
+        """Go back to a state, of an objective with the same networks and settings."""
         self.groups = [
             self._make_group(seeds, rows)
             for seeds, rows in zip(state["seeds"], state["rows"], strict=True)

@@ -175,6 +175,22 @@ class Teacher:
         # What is left over in an epoch waits for the next: few rows would give poor statistics.
         self.per_epoch = max(len(data.train) // self.batch_size, 1)
 
+    def _step_seconds(self, most=math.inf):
+        """Seconds of a step: the fastest of a few, which may take so many seconds together."""
+        network = _Network(
+            self.data.shape, self.n_classes, torch.Generator().manual_seed(0), self.like
+        )
+        fastest, start = math.inf, time.monotonic()
+        for _ in range(_TIMED_STEPS):
+            begin = time.monotonic()
+            self._step(network, self.data.train[: self.batch_size], 0.0)
+            if self.like.is_cuda:
+                torch.cuda.synchronize(self.like.device)
+            fastest = min(fastest, time.monotonic() - begin)
+            if time.monotonic() - start > most:
+                break
+        return max(fastest, 1e-6)
+
     def n_epochs(self, seconds):
         """How many epochs there is time for, by timing a few steps.
 
@@ -187,21 +203,14 @@ class Teacher:
         int
             MAX_EPOCHS at most; 0 where they, or their steps, are too few to be worth it.
         """
-        network = _Network(
-            self.data.shape, self.n_classes, torch.Generator().manual_seed(0), self.like
-        )
-        fastest, start = math.inf, time.monotonic()
-        for _ in range(_TIMED_STEPS):
-            begin = time.monotonic()
-            self._step(network, self.data.train[: self.batch_size], 0.0)
-            if self.like.is_cuda:
-                torch.cuda.synchronize(self.like.device)
-            fastest = min(fastest, time.monotonic() - begin)
-            if time.monotonic() - start > _TIMING_SHARE * seconds:
-                break
+        of_epoch = self._step_seconds(_TIMING_SHARE * seconds) * self.per_epoch
         # The rows pass once more at the end, forwards only.
-        epochs = min(int(seconds / (max(fastest, 1e-6) * self.per_epoch) - 0.5), MAX_EPOCHS)
+        epochs = min(int(seconds / of_epoch - 0.5), MAX_EPOCHS)
         return epochs if epochs >= _MIN_EPOCHS and epochs * self.per_epoch >= _MIN_STEPS else 0
+
+    def seconds_of(self, n_epochs):
+        """Seconds that so many epochs take, by timing a few steps."""
+        return self._step_seconds() * self.per_epoch * (n_epochs + 0.5)
 
     @property
     def all_epochs(self):

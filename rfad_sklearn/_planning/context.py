@@ -32,8 +32,12 @@ class RowsContext:
     spec : ConvNetSpec or MLPSpec
     shape : tuple of int
         Of one network input.
-    n_rows : int
-        Rows, or items of a coreset.
+    n_items : int or None
+        Items of the coreset that it is fitted on.
+    n_train : int or None
+        Rows that it is fitted on, where there is no coreset.
+    n_held_out : int or None
+        Rows that choose among its settings.
     preprocessing : Preprocessing or TransformerPreprocessing
     device : torch.device
     dtype : torch.dtype
@@ -42,20 +46,23 @@ class RowsContext:
         In the units of X.
     y_encoded : int array of shape (n,)
     seed : int
+        Of the pilot sample.
     reasons : dict of str to str
         Of choices that were made before.
     """
 
     spec: ConvNetSpec | MLPSpec
     shape: tuple
-    n_rows: int
+    n_items: int | None
+    n_train: int | None
+    n_held_out: int | None
     preprocessing: object
     device: torch.device
     dtype: torch.dtype
     classes: np.ndarray
     rows: np.ndarray
     y_encoded: np.ndarray
-    seed: int = 0
+    seed: int
     reasons: dict = field(default_factory=dict)
 
     @property

@@ -4,6 +4,8 @@ import dataclasses
 import textwrap
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from .._utils.network_spec import ConvNetSpec, MLPSpec, spec_from_dict, spec_to_dict
 
 # Fields that are measured: they differ from run to run, and stay out of files.
@@ -31,15 +33,16 @@ class Plan:
     kernel : {"nngp", "ntk"} or None
     kernel_method : {"exact", "random_features"} or None
     n_items : int or None
+        Items of the coreset.
     n_train, n_held_out : int or None
-        Rows that are trained on, and rows that evaluate the coreset.
+        Rows that are trained on, and rows that evaluate the result.
     preprocessing : str or None
     n_networks : int or None
         Random networks of a step, or of a kernel.
     pool_size : int or None
-        Groups of networks and rows; 1 is fresh ones at every step.
+        Groups of networks and rows that are kept at a time.
     refresh_interval : int or None
-        Steps between two new groups.
+        Steps between two new groups; 1 is fresh networks and rows at every step.
     n_evaluation_networks : int or None
     batch_size : int or None
         Training rows of a step.
@@ -52,7 +55,7 @@ class Plan:
     augmentations : tuple of str
         Random changes of images.
     flipped_classes : tuple of int
-        Numbers of the classes whose images are flipped left to right at random.
+        Numbers of the classes that are augmented, where flips are the only augmentation.
     instance_norm : bool or None
         Whether a finite network normalises each image.
     network_life, network_steps : int or None
@@ -66,7 +69,7 @@ class Plan:
     seconds_per_step : float or None
         Measured, with ``verbose``.
     expected_seconds : float or None
-        Of the whole of ``fit``, measured, with ``verbose``.
+        Of the whole of ``fit``, measured, with ``verbose``; but for solving for labels at its end.
     reasons : dict of str to str
     """
 
@@ -118,7 +121,8 @@ class Plan:
             if isinstance(value, ConvNetSpec | MLPSpec):
                 value = spec_to_dict(value)
                 value["width"] = _as_list(value["width"])
-            out[each.name] = _as_list(value)
+            # A copy: whoever writes into it does not change the plan.
+            out[each.name] = dict(value) if isinstance(value, dict) else _as_list(value)
         return out
 
     @classmethod
@@ -152,7 +156,9 @@ class Plan:
         """Raise ``TypeError`` where a field has not the type that it must have."""
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
-            if not isinstance(value, each.type):
+            # To Python a bool is a number.
+            number = isinstance(value, bool) and each.type != bool | None
+            if number or not isinstance(value, each.type):
                 raise TypeError(f"plan: {each.name} cannot be {value!r}")
 
     def __str__(self):
@@ -177,6 +183,15 @@ class Plan:
             ):
                 continue
             yield each.name, _text(each.name, value)
+
+
+def _plain(value):
+    """A value with the numbers of Python in place of those of numpy."""
+    if isinstance(value, dict):
+        return {key: _plain(number) for key, number in value.items()}
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _as_list(value):
@@ -206,7 +221,8 @@ class Draft:
 
     def decide(self, name, value, why=None):
         """Set a field; ``why`` gives the reason of an automatic choice."""
-        self.values[name] = value
+        self.values[name] = _plain(value)
+        self.reasons.pop(name, None)
         if why is not None:
             self.reasons[name] = why
 

@@ -32,16 +32,13 @@ _LONGEST_INTERVAL = 32
 
 @dataclass(frozen=True)
 class Pool:
-    """Widths, groups, steps between refreshes; whether a run is a long one; and why.
+    """Widths and groups of a pool; whether a run is a long one; and the reasons."""
 
-    ``width`` is None where the architecture has its own.
-    """
-
-    width: int | tuple | None
+    width: int | tuple
     pool_size: int
-    refresh_interval: int
     long: bool
     why: str
+    width_why: str
 
 
 def fresh_width(spec, most_channels=math.inf):
@@ -58,14 +55,13 @@ def refresh_interval(batch_size, n_items):
     return int(min(max(batch_size // n_items, _SHORTEST_INTERVAL), _LONGEST_INTERVAL))
 
 
-def default_pool(spec, n_items, batch_size, *, most_channels=math.inf, affordable=None):
-    """Pool of "auto" for a network, a number of items and a number of rows per step.
+def default_pool(spec, n_items, *, most_channels=math.inf, affordable=None):
+    """Pool of "auto" for a network and a number of items.
 
     Parameters
     ----------
     spec : ConvNetSpec or MLPSpec
     n_items : int
-    batch_size : int
     most_channels : float, default=inf
         Channels of the last block that memory allows.
     affordable : callable, optional
@@ -76,21 +72,34 @@ def default_pool(spec, n_items, batch_size, *, most_channels=math.inf, affordabl
     -------
     Pool
     """
-    if isinstance(spec, ConvNetSpec):
-        width, timed = fresh_width(spec, most_channels), affordable is not None
-        many = n_items > _MANY_ITEMS
-        if many or (timed and n_items >= _SOME_ITEMS and affordable(width) >= _ENOUGH_STEPS):
-            why = (
-                f"fresh networks and rows at every step: with more than {_MANY_ITEMS} items a "
-                "pool saves little and is overfitted"
-                if many
-                else f"fresh networks and rows at every step: max_time allows {_ENOUGH_STEPS} such "
-                f"steps for at least {_SOME_ITEMS} items, as measured"
-            )
-            wider = tuple(2 * channels for channels in width)
-            if not timed or affordable(wider) < _AMPLE_STEPS:
-                return Pool(width, 1, 1, False, why)
-            why += f"; a long run, {_AMPLE_STEPS} steps of networks twice as wide, as measured"
-            return Pool(wider if wider[-1] <= most_channels else width, 1, 1, True, why)
-    why = "a pool of cached rows: in the same time, more steps are worth more than fresh networks"
-    return Pool(_POOL_WIDTH, _POOL_SIZE, refresh_interval(batch_size, n_items), False, why)
+    if not isinstance(spec, ConvNetSpec):
+        return _cached_pool(
+            "a pool of cached rows: many cheap steps are worth more than fresh ones"
+        )
+    width, timed = fresh_width(spec, most_channels), affordable is not None
+    if n_items > _MANY_ITEMS:
+        why = f"with more than {_MANY_ITEMS} items a pool saves little and is overfitted"
+    elif n_items < _SOME_ITEMS or not timed:
+        return _cached_pool(
+            f"a pool of cached rows: with at most {_MANY_ITEMS} items many cheap steps are worth "
+            "more than fresh ones"
+        )
+    elif affordable(width) < _ENOUGH_STEPS:
+        return _cached_pool(
+            f"max_time allows fewer than {_ENOUGH_STEPS} steps of fresh networks, as measured"
+        )
+    else:
+        why = f"max_time allows {_ENOUGH_STEPS} steps of fresh networks, as measured"
+    width_why = "much of the noise comes from the last block, which costs little"
+    wider = tuple(2 * channels for channels in width)
+    if not timed or affordable(wider) < _AMPLE_STEPS:
+        return Pool(width, 1, False, why, width_why)
+    why += f"; a long run of {_AMPLE_STEPS} steps or more, as measured"
+    if wider[-1] > most_channels:
+        return Pool(width, 1, True, why, "as wide as the memory of a pool allows")
+    return Pool(wider, 1, True, why, "twice as wide in a long run, which noise limits, as measured")
+
+
+def _cached_pool(why):
+    """The pool of a run whose steps shall be cheap."""
+    return Pool(_POOL_WIDTH, _POOL_SIZE, False, why, "narrow networks for many cheap steps")

@@ -100,3 +100,7 @@ class Timing:
     def all_teacher_epochs(self):
         """Epochs of a teacher that has the time."""
         return self._teacher.all_epochs
+
+    def teacher_seconds(self, n_epochs):
+        """Seconds that a teacher of so many epochs takes, about."""
+        return self._teacher.seconds_of(n_epochs)

@@ -161,7 +161,7 @@ def fit_features(spec, shape, seeds, read, n, targets, reg, rng, *, device, dtyp
 
     with explained_memory(
         f"a kernel ridge on {n} rows and {n_features} random features",
-        "n_networks, width or the number of rows",
+        "n_networks, the architecture's width or the number of rows",
     ):
         if n <= n_features:
             weights, rows, scores = _fit_dual(

@@ -98,6 +98,8 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         dtype,
         *,
         of_coreset=False,
+        n_held_out=None,
+        seed=0,
     ):
         """Make the plan, and keep what prediction needs besides the model."""
         reasons = {}
@@ -107,18 +109,22 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         context = RowsContext(
             spec=spec,
             shape=image_shape or (self.n_features_in_,),
-            n_rows=len(rows),
+            n_items=len(rows) if of_coreset else None,
+            n_train=None if of_coreset else len(rows),
+            n_held_out=n_held_out,
             preprocessing=preprocessing,
             device=resolve_device(self.device),
             dtype=dtype,
             classes=classes,
             rows=rows,
             y_encoded=y_encoded,
+            seed=seed,
             reasons=reasons,
         )
         parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
         self.plan_ = resolve_plan(parameters, context)
-        self._say(str(self.plan_))
+        if self.verbose:
+            print(self.plan_)
         self.architecture_, self.image_shape_ = spec, image_shape
         self._preprocessing, self.classes_ = preprocessing, classes
 

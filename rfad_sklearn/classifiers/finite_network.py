@@ -17,7 +17,7 @@ from .._utils.docstrings import substitute
 from .._utils.labels import centred_one_hot, check_labels, refuse_soft_targets
 from .._utils.network_spec import ConvNetSpec
 from .._utils.row_selection import split_holdout
-from .._utils.validation import check_rows, keep_state_on_error, resolve_image_shape
+from .._utils.validation import RowSubset, check_rows, keep_state_on_error, resolve_image_shape
 from ..architectures import resolve_architecture
 from ..coreset import Coreset
 from ..preprocessing import fit_preprocessing
@@ -227,7 +227,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
         self.__dict__.pop("coreset_", None)
         image_shape = resolve_image_shape(self.image_shape, seen, rows.shape[1])
         spec = resolve_architecture(self.architecture, image_shape or (rows.shape[1],))
-        rng = np.random.default_rng(self._draw_seed())
+        seed = self._draw_seed()
+        rng = np.random.default_rng(seed)
         chosen, others = np.arange(len(rows)), np.empty(0, dtype=int)
         if self.early_stopping:
             ones = np.ones(len(classes), dtype=int)
@@ -241,10 +242,12 @@ class FiniteNetworkClassifier(CoresetClassifier):
             spec,
             image_shape,
             preprocessing,
-            rows[chosen],
+            RowSubset(rows, chosen),
             y_encoded[chosen],
             classes,
             self._hidden_dtype(spec),
+            n_held_out=len(others),
+            seed=seed,
         )
         targets = centred_one_hot(torch.from_numpy(y_encoded.astype(np.int64)), len(classes))
         return self._train(rows[chosen], targets[chosen], rows[others], y_encoded[others], 1.0, rng)
@@ -277,7 +280,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
         """
         spec, rows, y_encoded = self._start_from_coreset(coreset, X, y)
         self.coreset_ = coreset
-        rng = np.random.default_rng(self._draw_seed())
+        seed = self._draw_seed()
+        rng = np.random.default_rng(seed)
         items, classes = np.searchsorted(coreset.classes, coreset.y), coreset.classes.copy()
         self._make_plan(
             spec,
@@ -288,6 +292,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
             classes,
             self._hidden_dtype(spec),
             of_coreset=True,
+            n_held_out=0 if rows is None else min(len(rows), _MAX_HELD_OUT),
+            seed=seed,
         )
         if rows is None:
             rows, y_encoded = coreset.X[:0], np.empty(0, dtype=int)
@@ -312,6 +318,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
                 "loss='cross_entropy'."
             )
         label_scale = 1.0 if cross_entropy else DEFAULT_LABEL_SCALE
+        flipped = self.plan_.flipped_classes
         return TrainingConfig(
             instance_norm=self.plan_.instance_norm,
             centering=self.centering,
@@ -323,7 +330,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
             n_steps=self.max_iter,
             eval_every=self.eval_every,
             augmentations=self.plan_.augmentations,
-            flipped=self.plan_.flipped_classes,
+            flipped=() if len(flipped) == len(self.classes_) else flipped,
             flatness=CROSS_ENTROPY_FLATNESS if cross_entropy else 1.0,
             dtype=self._hidden_dtype(self.architecture_),
         )

@@ -77,9 +77,19 @@ class FitContext:
         return array.astype(np.float64 if self.dtype == torch.float64 else np.float32, copy=False)
 
     @property
-    def n_rows(self):
-        """Number of rows that a kernel is solved on: the items."""
+    def n_items(self):
+        """Number of items of the coreset."""
         return int(self.per_class.sum())
+
+    @property
+    def n_train(self):
+        """Number of rows that are trained on."""
+        return len(self.train)
+
+    @property
+    def n_held_out(self):
+        """Number of rows that evaluate the coreset."""
+        return len(self.validation)
 
     @property
     def preprocessing_name(self):

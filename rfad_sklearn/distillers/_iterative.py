@@ -17,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 from .._optimization.loop import DamagedStateError, distill
 from .._optimization.objective import Objective
 from .._optimization.state import DistillationState, LoopConfig
+from .._planning.budget import default_max_iter, loop_seconds
 from .._planning.plan import Plan
-from .._planning.resolution import default_max_iter, loop_seconds, resolve_plan, resume_plan
+from .._planning.resolution import resolve_plan, resume_plan
 from .._planning.timing import Timing
 from .._utils.callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
 from .._utils.device import explained_memory
@@ -108,19 +109,23 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         if self.checkpoint is not None:
             method, settings = type(self).__name__, self._plain_settings()
             fingerprint = run_fingerprint(method, settings, context, variables)
-            file = RunFile(self.checkpoint, fingerprint, len(context.classes))
-        state = None if file is None else file.state
+            file = RunFile(self.checkpoint, fingerprint)
+        state, timing = None if file is None else file.state, Timing(context, begin)
         if state is not None and isinstance(state.get("seconds"), float):
             # The clock of the run goes on; where the file has none, the loop refuses it.
             begin -= state["seconds"]
         generator = torch.Generator().manual_seed(int(context.rng.integers(2**62)))
         if state is None:
-            plan = resolve_plan(parameters, context, Timing(context, begin))
+            plan = resolve_plan(parameters, context, timing)
         else:
-            plan = resume_plan(file.plan, parameters, context)
+            try:
+                plan = resume_plan(file.plan, parameters, context)
+            except (TypeError, ValueError) as error:
+                raise file.damaged(error) from error
         objective = self._make_objective(plan, context, generator)
         if self.verbose:
-            plan = self._with_expected_time(plan, objective, variables, begin)
+            n_done = 0 if state is None else state["n_iter"]
+            plan = self._with_expected_time(plan, objective, variables, timing, n_done)
             print(plan)
         config = LoopConfig(
             learning_rates=plan.learning_rates,
@@ -190,8 +195,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             **self._note(run),
         )
 
-    def _with_expected_time(self, plan, objective, variables, begin):
-        """The plan with measured seconds: of a step, and of all that is still to come."""
+    def _with_expected_time(self, plan, objective, variables, timing, n_done):
+        """The plan with measured seconds: of a step, and of this call of ``fit``."""
         start = time.monotonic()
         objective.probe(variables)
         probed = time.monotonic()
@@ -201,7 +206,10 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         if plan.max_iter is None:
             expected = float(plan.max_time)
         else:
-            expected = now - begin + plan.max_iter * (step + evaluation / self.eval_every)
+            n_steps = max(plan.max_iter - n_done, 0)
+            expected = timing.elapsed() + n_steps * (step + evaluation / self.eval_every)
+            if plan.soft_labels and not n_done:
+                expected += timing.teacher_seconds(plan.teacher_epochs)
             expected = min(expected, plan.max_time or expected)
         return replace(plan, seconds_per_step=step, expected_seconds=expected)
 

@@ -90,7 +90,6 @@ class RunFile:
     path : str or path-like
     fingerprint : dict
         Of this run.
-    n_classes : int
 
     Attributes
     ----------
@@ -105,28 +104,25 @@ class RunFile:
         Where the file is damaged, or of another run.
     """
 
-    def __init__(self, path, fingerprint, n_classes):
+    def __init__(self, path, fingerprint):
         self.path, self.fingerprint = path, fingerprint
         self.state = self.plan = None
         if Path(path).exists():
             self.state, theirs = load_checkpoint(path)
             check_same_run(path, fingerprint, theirs)
-            self.plan = self._read_plan(n_classes)
+            self.plan = self._read_plan()
 
-    def _read_plan(self, n_classes):
+    def _read_plan(self):
         try:
-            plan = Plan.from_dict(self.state["plan"])
-            if not set(plan.flipped_classes) <= set(range(n_classes)):
-                raise ValueError(f"plan: there are no classes {plan.flipped_classes}")
-            return plan
+            return Plan.from_dict(self.state["plan"])
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise self.damaged(error) from error
 
     def damaged(self, error):
         """Exception for a file from which no run can go on."""
         return ValueError(
-            f"{self.path} is not a readable checkpoint: {error}. Remove it, or give checkpoint= "
-            "another path."
+            f"{self.path} is not a readable checkpoint: {str(error).rstrip('.')}. Remove it, or "
+            "give checkpoint= another path."
         )
 
     def save(self, state, plan):

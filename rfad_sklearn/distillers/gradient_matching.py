@@ -175,15 +175,15 @@ class GradientMatchingDistiller(BaseDistiller):
         self.dtype = dtype
 
     def _make_objective(self, plan, context, generator):
-        data = context.training_data
+        data, flipped = context.training_data, plan.flipped_classes
         config = MatchingConfig(
             batch_size=plan.batch_size,
             network_life=plan.network_life,
             network_steps=plan.network_steps,
-            network_rate=self.network_learning_rate,
+            network_learning_rate=self.network_learning_rate,
             instance_norm=plan.instance_norm,
             augmentations=plan.augmentations,
-            flipped=plan.flipped_classes,
+            flipped=() if len(flipped) == len(context.classes) else flipped,
         )
         return GradientMatchingObjective(
             context.spec,

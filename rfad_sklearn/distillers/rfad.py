@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
 from .._optimization.teacher import Teacher
-from .._planning.resolution import TEACHER_SHARE
+from .._planning.budget import TEACHER_SHARE
 from .._utils.docstrings import substitute
 from .._utils.labels import label_array
 from ._iterative import RidgeDistiller

@@ -599,7 +599,7 @@ def test_default_number_of_steps(monkeypatch):
     }
     distiller = make_for_rows(**settings).fit(X, y)
     assert (distiller.n_iter_, distiller.stop_reason_) == (1000, "max_iter")
-    monkeypatch.setattr("rfad_sklearn._planning.resolution.DEFAULT_MAX_ITER", 100)
+    monkeypatch.setattr("rfad_sklearn._planning.budget.DEFAULT_MAX_ITER", 100)
     assert make_for_rows(**settings).fit(X, y).n_iter_ == 100
     timed = make_for_rows(**settings, max_time=600, callback=lambda state: state.step > 100)
     assert timed.fit(X, y).n_iter_ == 500

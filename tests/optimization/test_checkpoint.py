@@ -193,11 +193,7 @@ def test_a_run_goes_on_with_the_networks_that_it_had_time_for(digits, tmp_path, 
         )
         distiller = RFADDistiller(**settings, **more).fit(X, y)
         scores[name] = distiller.validation_scores_
-        return (
-            load_checkpoint(path)[0]["objective"]["pool"]["pool_size"]
-            if "checkpoint" in more
-            else None
-        )
+        return load_checkpoint(path)[0]["plan"]["pool_size"] if "checkpoint" in more else None
 
     slow, fast = 100.0, 0.01
     fit("whole", fast, max_iter=8)

@@ -88,7 +88,7 @@ def gradient_matching(seed=2):
             batch_size=4,
             network_life=3,
             network_steps=2,
-            network_rate=0.01,
+            network_learning_rate=0.01,
             instance_norm=False,
             augmentations=("crop", "scale"),
         ),
@@ -248,13 +248,3 @@ def test_flips_of_some_classes_take_the_place_of_augmentations():
     flipped = random_features(flipped=(0, 1, 2))
     assert torch.equal(both.group.cache.centred, flipped.group.cache.centred)
     assert not torch.equal(flipped.group.cache.centred, random_features().group.cache.centred)
-
-
-def test_the_pool_settings_of_a_state_are_kept():
-    found = random_features(pool_size=3, refresh_interval=1, flipped=(1,), augmentations=("flip",))
-    state = found.state_dict()
-    # As they come back from a file.
-    state["pool"] |= {name: list(state["pool"][name]) for name in ("flipped", "augmentations")}
-    other = random_features()
-    other.load_state_dict(state)
-    assert other.config == found.config

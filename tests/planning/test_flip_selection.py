@@ -11,7 +11,7 @@ from rfad_sklearn._networks.augment import flip_half
 from rfad_sklearn._networks.random_features import cached_features
 from rfad_sklearn._optimization.checkpoint import load_checkpoint, save_checkpoint
 from rfad_sklearn._optimization.teacher import Teacher
-from rfad_sklearn._planning import pilot_sample, resolution
+from rfad_sklearn._planning import augmentation, pilot_sample
 from rfad_sklearn._planning.flip_selection import label_preserving_classes, select_flipped_classes
 from rfad_sklearn._utils.network_spec import ConvNetSpec
 from rfad_sklearn.distillers._prepare import prepare
@@ -199,7 +199,7 @@ def test_classes_are_chosen_only_in_long_runs_and_where_the_user_leaves_it_open(
 ):
     X, _, y, _ = all_digits
     monkeypatch.setattr(
-        resolution, "select_flipped_classes", lambda context: pytest.fail("chose classes")
+        augmentation, "select_flipped_classes", lambda context: pytest.fail("chose classes")
     )
     flat = X.reshape(len(X), -1)
     for rows, settings in (
@@ -253,7 +253,7 @@ def test_a_run_from_a_checkpoint_flips_the_classes_that_it_began_with(
     RFADDistiller(**{**settings, "max_iter": 4}).fit(*digits_but_nines)
     assert "flipped classes         0, 8" in capsys.readouterr().out
     monkeypatch.setattr(
-        resolution, "select_flipped_classes", lambda context: ((1, 2, 3), "other rows")
+        augmentation, "select_flipped_classes", lambda context: ((1, 2, 3), "other rows")
     )
     resumed = RFADDistiller(**settings).fit(*digits_but_nines)
     assert resumed.n_iter_ == FAST["max_iter"]
@@ -262,7 +262,7 @@ def test_a_run_from_a_checkpoint_flips_the_classes_that_it_began_with(
     # What no run can have written is refused before it goes on.
     state, fingerprint = load_checkpoint(tmp_path / "run.npz")
     for value in ([9], 3, "ab"):
-        state["objective"]["pool"]["flipped"] = value
+        state["plan"]["flipped_classes"] = value
         save_checkpoint(tmp_path / "run.npz", state, fingerprint)
         with pytest.raises(ValueError, match=r"run.npz is not a readable checkpoint"):
             RFADDistiller(**{**settings, "max_iter": 8}).fit(*digits_but_nines)
@@ -333,18 +333,3 @@ def test_a_teacher_learns_from_flipped_rows_of_their_classes_only(teacher_of):
             [(predicted[labels == code] == code).double().mean().item() for code in (2, 3, 5)]
         )
     assert min(known[0]) > max(known[1]) + 0.2
-
-
-def test_a_run_goes_on_with_its_own_classes(digits_but_nines, long_run):
-    made = []
-    for augment in ("auto", False):
-        distiller = RFADDistiller(**long_run, augment=augment)
-        made.append(objective_of(distiller, prepare(distiller, *digits_but_nines, 0)))
-    first, second = made
-    first.after_step(None)
-    assert not torch.equal(first.group.cache.centred, second.group.cache.centred)
-    second.load_state_dict(first.state_dict())
-    for _ in range(2):
-        assert torch.equal(second.group.cache.centred, first.group.cache.centred)
-        first.after_step(None)
-        second.after_step(None)

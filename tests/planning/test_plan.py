@@ -20,6 +20,7 @@ from rfad_sklearn import (
     NNGPKernelRidge,
     RFADDistiller,
 )
+from rfad_sklearn._optimization.checkpoint import load_checkpoint, save_checkpoint
 from rfad_sklearn._planning.plan import Plan
 from rfad_sklearn.distillers._prepare import prepare
 from tests.building import FixedTiming, plan_of
@@ -187,6 +188,7 @@ def test_augment_means_the_same_changes_everywhere(digits, augment, augmentation
     ).fit(X, y)
     if augment != "auto":
         assert network.plan_.augmentations == augmentations
+        assert network.plan_.flipped_classes == flipped
 
 
 def test_augmented_rows_are_other_rows(digits):
@@ -197,6 +199,96 @@ def test_augmented_rows_are_other_rows(digits):
     ]
     assert not np.array_equal(items[0], items[1])
     np.testing.assert_array_equal(items[1], items[2])
+
+
+def test_numbers_of_numpy_become_numbers(digits, tmp_path):
+    """As a grid over numpy.arange gives them."""
+    X, _, y, _ = digits
+    settings = {
+        "max_iter": np.int64(2),
+        "batch_size": np.int32(64),
+        "n_networks": np.int64(2),
+        "learning_rate": np.float32(0.03),
+        "pool_size": np.int64(2),
+        "augment": np.array(["crop"]),
+        "architecture": ConvNet(width=np.int64(8)),
+    }
+    distiller = RFADDistiller(**settings, random_state=0).fit(X, y)
+    distiller.coreset_.save(tmp_path / "coreset.npz")
+    loaded = Coreset.load(tmp_path / "coreset.npz")
+    assert loaded.provenance["plan"] == distiller.plan_.to_dict()
+    assert type(distiller.plan_.batch_size) is int
+
+
+def test_writing_into_the_provenance_does_not_change_the_plan(fitted):
+    stored = fitted.plan_.to_dict()
+    stored["reasons"].clear()
+    assert fitted.plan_.reasons
+
+
+def test_the_expected_time_counts_the_teacher_and_the_steps_that_are_left(digits, tmp_path):
+    X, _, y, _ = digits
+    settings = {**FAST, "verbose": 1}
+    plain = RFADDistiller(**settings).fit(X, y).plan_.expected_seconds
+    taught = RFADDistiller(**settings, teacher="network").fit(X, y).plan_.expected_seconds
+    # A teacher takes 200 steps.
+    assert taught > plain + 0.2
+    path = tmp_path / "run.npz"
+    RFADDistiller(**settings, checkpoint=path).fit(X, y)
+    done = RFADDistiller(**settings, checkpoint=path).fit(X, y).plan_
+    assert done.expected_seconds < taught
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"pool_size": 0},
+        {"refresh_interval": 0},
+        {"pool_size": True},
+        {"augmentations": ["zz"]},
+        {"flipped_classes": [7]},
+        {"architecture": {"name": "MLP", "depth": 3, "width": 8, "sigma_w": 1.0, "sigma_b": 0.1}},
+    ],
+)
+def test_a_checkpoint_with_a_damaged_plan_is_refused(digits, tmp_path, damage):
+    X, _, y, _ = digits
+    settings = {**FAST, "checkpoint": tmp_path / "run.npz"}
+    RFADDistiller(**{**settings, "max_iter": 3}).fit(X, y)
+    state, fingerprint = load_checkpoint(settings["checkpoint"])
+    state["plan"] |= damage
+    save_checkpoint(settings["checkpoint"], state, fingerprint)
+    with pytest.raises(ValueError, match=r"run.npz is not a readable checkpoint: .*[^.]\. Remove"):
+        RFADDistiller(**settings).fit(X, y)
+
+
+def test_what_a_file_says_of_other_things_does_not_count(digits, tmp_path):
+    X, _, y, _ = digits
+    settings = {**FAST, "checkpoint": tmp_path / "run.npz"}
+    first = RFADDistiller(**{**settings, "max_iter": 3}).fit(X, y).plan_
+    state, fingerprint = load_checkpoint(settings["checkpoint"])
+    state["plan"] |= {"batch_size": -1, "method": "KIPDistiller", "n_items": 77, "device": "cuda"}
+    save_checkpoint(settings["checkpoint"], state, fingerprint)
+    second = RFADDistiller(**settings).fit(X, y).plan_
+    assert dataclasses.replace(second, max_iter=3) == first
+
+
+def test_a_run_that_gets_a_time_budget_says_what_it_began_with(digits, tmp_path):
+    X, _, y, _ = digits
+    settings = {**FAST, "checkpoint": tmp_path / "run.npz"}
+    RFADDistiller(**{**settings, "max_iter": 3}).fit(X, y)
+    plan = RFADDistiller(**settings, max_time=100).fit(X, y).plan_
+    assert plan.reasons["soft_labels"] == "as the run began"
+    assert plan.max_time == 100
+
+
+@pytest.mark.parametrize(
+    "augment", [{"flip", "crop"}, ["turn"], [["flip"]], [], [1], "flip"], ids=str
+)
+def test_augmentations_that_there_are_not(digits, augment):
+    X, _, y, _ = digits
+    for estimator in (RFADDistiller(**FAST), FiniteNetworkClassifier(max_iter=2)):
+        with pytest.raises(ValueError, match=r"augment.* must be"):
+            estimator.set_params(augment=augment).fit(X, y)
 
 
 @pytest.mark.parametrize(

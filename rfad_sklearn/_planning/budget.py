@@ -1,0 +1,22 @@
+"""Budgets of a run: its steps, its seconds, and their shares."""
+
+# Steps when neither max_iter nor max_time is given.
+DEFAULT_MAX_ITER = 1000
+# Share of max_time after which the steps end when labels are solved for.
+_LOOP_SHARE = 0.85
+# Share of the time that is left that a teacher may take.
+TEACHER_SHARE = 0.2
+
+
+def default_max_iter(parameters):
+    """Steps of a run at most; None where only time bounds them."""
+    if parameters["max_iter"] is None and parameters["max_time"] is None:
+        return DEFAULT_MAX_ITER
+    return parameters["max_iter"]
+
+
+def loop_seconds(parameters):
+    """Seconds of ``fit`` after which the steps end, or None."""
+    solves = isinstance(parameters.get("learn_labels"), str)
+    seconds = parameters["max_time"]
+    return seconds if seconds is None or not solves else _LOOP_SHARE * seconds
