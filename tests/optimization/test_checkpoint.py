@@ -225,7 +225,7 @@ def test_numbers_of_numpy_are_numbers(digits, tmp_path, monkeypatch):
     assert distiller.stop_reason_ == "no_change"
     state, _ = load_checkpoint(distiller.checkpoint)
     assert state["cooldown"]
-    assert 1 <= state["objective"]["pool"]["pool_size"] < 32
+    assert 1 <= state["plan"]["pool_size"] < 32
     # The same numbers of Python are the same run.
     assert clone(distiller).set_params(**numbers).fit(X, y).coreset_ == distiller.coreset_
 

@@ -282,7 +282,9 @@ def test_a_run_that_gets_a_time_budget_says_what_it_began_with(digits, tmp_path)
 
 
 @pytest.mark.parametrize(
-    "augment", [{"flip", "crop"}, ["turn"], [["flip"]], [], [1], "flip"], ids=str
+    "augment",
+    [{"flip", "crop"}, ["turn"], [["flip"]], [], [1], "flip"],
+    ids=["set", "unknown", "nested", "empty", "number", "word"],
 )
 def test_augmentations_that_there_are_not(digits, augment):
     X, _, y, _ = digits

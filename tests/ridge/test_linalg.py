@@ -197,7 +197,7 @@ def test_too_little_memory_says_what_to_lower(rng, monkeypatch):
     with pytest.raises(
         MemoryError,
         match="Not enough memory for a kernel ridge on 3 rows and 8 random features; "
-        "lower n_networks, width or",
+        "lower n_networks, the",
     ):
         fit_features(
             MLPSpec(width=8),
