@@ -78,6 +78,7 @@ def test_readme_snippets_run_one_after_another(here):
 @pytest.mark.parametrize(
     "page", [path for path in GUIDE if snippets_of(path)], ids=lambda path: path.stem
 )
+@pytest.mark.slow
 def test_guide_snippets_run_one_after_another(page, here, closed_figures):
     pytest.importorskip("imblearn")
     pytest.importorskip("matplotlib").use("agg")

@@ -41,6 +41,7 @@ def test_outputs_are_those_of_a_plain_network(spec, shape):
     )
 
 
+@pytest.mark.slow
 def test_wide_networks_have_the_nngp_as_covariance():
     """Over many networks the outputs at initialisation have the kernel as their covariance."""
     from rfad_sklearn.kernels import nngp_kernel
@@ -212,6 +213,7 @@ def test_lazy_network_is_kernel_regression_with_its_tangent_kernel():
     )
 
 
+@pytest.mark.slow
 def test_training_in_reduced_precision_ends_nearby(digits, coreset):
     # With large targets, or instance normalisation, training is chaotic in any precision.
     wide, narrow = (

@@ -157,6 +157,7 @@ def test_same_seed_same_bits(digits):
 
 
 @pytest.mark.parametrize("norm", [None, "instance"])
+@pytest.mark.slow
 def test_reduced_precision_changes_little(digits, norm):
     """Of the rows' gradients (first loss), and of the network's own steps (second loss).
 
@@ -206,6 +207,7 @@ def test_selector_and_distillers_share_their_uses(digits):
         assert clf.coreset_.n_items == 10
 
 
+@pytest.mark.slow
 def test_automatic_augmentation_flips_only_classes_that_keep_their_label(all_digits):
     X, _, y, _ = all_digits
     settings = {"architecture": ConvNet(width=4), "batch_size": 8, "random_state": 0}

@@ -173,6 +173,7 @@ def test_a_memory_map_gives_the_same_coreset(digits, tmp_path):
     assert make().fit(mapped, y).coreset_ == make().fit(X, y).coreset_
 
 
+@pytest.mark.slow
 def test_a_memory_map_is_not_read_at_once(rng, tmp_path, monkeypatch):
     X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.uint8, (3000, 8, 8))
     X[:] = rng.integers(0, 255, X.shape)
@@ -566,6 +567,7 @@ def test_verbose_prints_a_line_per_evaluation(digits, capsys):
     assert "validation" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_time_budget_is_normal_and_bounds_the_whole_fit(digits):
     X, _, y, _ = digits
     begin = time.monotonic()

@@ -230,6 +230,7 @@ def test_gradient_is_a_descent_direction_where_images_share_a_border(rng):
 
 
 @pytest.mark.parametrize("kernel", ["nngp", "ntk"])
+@pytest.mark.slow
 def test_symmetric_and_positive_on_real_images(kernel, all_digits):
     X = torch.tensor(all_digits[0][:60, :, :, None] / 16)
     values = exact_kernel(ConvNetSpec(), X, kernel=kernel)

@@ -57,6 +57,7 @@ def three_blocks(distiller, X, y, seed=0):
     return replace(context, spec=replace(context.spec, depth=3))
 
 
+@pytest.mark.slow
 def test_the_third_block_stays_where_rows_need_it(all_digits):
     X, y = scattered()
     settings = {"ipc": 1, "max_iter": 0, "random_state": 0}
@@ -119,6 +120,7 @@ def test_few_rows_and_large_images_are_no_pilot_sample(all_digits, monkeypatch):
 
 
 @pytest.mark.parametrize(("side", "compared"), [(64, True), (68, False)])
+@pytest.mark.slow
 def test_images_up_to_64x64_pixels_are_a_pilot_sample(side, compared, monkeypatch):
     monkeypatch.setattr("rfad_sklearn._planning.depth_selection.is_worth_it", lambda *wrong: False)
     X, y = (

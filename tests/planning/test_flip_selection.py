@@ -135,6 +135,7 @@ def test_rows_that_are_only_guessed_cannot_tell():
         assert label_preserving_classes(wrong, wrong, y_encoded, 2).tolist() == [keep, keep]
 
 
+@pytest.mark.slow
 def test_rows_say_which_classes_may_be_flipped(digits_but_nines, flipped_digits):
     """Zeros and eights, but not ones with their serifs; all, where both sides are there."""
     for seed in range(3):
@@ -274,6 +275,7 @@ def test_flat_rows_cannot_be_flipped(digits):
         RFADDistiller(**FAST_ROWS, augment=True).fit(X.reshape(len(X), -1), y)
 
 
+@pytest.mark.slow
 def test_flipped_rows_help_with_flipped_test_rows(all_digits):
     """The point of it: what is learned of one side is known of the other."""
     X, X_test, y, y_test = all_digits
