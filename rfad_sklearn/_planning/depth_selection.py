@@ -81,7 +81,7 @@ def select_depth(context):
         for kernel in kernels
     ]
     with_it, without = (f"{100 * (~each).double().mean().item():.1f} %" for each in wrong)
-    found = f"of {len(x)} training rows {with_it} are right with {spec.depth} blocks, {without} "
+    found = f"of {len(x):,} training rows {with_it} are right with {spec.depth} blocks, {without} "
     found += f"with {spec.depth - 1}"
     if is_worth_it(*wrong):
         return spec.depth, f"{found}: the last one is worth its noise and time"

@@ -92,4 +92,4 @@ def select_flipped_classes(context):
     n_classes = len(context.classes)
     kept = np.flatnonzero(label_preserving_classes(*wrong, classes, n_classes)).tolist()
     why = f"{len(kept)} of {n_classes} classes are still recognised when flipped left to right"
-    return tuple(kept), f"{why}, by {len(x)} training rows"
+    return tuple(kept), f"{why}, by {len(x):,} training rows"
