@@ -124,7 +124,9 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 raise file.damaged(error) from error
         objective = self._make_objective(plan, context, generator)
         if self.verbose:
-            n_done = 0 if state is None else state["n_iter"]
+            n_done = 0 if state is None else state.get("n_iter")
+            # Where a damaged file has no number of steps, the loop refuses it.
+            n_done = n_done if isinstance(n_done, int) else 0
             plan = self._with_expected_time(plan, objective, variables, timing, n_done)
             print(plan)
         config = LoopConfig(
