@@ -1,1 +1,4 @@
-"""What every "auto" becomes, and why: the plan of a fit, made before its first step."""
+"""The plan of a fit: what every "auto" becomes, and why, before the first step.
+
+``resolution`` makes it, by parts that know of pools, memory, depth, flips and clocks.
+"""
