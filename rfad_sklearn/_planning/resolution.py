@@ -103,7 +103,7 @@ def _is_auto(parameters, name):
 
 
 def _resolve_inputs(draft, parameters, context):
-    """Network, preprocessing and arithmetic: what the context has settled, and why."""
+    """Network, preprocessing and arithmetic: what the context holds, and why."""
     images, spec = len(context.shape) == 3, context.spec
     whitened = "whitened" in context.preprocessing_name
     table = "images of too few rows to whiten" if images else "a table, column by column"
