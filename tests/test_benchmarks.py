@@ -32,7 +32,15 @@ PRINTS = {
     "time_to_accuracy": "paper, 2 steps: ",
 }
 # Those of several seconds: processes of their own, several models, or a profiler.
-SLOW = {"baselines", "corruption", "kill_and_resume", "step_time"}
+SLOW = {
+    "ablation",
+    "baselines",
+    "corruption",
+    "kill_and_resume",
+    "paper_table",
+    "picture",
+    "step_time",
+}
 
 
 @pytest.fixture

@@ -54,12 +54,14 @@ def test_grid_search_over_the_distiller_in_two_processes(wine):
     assert search.score(X_test, y_test) > 0.8
 
 
+@pytest.mark.slow
 def test_cross_validation(wine):
     X, _, y, _ = wine
     scores = cross_val_score(NNGPKernelRidge(distiller=RFADDistiller(ipc=1, **TABLE)), X, y, cv=3)
     assert scores.mean() > 0.9
 
 
+@pytest.mark.slow
 def test_imbalanced_learn_pipeline(wine):
     imblearn = pytest.importorskip("imblearn.pipeline")
     X, X_test, y, y_test = wine

@@ -84,6 +84,7 @@ def test_nearest_rows_are_those_of_the_normalised_kernel(iris, distiller, kernel
     np.testing.assert_allclose(-np.sort(-expected, axis=1)[:, :4], similarities, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_chosen_row_is_nearest_to_itself(digits):
     X, _, y, _ = digits
     selector = CoresetSelector(ipc=2, random_state=0).fit(X, y)

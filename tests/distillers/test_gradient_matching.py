@@ -150,6 +150,7 @@ def test_kernel_ridge_evaluates_the_items_where_early_stopping_is_set(digits):
     )
 
 
+@pytest.mark.slow
 def test_same_seed_same_bits(digits):
     distiller = GradientMatchingDistiller(**{**SMALL, "max_iter": 5}, augment=True)
     first, second = (clone(distiller).fit(*digits[:2]).coreset_ for _ in range(2))

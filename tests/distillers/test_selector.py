@@ -43,6 +43,7 @@ def test_the_space_matters():
     assert set(chosen[0].sample_indices_) != set(chosen[1].sample_indices_)
 
 
+@pytest.mark.slow
 def test_features_are_compared_by_the_kernel():
     """The row nearest to the mean in feature space has the largest 2 <k(x, .)> - k(x, x)."""
     X, y = (part[:180] for part in load_digits(n_class=3, return_X_y=True))

@@ -242,6 +242,7 @@ def test_symmetric_and_positive_on_real_images(kernel, all_digits):
 
 
 @pytest.mark.parametrize("kernel", ["nngp", "ntk"])
+@pytest.mark.slow
 def test_blocks_do_not_change_the_result(kernel, rng, monkeypatch):
     x, y = images(rng, 11, 6, 6, 1), images(rng, 13, 6, 6, 1)
     spec = ConvNetSpec(depth=2)

@@ -144,6 +144,7 @@ def test_only_training_rows_are_in_the_pilot_sample(all_digits):
     assert select_depth(with_holes)[0] == 2
 
 
+@pytest.mark.slow
 def test_the_choice_is_the_same_for_the_same_seed_and_leaves_other_randomness_alone(all_digits):
     X, _, y, _ = all_digits
     context = three_blocks(RFADDistiller(), X, y, 3)
