@@ -21,7 +21,7 @@ from _common import command_line, load_fashion_mnist, machine, parse
 from _steps import DEPTH, PAPER, Plain, Steps, Way
 
 from rfad_sklearn import ConvNet, RFADDistiller
-from rfad_sklearn._planning.resolution import resolve_plan
+from rfad_sklearn._planning.resolution import plan_parameters, resolve_plan
 from rfad_sklearn._planning.timing import Timing
 from rfad_sklearn.distillers._prepare import prepare
 
@@ -46,8 +46,8 @@ def objective_of(distiller, X, y, seed=None):
     # As fit does before it seeds the generator: the same networks.
     variables = context.initial_variables("random")
     seed = int(context.rng.integers(2**62)) if seed is None else seed
-    parameters = {"method": "RFADDistiller", **distiller.get_params(deep=False)}
-    plan = resolve_plan(parameters, context, Timing(context, time.monotonic()))
+    timing = Timing(context, time.monotonic())
+    plan = resolve_plan(plan_parameters(distiller), context, timing)
     generator = torch.Generator().manual_seed(seed)
     return variables, distiller._make_objective(plan, context, generator)
 

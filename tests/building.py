@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from rfad_sklearn._planning.resolution import resolve_plan
+from rfad_sklearn._planning.resolution import plan_parameters, resolve_plan
 from rfad_sklearn._planning.timing import Timing
 
 
@@ -31,8 +31,8 @@ class FixedTiming:
 
 def plan_of(distiller, context, timing=None):
     """The plan of a distiller."""
-    parameters = {"method": type(distiller).__name__, **distiller.get_params(deep=False)}
-    return resolve_plan(parameters, context, timing or Timing(context, time.monotonic()))
+    timing = timing or Timing(context, time.monotonic())
+    return resolve_plan(plan_parameters(distiller), context, timing)
 
 
 def objective_of(distiller, context, seed=0, timing=None):

@@ -91,7 +91,7 @@ def _resolve_evaluation(draft, parameters, context):
 
 def _resolve_pool(draft, parameters, context, timing):
     """Widths and groups; whether the run is a long one of fresh networks."""
-    spec, n_items = context.spec, int(context.per_class.sum())
+    spec, n_items = context.spec, context.n_items
     chooses, sizes = _chooses_width(parameters, context), _sizes(parameters, context)
     n_networks, batch_size = parameters["n_networks"], parameters["batch_size"]
     affordable = None
@@ -137,8 +137,8 @@ def _resolve_soft_labels(draft, parameters, context, timing):
     why = None
     if parameters["max_time"] is None:
         why = "a teacher is trained only in runs with max_time"
-    elif draft.values["refresh_interval"] != 1:
-        why = "a teacher pays only where each step has fresh networks and rows"
+    elif draft.values["pool_size"] != 1:
+        why = "a teacher pays only without a pool of several groups"
     elif not len(context.validation):
         why = "no held-out rows say when to switch back to hard labels"
     elif n_bytes > _SOFT_LABEL_BYTES:

@@ -26,6 +26,11 @@ _COMPILING_TIME = 300
 _LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
 
 
+def plan_parameters(estimator):
+    """Parameters of an estimator for :func:`resolve_plan`, and the name of its class."""
+    return {"method": type(estimator).__name__, **estimator.get_params(deep=False)}
+
+
 def resolve_plan(parameters, context, timing=None, *, begun=None):
     """Resolve every "auto" of an estimator.
 
@@ -35,7 +40,7 @@ def resolve_plan(parameters, context, timing=None, *, begun=None):
     Parameters
     ----------
     parameters : dict
-        Parameters of the estimator by name, and ``"method"``, the name of its class.
+        As of :func:`plan_parameters`.
     context : FitContext or RowsContext
         Data and network of the fit.
     timing : Timing, optional
@@ -198,7 +203,7 @@ def _resolve_optimization(draft, parameters, context):
 def _resolve_exact_kernel(draft, parameters, context):
     draft.decide("kernel", parameters["kernel"])
     draft.decide("kernel_method", "exact")
-    n_items, steps = int(context.per_class.sum()), parameters["max_iter"]
+    n_items, steps = context.n_items, parameters["max_iter"]
     steps = _EXPECTED_STEPS if steps is None else steps
     n_pairs = steps * n_items * (min(parameters["batch_size"], len(context.train)) + n_items)
     compiled = worth_compiling(context.spec, tuple(context.shape), n_pairs)

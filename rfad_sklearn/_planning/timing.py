@@ -64,7 +64,7 @@ class Timing:
         """
         context = self.context
         spec, shape, device = replace(context.spec, width=width), context.shape, context.device
-        n_rows, n_items = min(batch_size, len(context.train)), int(context.per_class.sum())
+        n_rows, n_items = min(batch_size, len(context.train)), context.n_items
         if device.type == "cuda":
             most = images_per_cuda_pass(spec, (1, *shape), n_networks)
             k, timed_rows, timed_items = n_networks, n_rows, min(n_items, n_rows, most)

@@ -79,23 +79,7 @@ class _Layered:
 
 @dataclass(frozen=True, repr=False)
 class MLPSpec(_Layered):
-    """Fully connected ReLU network for flat rows.
-
-    ``depth`` blocks of [dense -> ReLU] and a dense read-out. Weights have mean 0 and variance
-    sigma_w^2 / fan_in, biases sigma_b^2.
-
-    Parameters
-    ----------
-    depth : int, default=3
-        Number of hidden layers.
-    width : int or tuple of int, default=1024
-        Units per hidden layer, of all or of each. The infinite-width kernel does not depend on it.
-    sigma_w : float, default=sqrt(2)
-        Standard deviation of the weights, before division by the square root of the fan-in.
-    sigma_b : float, default=0.1
-        Standard deviation of the biases.
-
-    """
+    """A :class:`~rfad_sklearn.MLP` with all its fields filled in; a width may be a tuple."""
 
     public_name = "MLP"
 
@@ -137,29 +121,7 @@ class MLPSpec(_Layered):
 
 @dataclass(frozen=True, repr=False)
 class ConvNetSpec(_Layered):
-    """Convolutional ReLU network of the dataset-distillation literature.
-
-    ``depth`` blocks of [3x3 convolution, zero padding 1 -> ReLU -> 2x2 average pooling], a read-out
-    and a dense layer. Weights have mean 0 and variance sigma_w^2 / fan_in, biases sigma_b^2.
-    Pooling floors: a 7x7 map becomes 3x3.
-
-    Parameters
-    ----------
-    depth : int, default=3
-        Number of blocks. With pooling, image sides must be at least ``2**depth``.
-    width : int or tuple of int, default=256
-        Channels per block, of all or of each, first to last. The infinite-width kernel does not
-        depend on it.
-    sigma_w : float, default=sqrt(2)
-        Standard deviation of the weights, before division by the square root of the fan-in.
-    sigma_b : float, default=0.1
-        Standard deviation of the biases.
-    pooling : {"avg", "none"}, default="avg"
-        Whether each block ends with 2x2 average pooling.
-    readout : {"flatten", "mean"}, default="flatten"
-        What the dense layer reads: all positions, or their mean (global average pooling).
-
-    """
+    """A :class:`~rfad_sklearn.ConvNet` with all its fields filled in; a width may be a tuple."""
 
     public_name = "ConvNet"
 

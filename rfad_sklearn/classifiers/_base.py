@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from .._planning.context import RowsContext
-from .._planning.resolution import resolve_plan
+from .._planning.resolution import plan_parameters, resolve_plan
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
 from .._utils.labels import label_array, refuse_soft_targets
 from .._utils.validation import check_rows, float_dtype
@@ -121,8 +121,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
             seed=seed,
             reasons=reasons,
         )
-        parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
-        self.plan_ = resolve_plan(parameters, context)
+        self.plan_ = resolve_plan(plan_parameters(self), context)
         if self.verbose:
             print(self.plan_)
         self.architecture_, self.image_shape_ = spec, image_shape

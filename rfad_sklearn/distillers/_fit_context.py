@@ -174,7 +174,7 @@ class FitContext:
             x = self.preprocessing.after_scaling(self.frozen.noise)
         elif isinstance(init, str):
             if init == "noise":
-                x = self.rng.standard_normal((self.per_class.sum(), *self.shape))
+                x = self.rng.standard_normal((self.n_items, *self.shape))
             else:
                 rows = initial_rows(
                     self.y_encoded, self.train, self.per_class, init, self.read, self.rng
@@ -202,7 +202,7 @@ class FitContext:
                 f"init holds images of shape {seen}, but those of X are {self.image_shape}; "
                 "reshape init."
             )
-        wanted = (int(self.per_class.sum()), self.rows.shape[1])
+        wanted = (self.n_items, self.rows.shape[1])
         if rows.shape != wanted:
             raise ValueError(
                 f"init must hold {wanted[0]} items (ipc of each class, class by class) of "

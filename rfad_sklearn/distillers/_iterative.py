@@ -19,7 +19,7 @@ from .._optimization.objective import Objective
 from .._optimization.state import DistillationState, LoopConfig
 from .._planning.budget import default_max_iter, loop_seconds
 from .._planning.plan import Plan
-from .._planning.resolution import resolve_plan, resume_plan
+from .._planning.resolution import plan_parameters, resolve_plan, resume_plan
 from .._planning.timing import Timing
 from .._utils.callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
 from .._utils.device import explained_memory
@@ -104,7 +104,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     def _start(self, context, begin):
         """Everything that a run needs before its first step."""
         variables = context.initial_variables(self.init)
-        parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
+        parameters = plan_parameters(self)
         file = None
         if self.checkpoint is not None:
             method, settings = type(self).__name__, self._plain_settings()

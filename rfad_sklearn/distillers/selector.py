@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from .._networks.random_features import cached_features, cpu_networks
 from .._planning.memory import held_out_limit
-from .._planning.resolution import resolve_plan
+from .._planning.resolution import plan_parameters, resolve_plan
 from .._utils.device import explained_memory
 from .._utils.docstrings import substitute
 from .._utils.row_selection import STRATEGIES, initial_rows
@@ -140,8 +140,7 @@ class CoresetSelector(CoresetEstimator):
             )
         variables = context.variables_at(context.read(chosen))
         variables["log_scale"].fill_(np.log(self._fit_scale(context, chosen, variables)))
-        parameters = {"method": type(self).__name__, **self.get_params(deep=False)}
-        self.plan_ = resolve_plan(parameters, context)
+        self.plan_ = resolve_plan(plan_parameters(self), context)
         self.sample_indices_ = chosen
         self.coreset_ = self._make_coreset(
             context, variables, rows=context.rows[chosen], plan=self.plan_.to_dict()
