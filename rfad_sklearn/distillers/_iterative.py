@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._optimization.loop import DamagedStateError, distill
 from .._optimization.objective import Objective
 from .._optimization.state import DistillationState, LoopConfig
+from .._optimization.stopwatch import Stopwatch
 from .._planning.budget import default_max_iter, loop_seconds
 from .._planning.plan import Plan
 from .._planning.resolution import plan_parameters, resolve_plan, resume_plan
@@ -199,12 +200,14 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     def _with_expected_time(self, plan, objective, variables, timing, n_done):
         """The plan with measured seconds: of a step, and of this call of ``fit``."""
-        start = time.monotonic()
+        watch = Stopwatch(timing.context.device)
         objective.probe(variables)
-        probed = time.monotonic()
+        watch.stop()
+        step = watch.seconds + objective.refresh_seconds
+        watch = Stopwatch(timing.context.device)
         objective.fit_scale(variables, held_out=True)
-        now = time.monotonic()
-        step, evaluation = probed - start + objective.refresh_seconds, now - probed
+        watch.stop()
+        evaluation = watch.seconds
         if plan.max_iter is None:
             expected = float(plan.max_time)
         else:
