@@ -28,7 +28,8 @@ ESTIMATORS = [
     RFADDistiller(**SMALL),
     KIPDistiller(max_iter=3, eval_every=2, batch_size=32),
     NNGPKernelRidge(),
-    CoresetSampler(RFADDistiller(**SMALL)),
+    # Items for any model.
+    CoresetSampler(RFADDistiller(max_iter=3, eval_every=2, **NARROW)),
     CoresetSelector(n_networks=2, **NARROW),
     GradientMatchingDistiller(max_iter=3, eval_every=2, batch_size=8, **NARROW),
     FiniteNetworkClassifier(architecture=MLP(width=32), max_iter=60),
@@ -47,6 +48,7 @@ VARIANTS = [
         early_stopping=False,
     ),
     RFADDistiller(**SMALL, learn_labels="solve"),
+    RFADDistiller(downstream="any", max_iter=3, eval_every=2, **NARROW),
     KIPDistiller(
         max_iter=3,
         eval_every=2,
@@ -60,6 +62,7 @@ VARIANTS = [
     NNGPKernelRidge(
         distiller=RFADDistiller(ipc=1, max_iter=60, eval_every=30, architecture=MLP(width=64))
     ),
+    CoresetSelector(strategy="centroids", **NARROW),
     CoresetSelector(strategy="kcenter", space="features", n_networks=2, **NARROW),
     FiniteNetworkClassifier(
         architecture=MLP(width=32), max_iter=60, loss="cross_entropy", early_stopping=False

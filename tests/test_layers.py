@@ -21,6 +21,7 @@ LAYERS = [
     {"architectures"},
     {"_networks", "_kernels", "coreset", "preprocessing", "datasets"},
     {"_ridge", "_plotting", "kernels"},
+    {"_surrogates"},
     {"_optimization", "plotting"},
     {"_planning"},
     {"classifiers", "distillers"},

@@ -57,9 +57,9 @@ def _snapshot(variables):
 class _Run:
     """One run of the loop: the variables, their optimisers, and the record."""
 
-    def __init__(self, objective, variables, config, report):
+    def __init__(self, objective, variables, config, report, constrain=None):
         self.objective, self.variables = objective, variables
-        self.config, self.report = config, report
+        self.config, self.report, self.constrain = config, report, constrain
         self.optimizers = Optimizers(variables, config.learning_rates, config.muon_parameters)
         self.budget = Budget(config)
         self.average = _snapshot(variables)
@@ -123,6 +123,9 @@ class _Run:
         loss = self.objective.loss(self.variables)
         loss.backward()
         self.optimizers.step(1 - progress)
+        if self.constrain is not None:
+            with torch.no_grad():
+                self.constrain(self.variables)
         self.objective.after_step(self.variables)
         self.recent_losses.append(loss.detach())
         self.result.n_iter += 1
@@ -282,7 +285,7 @@ class _Run:
             pass
 
 
-def distill(objective, variables, config, report, *, save=None, state=None):
+def distill(objective, variables, config, report, *, constrain=None, save=None, state=None):
     """Minimise ``objective.loss(variables)`` within a budget, and keep the best state.
 
     The step size decays linearly to zero over the budget. Without improvement for
@@ -297,6 +300,9 @@ def distill(objective, variables, config, report, *, save=None, state=None):
     config : LoopConfig
     report : callable
         Called at every evaluation with keyword arguments; returns True to stop.
+    constrain : callable, optional
+        Called after every step with the variables: puts those that have left their bounds back, in
+        place. Averages of states within the bounds must lie within them.
     save : callable, optional
         Called after every evaluation with a state: a dict of tensors, of JSON values and of such
         dicts.
@@ -316,7 +322,7 @@ def distill(objective, variables, config, report, *, save=None, state=None):
     DamagedStateError
         Where ``state`` is not one of such a run.
     """
-    run = _Run(objective, variables, config, report)
+    run = _Run(objective, variables, config, report, constrain)
     try:
         if state is not None:
             try:

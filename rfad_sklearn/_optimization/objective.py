@@ -20,6 +20,15 @@ class Objective(abc.ABC):
     def draw(self):
         """Draw what the next step uses: rows, networks, or both."""
 
+    def initial_variables(self):
+        """Variables of this objective alone, at their start.
+
+        Returns
+        -------
+        dict of str to tensor
+        """
+        return {}
+
     @abc.abstractmethod
     def loss(self, variables):
         """Scalar tensor to minimise, with gradients to the variables.

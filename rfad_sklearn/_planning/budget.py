@@ -2,6 +2,10 @@
 
 # Steps when neither max_iter nor max_time is given.
 DEFAULT_MAX_ITER = 1000
+# Steps between evaluations, and evaluations without improvement that are waited for, by what the
+# items are for. Fitting a panel of classifiers takes the time of many steps.
+_EVAL_EVERY = {"nngp": 50, "any": 100}
+_N_ITER_NO_CHANGE = {"nngp": 100, "any": 5}
 # Share of max_time after which the steps end when labels are solved for.
 _LOOP_SHARE = 0.85
 # Share of the time that is left that a teacher may take.
@@ -20,3 +24,15 @@ def loop_seconds(parameters):
     solves = isinstance(parameters.get("learn_labels"), str)
     seconds = parameters["max_time"]
     return seconds if seconds is None or not solves else _LOOP_SHARE * seconds
+
+
+def resolve_eval_every(parameters, downstream):
+    """Steps between evaluations."""
+    given = parameters["eval_every"]
+    return _EVAL_EVERY[downstream] if given == "auto" else int(given)
+
+
+def resolve_n_iter_no_change(parameters, downstream):
+    """Evaluations without improvement after which the end of a run begins."""
+    given = parameters["n_iter_no_change"]
+    return _N_ITER_NO_CHANGE[downstream] if given == "auto" else int(given)

@@ -30,6 +30,16 @@ class Plan:
         Network with its depth and widths, as it is trained on.
     evaluation_architecture : ConvNetSpec, MLPSpec or None
         Network that evaluates held-out rows.
+    downstream : str or None
+        What the items are for: "nngp", "any", or the classifier that evaluates them.
+    init : str or None
+        Where the items start.
+    surrogates : tuple of str
+        Models whose losses on rows are minimised, where the items are for any model.
+    panel : tuple of str
+        Classifiers that are fitted on the items and evaluate the held-out rows.
+    item_dropout : float or None
+        Share of the items that a step leaves out.
     kernel : {"nngp", "ntk"} or None
     kernel_method : {"exact", "random_features"} or None
     n_items : int or None
@@ -62,6 +72,10 @@ class Plan:
         Steps of the items per network, and steps of the network between two of them.
     compiled : bool or None
         Whether the exact kernel's arithmetic is compiled.
+    eval_every : int or None
+        Steps between evaluations.
+    n_iter_no_change : int or None
+        Evaluations without improvement after which the end begins.
     max_iter : int or None
     max_time : float or None
         Seconds.
@@ -76,6 +90,11 @@ class Plan:
     method: str
     architecture: ConvNetSpec | MLPSpec
     evaluation_architecture: ConvNetSpec | MLPSpec | None = None
+    downstream: str | None = None
+    init: str | None = None
+    surrogates: tuple = ()
+    panel: tuple = ()
+    item_dropout: float | int | None = None
     kernel: str | None = None
     kernel_method: str | None = None
     n_items: int | None = None
@@ -97,6 +116,8 @@ class Plan:
     network_life: int | None = None
     network_steps: int | None = None
     compiled: bool | None = None
+    eval_every: int | None = None
+    n_iter_no_change: int | None = None
     max_iter: int | None = None
     max_time: float | int | None = None
     device: str | None = None
@@ -146,7 +167,7 @@ class Plan:
         for name in ("architecture", "evaluation_architecture"):
             if name in values:
                 values[name] = spec_from_dict(values[name])
-        for name in ("augmentations", "flipped_classes"):
+        for name in ("augmentations", "flipped_classes", "surrogates", "panel"):
             values[name] = tuple(values.get(name, ()))
         plan = cls(**values)
         plan._check()

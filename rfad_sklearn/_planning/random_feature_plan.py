@@ -48,7 +48,7 @@ def resolve_random_features(draft, parameters, context, timing, begun):
 
 def _check_parameters(parameters, context):
     corruption, init = parameters["corruption"], parameters["init"]
-    if corruption and not (isinstance(init, str) and init in ("random", "noise")):
+    if corruption and not (isinstance(init, str) and init in ("auto", "random", "noise")):
         raise ValueError(
             f"corruption={corruption!r} starts from noise, but init={init!r}; leave init at its "
             "default."

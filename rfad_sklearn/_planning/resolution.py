@@ -5,15 +5,22 @@ import torch
 from .._kernels.exact import worth_compiling
 from .._utils.network_spec import ConvNetSpec, MLPSpec, resolve_norm
 from ..architectures import is_open
+from .any_model_plan import resolve_any_model
 from .augmentation import resolve_augmentation
-from .budget import DEFAULT_MAX_ITER, default_max_iter
+from .budget import (
+    DEFAULT_MAX_ITER,
+    default_max_iter,
+    resolve_eval_every,
+    resolve_n_iter_no_change,
+)
 from .kernel_method import select_kernel_method
 from .memory import N_EVALUATION_NETWORKS
 from .plan import Draft
 from .random_feature_plan import resolve_random_features
 
-# Step size of the logarithm of the scale.
+# Step size of the logarithm of the scale, and of those of the surrogates.
 _LOG_SCALE_LEARNING_RATE = 1e-2
+_SURROGATE_LEARNING_RATE = 2e-2
 # Learned targets move at this share of the items' step: they are of size 1 / n_classes to 1, the
 # items of size 1.
 _TARGET_SHARE = 0.1
@@ -62,7 +69,11 @@ def resolve_plan(parameters, context, timing=None, *, begun=None):
     _resolve_rows(draft, parameters, context)
     if "kernel_method" in parameters:
         _resolve_kernel_method(draft, parameters, context)
-    if "pool_size" in parameters:
+    if "downstream" in parameters:
+        _resolve_downstream(draft, parameters, context)
+    if "pool_size" in parameters and context.downstream == "any":
+        resolve_any_model(draft, context)
+    elif "pool_size" in parameters:
         resolve_random_features(draft, parameters, context, timing, begun)
     elif "kernel" in parameters and "learn_labels" in parameters:
         _resolve_exact_kernel(draft, parameters, context)
@@ -137,6 +148,23 @@ def _resolve_inputs(draft, parameters, context):
         )
 
 
+def _resolve_downstream(draft, parameters, context):
+    """What the items are for, where they start, and what evaluates them."""
+    wanted, kind = parameters["downstream"], context.downstream
+    if not isinstance(wanted, str):
+        draft.decide("downstream", type(wanted).__name__)
+    elif wanted == "auto":
+        why = "fit_resample is for other models" if kind == "any" else "fit is for NNGPKernelRidge"
+        draft.decide("downstream", kind, why)
+    else:
+        draft.decide("downstream", kind)
+    draft.decide("panel", context.panel_names)
+    init = parameters["init"]
+    if isinstance(init, str):
+        automatic = "any model: the centres of each class" if kind == "any" else "kernel: real rows"
+        draft.decide("init", context.init_strategy(init), automatic if init == "auto" else None)
+
+
 def _resolve_rows(draft, parameters, context):
     draft.decide("n_items", context.n_items)
     draft.decide("n_train", context.n_train)
@@ -176,7 +204,18 @@ def _resolve_optimization(draft, parameters, context):
             else "only max_time bounds the steps"
         )
     draft.decide("max_time", parameters["max_time"])
+    for name, resolve in (
+        ("eval_every", resolve_eval_every),
+        ("n_iter_no_change", resolve_n_iter_no_change),
+    ):
+        why = "by what the items are for" if _is_auto(parameters, name) else None
+        draft.decide(name, resolve(parameters, context.downstream), why)
     learning_rates = {"X": parameters["learning_rate"]}
+    if context.downstream == "any":
+        learning_rates["log_scales"] = _SURROGATE_LEARNING_RATE
+        draft.decide("learning_rates", learning_rates)
+        draft.decide("solver", "adam", "a step size for each column")
+        return
     if parameters.get("loss") == "cross_entropy":
         learning_rates["log_scale"] = _LOG_SCALE_LEARNING_RATE
     learn_labels = parameters.get("learn_labels", False)

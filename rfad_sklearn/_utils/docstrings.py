@@ -3,7 +3,8 @@
 # Each passage begins at the indentation of a parameter; ``%(name)s`` on a line stands for it.
 PASSAGES = {
     "ipc": """ipc : int or dict, default=1
-        Items per class; a dict of label to int names every class.""",
+        Items per class; a dict of label to int names every class. A class with fewer rows gives
+        them all, as they are, with a warning.""",
     "architecture": """architecture : {"auto"}, ConvNet or MLP, default="auto"
         Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or
         ``image_shape`` given), an :class:`MLP` for flat rows. Open fields of a network are filled
@@ -18,9 +19,9 @@ PASSAGES = {
         that they are for fixed items, with the L2 penalty on their distance to the centred one-hot
         labels that predicts the held-out rows best.""",
     "init": """init : str or array of shape (n_items, ...), default="random"
-        Where the items start. "random", "kmeans", "herding", "kcenter": rows of each class, chosen
-        as by :class:`CoresetSelector`. "noise": white noise. An array: given items in the units of
-        X, class by class.""",
+        Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": rows of each
+        class or means of them, chosen as by :class:`CoresetSelector`. "noise": white noise. An
+        array: given items in the units of X, class by class.""",
     "preprocessing": """preprocessing : {"auto", "standardize", "zca"}, transformer or None, \
 default="auto"
         What is applied before the network, and taken back in the coreset. "standardize": zero mean

@@ -19,10 +19,18 @@ _MAX_COMPARED = 8192
 def items_per_class(ipc, classes, counts):
     """Number of items of each class from an int or a dict of label to int.
 
+    Of a class with fewer rows it is the number of its rows.
+
+    Returns
+    -------
+    per_class : int array of shape (n_classes,)
+    exhausted : bool array of shape (n_classes,)
+        Classes with fewer rows than items were asked for.
+
     Raises
     ------
     ValueError
-        For unknown or missing classes, numbers below 1, and numbers above a class's rows.
+        For unknown or missing classes, and numbers below 1.
     """
     if isinstance(ipc, bool | np.bool_):
         raise ValueError(f"ipc must be an int of at least 1, or a dict, got {ipc!r}.")
@@ -44,13 +52,8 @@ def items_per_class(ipc, classes, counts):
                 )
     else:
         numbers = [ipc] * len(classes)
-    for label, number, count in zip(labels, numbers, counts, strict=True):
-        if number > count:
-            raise ValueError(
-                f"ipc={number} asks for more items than class {label!r} has rows ({count}); lower "
-                "ipc, or give a dict with a number for every class."
-            )
-    return np.array(numbers)
+    pairs = list(zip(numbers, counts, strict=True))
+    return np.array([min(pair) for pair in pairs]), np.array([n > count for n, count in pairs])
 
 
 def split_holdout(y_encoded, fraction, per_class, rng, limit=_MAX_HELD_OUT):
@@ -82,6 +85,43 @@ def split_holdout(y_encoded, fraction, per_class, rng, limit=_MAX_HELD_OUT):
     return np.setdiff1d(np.arange(len(y_encoded)), validation, assume_unique=True), validation
 
 
+def centroid_groups(y_encoded, train, per_class, read, rng):
+    """Row numbers of each centroid of k-means, class by class.
+
+    Parameters
+    ----------
+    y_encoded, train, per_class, read, rng
+        As for :func:`initial_rows`.
+
+    Returns
+    -------
+    list of int array
+        The rows whose mean is the centroid. Where a class has fewer different rows than centroids,
+        some are of one row, again.
+    """
+    groups = []
+    for c, n_items in enumerate(per_class):
+        members = _compared(train[y_encoded[train] == c], n_items, rng)
+        if n_items == len(members):
+            groups += list(members[:, None])
+            continue
+        nearest = _fitted_kmeans(read(members).reshape(len(members), -1), n_items, rng).labels_
+        own = [members[nearest == k] for k in range(n_items)]
+        groups += [rows if len(rows) else rng.choice(members, 1) for rows in own]
+    return groups
+
+
+def means_of(rows, groups):
+    """Mean of each group of rows, in float64, ``(n_groups, d)``."""
+    return np.stack([np.mean(rows[group], axis=0, dtype=float) for group in groups])
+
+
+def _compared(members, n_items, rng):
+    """The rows of a class, or of a large one as many random ones as are compared."""
+    most = max(_MAX_COMPARED, n_items)
+    return members if len(members) <= most else np.sort(rng.choice(members, most, replace=False))
+
+
 def initial_rows(y_encoded, train, per_class, strategy, read, rng):
     """Row numbers to start from, class by class.
 
@@ -93,23 +133,22 @@ def initial_rows(y_encoded, train, per_class, strategy, read, rng):
         if strategy == "random" or n_items == len(members):
             chosen.append(rng.choice(members, n_items, replace=False))
             continue
-        if len(members) > max(_MAX_COMPARED, n_items):
-            members = np.sort(rng.choice(members, max(_MAX_COMPARED, n_items), replace=False))
+        members = _compared(members, n_items, rng)
         rows = read(members).reshape(len(members), -1)
         chosen.append(members[_CHOOSERS[strategy](rows, n_items, rng)])
     return np.concatenate(chosen)
 
 
+def _fitted_kmeans(rows, n_items, rng):
+    with warnings.catch_warnings():
+        # Of fewer different rows than centres.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return KMeans(n_items, n_init=1, random_state=int(rng.integers(2**31))).fit(rows)
+
+
 def _nearest_to_centres(rows, n_items, rng):
     """Distinct rows nearest to the centres of k-means."""
-    with warnings.catch_warnings():
-        # Of fewer different rows than centres: each centre takes a row of its own below.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        centres = (
-            KMeans(n_items, n_init=1, random_state=int(rng.integers(2**31)))
-            .fit(rows)
-            .cluster_centers_
-        )
+    centres = _fitted_kmeans(rows, n_items, rng).cluster_centers_
     distances = euclidean_distances(rows, centres, squared=True)
     picked = []
     for k in np.argsort(distances.min(0)):
@@ -151,5 +190,7 @@ def _farthest_first(rows, n_items, rng):
 
 
 _CHOOSERS = {"kmeans": _nearest_to_centres, "herding": _herded, "kcenter": _farthest_first}
+# Means of rows in place of rows.
+CENTROIDS = "centroids"
 # Ways to choose real rows.
 STRATEGIES = ("random", *_CHOOSERS)

@@ -108,9 +108,11 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     @keep_state_on_error
     @own_torch_modes()
-    def _fit(self, X, y):
+    def _fit(self, X, y, resampling=False):
         begin = time.monotonic()
-        context = prepare(self, X, y, self._draw_seed())
+        downstream = self._resolved_downstream(resampling)
+        self._check_downstream(downstream, resampling)
+        context = prepare(self, X, y, self._draw_seed(), downstream)
         self._make(context, begin)
         self.classes_ = context.classes
         self.image_shape_ = context.image_shape
@@ -118,6 +120,13 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         # Unlike those of the coreset, which needs no pickle, in the type of y.
         self._item_labels = context.classes[context.item_y_encoded]
         self._seeds = context.rng.integers(2**31, size=N_EVALUATION_NETWORKS).tolist()
+
+    def _resolved_downstream(self, resampling):
+        """What the items are for: "nngp" or "any"; ``resampling``: they are all that is wanted."""
+        return "nngp"
+
+    def _check_downstream(self, downstream, resampling):
+        """Raise, or warn, where parameters do not go with what the items are for."""
 
     def _depth_is_open(self, shape):
         """Whether the rows decide how many blocks the network has, for inputs of this shape."""
@@ -215,6 +224,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         weights = feature_weights(spec, features, root)
         return FeatureModel(spec, shape, self._seeds, weights.cpu().numpy())
 
+    @_fit_context(prefer_skip_nested_validation=False)
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:
         """Fit, and return the items and their labels: the verb of imbalanced-learn.
 
@@ -226,10 +236,11 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns
         -------
         X_resampled : array of shape (n_items, ...), or data frame
-            In the layout and the units of X.
+            In the layout, the units and the types of X: bytes stay bytes.
         y_resampled : array of shape (n_items,) or series
         """
-        self.fit(X, y)
+        self._fit(X, y, resampling=True)
+        self._warn_of_ending()
         return like_input(
             self.coreset_.X.reshape(-1, *self._layout).copy(), self._item_labels.copy(), X, y
         )

@@ -8,10 +8,12 @@ import torch
 
 from .._optimization.training_data import TrainingData
 from .._planning.context import describe_preprocessing
+from .._surrogates.item_space import item_space
 from .._utils.device_rows import DeviceRows, fits_on_device
+from .._utils.item_range import ItemRange
 from .._utils.labels import centred_one_hot
 from .._utils.preprocessing_value import TransformerPreprocessing
-from .._utils.row_selection import initial_rows
+from .._utils.row_selection import CENTROIDS, centroid_groups, initial_rows, means_of
 from .._utils.validation import as_rows
 
 
@@ -38,7 +40,9 @@ class FitContext:
     """Data, labels, split, network and preprocessing of one ``fit``.
 
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
-    ``train`` and ``validation`` row numbers; ``reasons`` says why, for what was chosen already.
+    ``exhausted`` the classes with fewer rows than items were asked for, ``train`` and
+    ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``item_range`` is
+    where items may lie, ``downstream`` what they are for, ``panel`` what evaluates them.
     """
 
     rows: np.ndarray
@@ -46,6 +50,7 @@ class FitContext:
     classes: np.ndarray
     y_encoded: np.ndarray
     per_class: np.ndarray
+    exhausted: np.ndarray
     image_shape: tuple | None
     spec: object
     preprocessing: object
@@ -56,6 +61,9 @@ class FitContext:
     device: torch.device
     dtype: torch.dtype
     frozen: Frozen | None
+    item_range: ItemRange
+    downstream: str
+    panel: tuple
     reasons: dict
 
     @property
@@ -96,6 +104,33 @@ class FitContext:
         """What a plan calls the preprocessing."""
         return describe_preprocessing(self.preprocessing)
 
+    @functools.cached_property
+    def fixed_items(self):
+        """Items that are the rows of a class as they are, and these rows' numbers."""
+        items = np.flatnonzero(self.exhausted[self.item_y_encoded])
+        rows = [np.flatnonzero(self.y_encoded == c) for c in np.flatnonzero(self.exhausted)]
+        return items, np.concatenate([np.empty(0, dtype=int), *rows])
+
+    @functools.cached_property
+    def space(self):
+        """Coordinates in which items for any model are optimised; None for the others."""
+        if self.downstream != "any":
+            return None
+        data, dtype = self.training_data, torch.promote_types(self.dtype, torch.float32)
+        scaled_range = self.item_range.scaled(self.preprocessing, self.device, dtype)
+        return item_space(scaled_range, data.read, data.train, self.image_shape is not None)
+
+    @property
+    def panel_names(self):
+        """Names of the classifiers that evaluate the items, where rows are held out."""
+        return tuple(member.name for member in self.panel) if self.n_held_out else ()
+
+    def init_strategy(self, init):
+        """Where items start: what the parameter ``init`` says, or what "auto" becomes."""
+        if isinstance(init, str) and init == "auto":
+            return CENTROIDS if self.downstream == "any" else "random"
+        return init
+
     @property
     def project(self):
         """Differentiable ``transform(inverse_transform(x))`` of network inputs, or None.
@@ -116,13 +151,37 @@ class FitContext:
 
         return lambda x: on_device.project(x.flatten(1), restore=restore).reshape(x.shape)
 
+    def constrain(self, variables):
+        """Put items that a step has moved back, in place.
+
+        Those for any model into the range of the columns, and those of a class that gives its rows
+        as they are to these rows.
+        """
+        x = variables["X"]
+        if self.space is not None:
+            x.copy_(self.space.clip(x.flatten(1)).view_as(x))
+        items, rows = self.fixed_items
+        if len(items):
+            x[torch.from_numpy(items)] = self.coordinates(self.read(rows)).view(-1, *self.shape)
+
+    def coordinates(self, x):
+        """Variables on the device of network inputs ``(n, d)``."""
+        x = torch.tensor(self.as_read(x), device=self.device)
+        return x if self.space is None else self.space.encode(x)
+
     def raw_items(self, x):
-        """Items in the units of X, of network inputs ``(n_items, d)``."""
-        rows = self.preprocessing.invert(x)
-        if self.frozen is None:
-            return rows
-        noise = self.frozen.noise * self.preprocessing.scale + self.preprocessing.offset
-        return np.where(self.frozen.mask, noise, rows)
+        """Items in the units of X, of variables ``(n_items, d)`` as an array."""
+        if self.space is not None:
+            x = self.space.decode(torch.from_numpy(x).to(self.device)).cpu().numpy()
+        raw = self.preprocessing.invert(x)
+        if self.space is not None:
+            raw = self.item_range.clip(raw)
+        if self.frozen is not None:
+            noise = self.frozen.noise * self.preprocessing.scale + self.preprocessing.offset
+            raw = np.where(self.frozen.mask, noise, raw)
+        items, rows = self.fixed_items
+        raw[items] = self.rows[rows]
+        return raw
 
     def round_trip(self, variables):
         """Put the items where they come back from the units of X.
@@ -172,24 +231,32 @@ class FitContext:
         """Items, targets and scale at the start; with frozen coordinates items are noise."""
         if self.frozen is not None:
             x = self.preprocessing.after_scaling(self.frozen.noise)
-        elif isinstance(init, str):
-            if init == "noise":
-                x = self.rng.standard_normal((self.n_items, *self.shape))
-            else:
-                rows = initial_rows(
-                    self.y_encoded, self.train, self.per_class, init, self.read, self.rng
-                )
-                x = self.read(rows)
+        elif isinstance(init, str) and init == "noise":
+            x = self.rng.standard_normal((self.n_items, *self.shape))
         else:
-            x = self.preprocessing.apply(self._check_init(init))
-        return self.variables_at(x)
+            x = self.preprocessing.apply(self.initial_items(init))
+        variables = self.variables_at(x)
+        self.constrain(variables)
+        return variables
+
+    def initial_items(self, init):
+        """Items at the start in the units of X, by a strategy or as they are given."""
+        if not isinstance(init, str):
+            return self._check_init(init)
+        if init == CENTROIDS:
+            groups = centroid_groups(
+                self.y_encoded, self.train, self.per_class, self.read, self.rng
+            )
+            return means_of(self.rows, groups)
+        rows = initial_rows(self.y_encoded, self.train, self.per_class, init, self.read, self.rng)
+        return self.rows[rows]
 
     def variables_at(self, x):
         """Variables with these network inputs as items, centred one-hot targets, and scale 1."""
         targets = centred_one_hot(torch.from_numpy(self.item_y_encoded), len(self.classes))
-        x = torch.tensor(self.as_read(x), device=self.device).reshape(-1, *self.shape)
+        x = self.coordinates(x.reshape(self.n_items, -1))
         return {
-            "X": x,
+            "X": x.reshape(-1, *self.shape),
             "targets": targets.to(self.device),
             "log_scale": torch.zeros((), dtype=torch.float32, device=self.device),
         }

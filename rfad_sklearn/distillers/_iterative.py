@@ -18,14 +18,14 @@ from .._optimization.loop import DamagedStateError, distill
 from .._optimization.objective import Objective
 from .._optimization.state import DistillationState, LoopConfig
 from .._optimization.stopwatch import Stopwatch
-from .._planning.budget import default_max_iter, loop_seconds
+from .._planning.budget import default_max_iter, loop_seconds, resolve_eval_every
 from .._planning.plan import Plan
 from .._planning.resolution import plan_parameters, resolve_plan, resume_plan
 from .._planning.timing import Timing
 from .._utils.callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
 from .._utils.device import explained_memory
 from .._utils.files import write_text
-from .._utils.row_selection import STRATEGIES
+from .._utils.row_selection import CENTROIDS, STRATEGIES
 from .._utils.validation import warn_caller
 from ._base import CoresetEstimator
 from ._fit_context import FitContext
@@ -65,7 +65,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     _parameter_constraints: dict = {
         **CoresetEstimator._parameter_constraints,
-        "init": [StrOptions({*STRATEGIES, "noise"}), "array-like"],
+        "init": [StrOptions({*STRATEGIES, CENTROIDS, "noise"}), "array-like"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [None, Interval(Integral, 0, None, closed="left")],
@@ -85,13 +85,15 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         seed = seed_of(self.checkpoint)
         return super()._draw_seed() if seed is None else seed
 
-    def _fit(self, X, y):
-        max_iter = default_max_iter(self.get_params(deep=False))
-        n_evaluations = None if max_iter is None else 1 + math.ceil(max_iter / self.eval_every)
+    def _fit(self, X, y, resampling=False):
+        parameters = self.get_params(deep=False)
+        max_iter = default_max_iter(parameters)
+        eval_every = resolve_eval_every(parameters, self._resolved_downstream(resampling))
+        n_evaluations = None if max_iter is None else 1 + math.ceil(max_iter / eval_every)
         # Begun before the state is noted that errors bring back: scikit-learn finds its callbacks
         # there to tear them down.
         begin_fit(self, X, y, n_evaluations)
-        super()._fit(X, y)
+        super()._fit(X, y, resampling)
         end_fit(self, X, y)
 
     def _make(self, context, begin):
@@ -104,7 +106,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     def _start(self, context, begin):
         """Everything that a run needs before its first step."""
-        variables = context.initial_variables(self.init)
+        variables = context.initial_variables(context.init_strategy(self.init))
         parameters = plan_parameters(self)
         file = None
         if self.checkpoint is not None:
@@ -124,6 +126,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             except (TypeError, ValueError) as error:
                 raise file.damaged(error) from error
         objective = self._make_objective(plan, context, generator)
+        variables.update(objective.initial_variables())
         if self.verbose:
             n_done = 0 if state is None else state.get("n_iter")
             # Where a damaged file has no number of steps, the loop refuses it.
@@ -135,8 +138,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             begin=begin,
             max_iter=plan.max_iter,
             deadline=None if self.max_time is None else begin + loop_seconds(parameters),
-            eval_every=self.eval_every,
-            n_iter_no_change=self.n_iter_no_change,
+            eval_every=plan.eval_every,
+            n_iter_no_change=plan.n_iter_no_change,
             tol=self.tol,
             muon_parameters=("X",) if plan.solver == "muon" else (),
         )
@@ -160,6 +163,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 run.variables,
                 run.config,
                 self._reporter(run),
+                constrain=run.context.constrain,
                 save=None if file is None else lambda state: file.save(state, run.plan),
                 state=None if run.file is None else run.file.state,
             )
@@ -212,7 +216,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             expected = float(plan.max_time)
         else:
             n_steps = max(plan.max_iter - n_done, 0)
-            expected = timing.elapsed() + n_steps * (step + evaluation / self.eval_every)
+            expected = timing.elapsed() + n_steps * (step + evaluation / plan.eval_every)
             if plan.soft_labels and not n_done:
                 expected += timing.teacher_seconds(plan.teacher_epochs)
             expected = min(expected, plan.max_time or expected)
@@ -304,6 +308,13 @@ class RidgeDistiller(BaseDistiller):
         "loss": [StrOptions({"cross_entropy", "mse"})],
         "learn_labels": ["boolean", StrOptions({"solve"})],
     }
+
+    def _check_downstream(self, downstream, resampling):
+        if resampling and self.learn_labels:
+            raise ValueError(
+                f"learn_labels={self.learn_labels!r} makes targets, which fit_resample cannot give "
+                "out: it gives labels. Use learn_labels=False, or fit and coreset_.targets."
+            )
 
     @property
     def _solves_labels(self):

@@ -7,17 +7,20 @@ import numpy as np
 from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
 from .._utils.device import resolve_device, resolve_dtype
-from .._utils.labels import check_labels
+from .._utils.item_range import ItemRange
+from .._utils.labels import check_labels, plain_label
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing
 from .._utils.row_selection import items_per_class, split_holdout
-from .._utils.validation import RowSubset, check_rows, resolve_image_shape
+from .._utils.validation import RowSubset, check_rows, resolve_image_shape, warn_caller
 from ..architectures import is_open, resolve_architecture
 from ..preprocessing import fit_preprocessing
 from ._fit_context import FitContext, Frozen
 
 # With fewer held-out rows early_stopping="auto" holds none out: they choose by chance.
 _LEAST_HELD_OUT = 100
+# Classes that a warning names, at most.
+_FEW_CLASSES = 5
 
 
 def depth_is_open(estimator, shape):
@@ -35,7 +38,7 @@ def depth_is_open(estimator, shape):
     return in_question(resolve_architecture(architecture, shape))
 
 
-def prepare(estimator, X, y, seed):
+def prepare(estimator, X, y, seed, downstream="nngp"):
     """Validate the arguments of ``fit`` against each other and against X and y.
 
     Parameters
@@ -43,6 +46,8 @@ def prepare(estimator, X, y, seed):
     estimator : CoresetEstimator
     X, y : as in ``fit``
     seed : int
+    downstream : {"nngp", "any"}, default="nngp"
+        What the items are for.
 
     Returns
     -------
@@ -52,7 +57,10 @@ def prepare(estimator, X, y, seed):
     device = resolve_device(estimator.device)
     rows, seen, y = check_rows(estimator, X, reset=True, y=y)
     classes, y_encoded = check_labels(y)
-    per_class = items_per_class(estimator.ipc, classes, np.bincount(y_encoded))
+    counts = np.bincount(y_encoded)
+    per_class, exhausted = items_per_class(estimator.ipc, classes, counts)
+    if exhausted.any():
+        _warn_of_exhausted(estimator.ipc, classes[exhausted], counts[exhausted])
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
     shape = image_shape or (rows.shape[1],)
     spec = resolve_architecture(estimator.architecture, shape)
@@ -60,7 +68,7 @@ def prepare(estimator, X, y, seed):
     limit = held_out_limit(spec, shape, estimator._max_held_out)
     train, validation = _split(parameters, y_encoded, per_class, rng, limit, reasons)
     preprocessing = _fit_preprocessing(
-        estimator, parameters, RowSubset(rows, train), image_shape, reasons
+        estimator, parameters, RowSubset(rows, train), image_shape, reasons, downstream
     )
     frozen = None
     if parameters.get("corruption"):
@@ -73,6 +81,7 @@ def prepare(estimator, X, y, seed):
         classes=classes,
         y_encoded=y_encoded,
         per_class=per_class,
+        exhausted=exhausted,
         image_shape=image_shape,
         spec=spec,
         preprocessing=preprocessing,
@@ -83,9 +92,26 @@ def prepare(estimator, X, y, seed):
         device=device,
         dtype=resolve_dtype(estimator.dtype, device, reduced=reduced),
         frozen=frozen,
+        item_range=ItemRange.of(RowSubset(rows, train)),
+        downstream=downstream,
+        panel=estimator._panel(int(per_class.sum())) if downstream == "any" else (),
         reasons=reasons,
     )
     return _with_depth(estimator, context)
+
+
+def _warn_of_exhausted(ipc, classes, counts):
+    """Say which classes give all their rows, in one warning."""
+    named = ", ".join(
+        f"{plain_label(label)!r} ({count})"
+        for label, count in zip(classes[:_FEW_CLASSES], counts, strict=False)
+    )
+    more = f" and {len(classes) - _FEW_CLASSES} more" if len(classes) > _FEW_CLASSES else ""
+    warn_caller(
+        f"ipc={ipc!r} asks for more items than these classes have rows: {named}{more}. Their rows "
+        "are taken as they are; lower ipc, or give a dict with a number for every class, to "
+        "avoid that."
+    )
 
 
 def _with_depth(estimator, context):
@@ -116,7 +142,9 @@ def _split(parameters, y_encoded, per_class, rng, limit, reasons):
     return parts
 
 
-def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons):
+def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons, downstream):
+    if downstream == "any":
+        return fit_preprocessing("standardize", rows, image_shape, invertible=True)
     wanted = estimator.preprocessing
     if isinstance(wanted, str) and wanted == "auto" and parameters.get("corruption"):
         wanted = "standardize"

@@ -10,13 +10,22 @@ from sklearn.utils.validation import check_is_fitted
 __all__ = ["CoresetSampler"]
 
 
-def like_input(items, labels, X, y):
-    """Items and labels in the containers of X and y where those are of pandas, else arrays.
+def _as_type(items, dtype):
+    """Items in the type of a column of X where it holds them; else as they are."""
+    if not (isinstance(dtype, np.dtype) and dtype.kind in "biuf"):
+        return items
+    with np.errstate(invalid="ignore"):
+        cast = items.astype(dtype)
+    return cast if dtype.kind == "f" or np.array_equal(cast, items) else items
 
-    Labels are in y's own type.
-    """
+
+def like_input(items, labels, X, y):
+    """Items and labels in the containers and the types of X and y."""
     if hasattr(X, "iloc"):
-        items = type(X)(items, columns=X.columns)
+        columns = [_as_type(items[:, k], dtype) for k, dtype in enumerate(X.dtypes)]
+        items = type(X)(dict(enumerate(columns))).set_axis(X.columns, axis=1)
+    else:
+        items = _as_type(items, np.asarray(X).dtype)
     if hasattr(y, "iloc") and hasattr(y, "columns"):
         labels = type(y)(labels[:, None], columns=y.columns).astype(y.dtypes)
     elif hasattr(y, "iloc"):

@@ -1,17 +1,18 @@
-"""RFAD: dataset distillation by random feature approximation."""
+"""RFAD: dataset distillation by random feature approximation, and items for any model."""
 
 import time
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
 from .._optimization.teacher import Teacher
 from .._planning.budget import TEACHER_SHARE
 from .._utils.docstrings import substitute
 from .._utils.labels import label_array
+from ._any_model import any_model_objective, check_any_model, panel_members, resolve_downstream
 from ._iterative import RidgeDistiller
 
 __all__ = ["RFADDistiller"]
@@ -22,15 +23,22 @@ _TEACHER_STREAM = 1
 
 @substitute
 class RFADDistiller(RidgeDistiller):
-    """Distil a labelled data set into a few synthetic rows per class, by random features.
+    """Distil a labelled data set into a few synthetic rows per class.
 
-    The coreset is optimised such that kernel ridge regression on it, with the kernel of an
-    infinitely wide random network, classifies the training rows. The kernel is estimated by random
-    features of finite networks (RFAD, [1]_).
+    The items of ``fit`` are optimised such that kernel ridge regression on them, with the kernel of
+    an infinitely wide random network, classifies the training rows. The kernel is estimated by
+    random features of finite networks (RFAD, [1]_). Those of ``fit_resample`` are for any model:
+    nearest neighbours, linear models, forests, networks.
 
     Parameters
     ----------
     %(ipc)s
+    downstream : {"auto", "nngp", "any"} or classifier, default="auto"
+        What the items are for. "nngp": :class:`NNGPKernelRidge`. "any": any model; the losses of
+        several cheap models that are fitted on the items are minimised, and a panel of
+        scikit-learn's classifiers evaluates the held-out rows. A classifier: the same, evaluated by
+        this one alone. "auto": "nngp" in ``fit``, "any" in ``fit_resample`` and ``as_sampler()``.
+        See Notes for what each kind uses.
     %(architecture)s
     %(image_shape)s
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
@@ -72,7 +80,11 @@ class RFADDistiller(RidgeDistiller):
         classes, those that lose no more than about three in ten of the rows of a pilot sample (up
         to 2,048) that are recognised as they are; none with fewer than 200 rows, or with images
         above about 64x64 pixels. ``learn_labels="solve"`` takes rows as they are.
-    %(init)s
+    init : str or array of shape (n_items, ...), default="auto"
+        Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": rows of each
+        class or means of them, chosen as by :class:`CoresetSelector`. "noise": white noise. An
+        array: given items in the units of X, class by class. "auto": "random" for the NNGP,
+        "centroids" for any model.
     corruption : float, default=0.0
         Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and
         below 1 ([1]_). Above 0 the items start as noise with the mean and variance of the data per
@@ -92,8 +104,12 @@ class RFADDistiller(RidgeDistiller):
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most about 2,048 rows (fewer for images from 48x48 pixels
         on, from 24x24 with two blocks).
-    %(n_iter_no_change)s
-    %(eval_every)s
+    n_iter_no_change : int or "auto", default="auto"
+        Evaluations without a better validation loss after which the end begins: the step size
+        falls to zero over a quarter of the steps done, and ``fit`` stops. "auto": 100 for the NNGP,
+        which ends long time budgets only; 5 for any model.
+    eval_every : int or "auto", default="auto"
+        Steps between evaluations. "auto": 50 for the NNGP, 100 for any model.
     %(tol)s
     %(callback)s
     %(checkpoint)s
@@ -123,6 +139,23 @@ class RFADDistiller(RidgeDistiller):
     Notes
     -----
     ``plan_`` says what was chosen, and why.
+
+    *Items for any model* lie within the range of each column of X, and are integers where a column
+    holds integers only; items for the NNGP leave that range, and lose accuracy when they are held
+    in it. ``validation_score`` is then the mean accuracy of the panel, and ``validation_loss`` its
+    mean error.
+
+    ======================================================  ======  =====
+    parameter                                               "nngp"  "any"
+    ======================================================  ======  =====
+    ipc, image_shape, init, batch_size, learning_rate       yes     yes
+    architecture, reg                                       yes     for the coreset's own classifier
+    early_stopping, validation_fraction, n_iter_no_change   yes     yes
+    max_iter, max_time, eval_every, tol, checkpoint         yes     yes
+    preprocessing, n_networks, pool_size, loss              yes     no, warned of
+    teacher, augment, solver                                yes     no, warned of
+    learn_labels, corruption                                yes     refused
+    ======================================================  ======  =====
 
     *Depth.* Networks with fewer blocks are less noisy and take less time. Where the depth is open,
     and images are large enough for three blocks, a pilot sample of up to 2,048 training rows
@@ -177,6 +210,13 @@ class RFADDistiller(RidgeDistiller):
 
     _parameter_constraints: dict = {
         **RidgeDistiller._parameter_constraints,
+        "downstream": [StrOptions({"auto", "nngp", "any"}), HasMethods(["fit", "predict"])],
+        "init": [StrOptions({"auto"}), *RidgeDistiller._parameter_constraints["init"]],
+        "n_iter_no_change": [
+            StrOptions({"auto"}),
+            *RidgeDistiller._parameter_constraints["n_iter_no_change"],
+        ],
+        "eval_every": [StrOptions({"auto"}), *RidgeDistiller._parameter_constraints["eval_every"]],
         "corruption": [Interval(Real, 0, 1, closed="left")],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "pool_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
@@ -189,6 +229,7 @@ class RFADDistiller(RidgeDistiller):
         self,
         ipc=1,
         *,
+        downstream="auto",
         architecture="auto",
         image_shape=None,
         preprocessing="auto",
@@ -200,7 +241,7 @@ class RFADDistiller(RidgeDistiller):
         learn_labels=False,
         teacher="auto",
         augment="auto",
-        init="random",
+        init="auto",
         corruption=0.0,
         solver="auto",
         learning_rate=0.03,
@@ -208,8 +249,8 @@ class RFADDistiller(RidgeDistiller):
         max_time=None,
         early_stopping="auto",
         validation_fraction=0.1,
-        n_iter_no_change=100,
-        eval_every=50,
+        n_iter_no_change="auto",
+        eval_every="auto",
         tol=1e-4,
         callback=None,
         checkpoint=None,
@@ -219,6 +260,7 @@ class RFADDistiller(RidgeDistiller):
         dtype="auto",
     ):
         self.ipc = ipc
+        self.downstream = downstream
         self.architecture = architecture
         self.image_shape = image_shape
         self.preprocessing = preprocessing
@@ -248,7 +290,20 @@ class RFADDistiller(RidgeDistiller):
         self.device = device
         self.dtype = dtype
 
+    def _resolved_downstream(self, resampling):
+        return resolve_downstream(self.downstream, resampling)
+
+    def _check_downstream(self, downstream, resampling):
+        super()._check_downstream(downstream, resampling)
+        if downstream == "any":
+            check_any_model(self)
+
+    def _panel(self, n_items):
+        return panel_members(self.downstream, n_items)
+
     def _make_objective(self, plan, context, generator):
+        if context.downstream == "any":
+            return any_model_objective(plan, context, self.reg, generator)
         config = PoolConfig(
             batch_size=plan.batch_size,
             reg=self.reg,
@@ -294,7 +349,7 @@ class RFADDistiller(RidgeDistiller):
             print(f"teacher: {time.monotonic() - start:.1f} s | {result}")
 
     def _note(self, run):
-        soft_labels = run.objective.soft_labels
+        soft_labels = getattr(run.objective, "soft_labels", None)
         self.teacher_score_ = None if soft_labels is None else soft_labels.score
         self.flipped_classes_ = run.context.classes[list(run.plan.flipped_classes)]
         return {

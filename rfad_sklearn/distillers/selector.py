@@ -1,4 +1,4 @@
-"""Real rows as a coreset: what distilled items are compared with, and what they start from."""
+"""Real rows, or means of some, as a coreset: what distilled items are compared with."""
 
 from dataclasses import replace
 from numbers import Integral
@@ -12,7 +12,7 @@ from .._planning.memory import held_out_limit
 from .._planning.resolution import plan_parameters, resolve_plan
 from .._utils.device import explained_memory
 from .._utils.docstrings import substitute
-from .._utils.row_selection import STRATEGIES, initial_rows
+from .._utils.row_selection import CENTROIDS, STRATEGIES, centroid_groups, initial_rows, means_of
 from ._base import CoresetEstimator
 from ._evaluation import evaluation_objective
 
@@ -24,7 +24,7 @@ _CHUNK = 512
 
 @substitute
 class CoresetSelector(CoresetEstimator):
-    """Choose a few real rows per class.
+    """Choose a few real rows per class, or the centroids of k-means.
 
     The choice is made class by class. Of a class with more than 8,192 rows, as many random ones are
     compared with each other.
@@ -32,10 +32,11 @@ class CoresetSelector(CoresetEstimator):
     Parameters
     ----------
     %(ipc)s
-    strategy : {"random", "kmeans", "herding", "kcenter"}, default="kmeans"
-        "kmeans": the rows nearest to the centres of k-means. "herding": rows whose running mean
-        stays nearest to the mean of the class ([1]_). "kcenter": the row nearest to the mean, then
-        always the row farthest from those chosen ([2]_).
+    strategy : {"random", "kmeans", "centroids", "herding", "kcenter"}, default="kmeans"
+        "kmeans": the rows nearest to the centres of k-means. "centroids": these centres, which are
+        means of rows, as ``ClusterCentroids`` of imbalanced-learn makes them. "herding": rows whose
+        running mean stays nearest to the mean of the class ([1]_). "kcenter": the row nearest to
+        the mean, then always the row farthest from those chosen ([2]_).
     space : {"input", "features"}, default="input"
         Where distances are taken: between preprocessed rows, or between random features, that is by
         the NNGP kernel.
@@ -61,8 +62,8 @@ class CoresetSelector(CoresetEstimator):
     coreset_ : Coreset
         The chosen rows with centred one-hot targets. Its scale is fitted on up to 2,048 of the rows
         that were not chosen.
-    sample_indices_ : array of shape (n_items,)
-        Their numbers in X.
+    sample_indices_ : array of shape (n_items,), or None
+        Their numbers in X; None for centroids.
     %(plan_)s
     %(classes_)s
     %(input_attributes)s
@@ -91,7 +92,7 @@ class CoresetSelector(CoresetEstimator):
 
     _parameter_constraints: dict = {
         **CoresetEstimator._parameter_constraints,
-        "strategy": [StrOptions(set(STRATEGIES))],
+        "strategy": [StrOptions({*STRATEGIES, CENTROIDS})],
         "space": [StrOptions({"input", "features"})],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
     }
@@ -130,21 +131,24 @@ class CoresetSelector(CoresetEstimator):
             "comparing the rows of a class",
             "n_networks or the architecture's width, or use space='input'",
         ):
-            chosen = initial_rows(
-                context.y_encoded,
-                context.train,
-                context.per_class,
-                self.strategy,
-                read,
-                context.rng,
-            )
-        variables = context.variables_at(context.read(chosen))
-        variables["log_scale"].fill_(np.log(self._fit_scale(context, chosen, variables)))
+            chosen, items = self._choose(context, read)
+        variables = context.variables_at(context.preprocessing.apply(items))
+        scale = self._fit_scale(context, chosen, variables)
+        variables["log_scale"].fill_(np.log(scale))
         self.plan_ = resolve_plan(plan_parameters(self), context)
-        self.sample_indices_ = chosen
+        self.sample_indices_ = None if self.strategy == CENTROIDS else chosen
         self.coreset_ = self._make_coreset(
-            context, variables, rows=context.rows[chosen], plan=self.plan_.to_dict()
+            context, variables, rows=items, plan=self.plan_.to_dict()
         )
+
+    def _choose(self, context, read):
+        """Numbers of the chosen rows, of which centroids have none, and the items."""
+        where = context.y_encoded, context.train, context.per_class
+        if self.strategy == CENTROIDS:
+            groups = centroid_groups(*where, read, context.rng)
+            return np.empty(0, dtype=int), means_of(context.rows, groups)
+        chosen = initial_rows(*where, self.strategy, read, context.rng)
+        return chosen, context.rows[chosen]
 
     def _read_features(self, context):
         """A function that gives the random features of rows."""
@@ -173,7 +177,8 @@ class CoresetSelector(CoresetEstimator):
         limit = held_out_limit(context.spec, context.shape, self._max_held_out)
         if len(others) > limit:
             others = np.sort(context.rng.choice(others, limit, replace=False))
-        data = replace(context, train=chosen, validation=others).training_data
+        train = chosen if len(chosen) else others
+        data = replace(context, train=train, validation=others).training_data
         generator = torch.Generator().manual_seed(int(context.rng.integers(2**62)))
         return evaluation_objective(context, data, self.reg, generator).fit_scale(
             variables, held_out=True

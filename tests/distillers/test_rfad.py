@@ -38,7 +38,7 @@ def test_distilled_rows_beat_the_random_rows_they_started_from(all_digits):
     X, X_test, y, y_test = all_digits
     settings = {"ipc": 1, "architecture": ConvNet(width=32), "random_state": 0}
     start = NNGPKernelRidge(random_state=0).fit(
-        *RFADDistiller(max_iter=0, **settings).fit_resample(X, y)
+        *RFADDistiller(max_iter=0, downstream="nngp", **settings).fit_resample(X, y)
     )
     distiller = RFADDistiller(max_iter=120, **settings).fit(X, y)
     end = NNGPKernelRidge(random_state=0).fit_coreset(distiller.coreset_)
@@ -114,7 +114,7 @@ def test_global_state_is_left_alone(digits):
 def test_layouts_give_the_same_coreset(digits):
     X, X_test, y, _ = digits
     images, flat, channel = (
-        make(image_shape=shape).fit(rows, y)
+        make(image_shape=shape, downstream="nngp").fit(rows, y)
         for rows, shape in ((X, None), (X.reshape(len(X), -1), (8, 8)), (X[..., None], None))
     )
     assert images.coreset_.X.tolist() == flat.coreset_.X.tolist() == channel.coreset_.X.tolist()
@@ -645,14 +645,14 @@ def test_data_frames_come_back_as_data_frames(rng):
     pd = pytest.importorskip("pandas")
     frame = pd.DataFrame(rng.normal(size=(60, 3)), columns=["a", "b", "c"], index=np.arange(60) * 7)
     labels = pd.Series(np.where(frame["a"] > 0, "yes", "no"), index=frame.index, name="answer")
-    items, answers = make_for_rows().fit_resample(frame, labels)
+    items, answers = make_for_rows(downstream="nngp").fit_resample(frame, labels)
     assert isinstance(items, pd.DataFrame)
     assert items.columns.tolist() == ["a", "b", "c"]
     assert answers.name == "answer"
     with pytest.warns(DataConversionWarning, match="column-vector y"):
-        assert make_for_rows().fit_resample(frame, labels.to_frame())[1].columns.tolist() == [
-            "answer"
-        ]
+        assert make_for_rows(downstream="nngp").fit_resample(frame, labels.to_frame())[
+            1
+        ].columns.tolist() == ["answer"]
     assert answers.tolist() == ["no", "no", "yes", "yes"]
 
 
@@ -660,10 +660,10 @@ def test_data_frames_come_back_as_data_frames(rng):
 def test_labels_come_back_in_their_own_type(rng, dtype):
     pd = pytest.importorskip("pandas")
     X, labels = rng.normal(size=(60, 3)), pd.Series(np.arange(60) % 2).astype(dtype)
-    answers = make_for_rows().fit_resample(X, labels)[1]
+    answers = make_for_rows(downstream="nngp").fit_resample(X, labels)[1]
     pd.testing.assert_series_equal(answers, pd.Series([0, 0, 1, 1]).astype(dtype))
     with pytest.warns(DataConversionWarning, match="column-vector y"):
-        answers = make_for_rows().fit_resample(X, labels.to_frame("answer"))[1]
+        answers = make_for_rows(downstream="nngp").fit_resample(X, labels.to_frame("answer"))[1]
     assert answers["answer"].dtype == labels.dtype
 
 

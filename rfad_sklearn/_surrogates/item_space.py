@@ -1,0 +1,157 @@
+"""Coordinates in which items for any model are optimised: a step is as large in every column."""
+
+import abc
+
+import numpy as np
+import torch
+
+from .column_map import ColumnMap
+
+# Rows that the deviations of pixels are taken from, at most.
+_SAMPLE_ROWS = 16384
+
+
+class ItemSpace(abc.ABC):
+    """Coordinates of items, between ``low`` and ``high``, and what models see of them.
+
+    Models see scaled rows: standardised per column of a table, per channel of images.
+
+    Parameters
+    ----------
+    scaled_range : ScaledRange
+        Where items may lie.
+    rows : tensor of shape (n, d)
+        Some scaled training rows.
+    """
+
+    #: Bounds of the coordinates, tensors of shape (d,).
+    low: torch.Tensor
+    high: torch.Tensor
+
+    def __init__(self, scaled_range, rows):
+        self.scaled_range = scaled_range
+        #: Means of the columns of scaled rows, and their deviations; 1 where a column is constant.
+        self.means = rows.mean(0)
+        deviations = rows.double().std(0, unbiased=False).to(rows.dtype)
+        self.varying = scaled_range.high > scaled_range.low
+        self.deviations = torch.where(self.varying & (deviations > 0), deviations, 1)
+
+    @abc.abstractmethod
+    def encode(self, x):
+        """Coordinates of scaled rows."""
+
+    @abc.abstractmethod
+    def _decode(self, u):
+        """Scaled rows of coordinates."""
+
+    @abc.abstractmethod
+    def ranks(self, x, columns=slice(None)):
+        """Scaled rows, of some columns, as trees and single columns see them.
+
+        Differences in sparse parts of a column are to count as little as those models make of them.
+        """
+
+    @abc.abstractmethod
+    def views(self):
+        """Other units in which models may see the rows.
+
+        Returns
+        -------
+        list of tuple (factor, shift) of tensors of shape (d,)
+            A view of scaled rows x is ``x * factor + shift``.
+        """
+
+    def decode(self, u):
+        """Scaled rows of coordinates, within the range and on the grid of the columns."""
+        return self.scaled_range.on_grid(self.scaled_range.clip(self._decode(u)))
+
+    def clip(self, u):
+        """Coordinates within their bounds."""
+        return torch.minimum(torch.maximum(u, self.low), self.high)
+
+
+class PixelSpace(ItemSpace):
+    """Images: coordinates in units of each pixel's deviation.
+
+    Pixels that hardly vary, at the border say, hardly move, and cost a model that scales them to
+    unit variance nothing.
+
+    Parameters
+    ----------
+    scaled_range, rows
+        As for :class:`ItemSpace`.
+    """
+
+    def __init__(self, scaled_range, rows):
+        super().__init__(scaled_range, rows)
+        self.low, self.high = self.encode(scaled_range.low), self.encode(scaled_range.high)
+
+    def encode(self, x):
+        """Coordinates of scaled rows."""
+        return x / self.deviations
+
+    def _decode(self, u):
+        return u * self.deviations
+
+    def ranks(self, x, columns=slice(None)):
+        """Pixels are compared as they are."""
+        return x[:, columns]
+
+    def views(self):
+        """Each pixel with unit variance."""
+        factor = self.varying / self.deviations
+        return [(factor, torch.zeros_like(factor))]
+
+
+class RankSpace(ItemSpace):
+    """Tables: coordinates are ranks, see :class:`ColumnMap`.
+
+    Parameters
+    ----------
+    scaled_range, rows
+        As for :class:`ItemSpace`.
+    """
+
+    def __init__(self, scaled_range, rows):
+        super().__init__(scaled_range, rows)
+        self.column_map = ColumnMap.of(rows, scaled_range.low, scaled_range.high)
+        self.low, self.high = self.column_map.low, self.column_map.high
+
+    def encode(self, x):
+        """Coordinates of scaled rows."""
+        return self.column_map.to_ranks(x)
+
+    def _decode(self, u):
+        return self.column_map.to_values(u)
+
+    def ranks(self, x, columns=slice(None)):
+        """Ranks of scaled rows."""
+        return self.column_map.to_ranks(x[:, columns], columns)
+
+    def views(self):
+        """The units of X up to one factor, with and without the columns' means."""
+        scale, offset = self.scaled_range.scale, self.scaled_range.offset
+        size = scale.square().mean().sqrt()
+        factor = scale / size
+        return [(factor, torch.zeros_like(factor)), (factor, offset / size)]
+
+
+def item_space(scaled_range, read, train, images):
+    """Space of some training rows.
+
+    Parameters
+    ----------
+    scaled_range : ScaledRange
+    read : callable
+        ``read(indices)`` gives scaled rows on the device.
+    train : int tensor
+        Numbers of the training rows.
+    images : bool
+
+    Returns
+    -------
+    ItemSpace
+    """
+    at = np.unique(np.linspace(0, len(train) - 1, _SAMPLE_ROWS).astype(int))
+    rows = read(train[torch.from_numpy(at)]).flatten(1)
+    return (PixelSpace if images else RankSpace)(scaled_range, rows)

@@ -1,0 +1,99 @@
+"""Where items may lie: within each column's range, and on its grid where it holds integers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .preprocessing_value import ReadOnlyArrays
+
+# Rows per pass over the data: a memory map is never read at once.
+_CHUNK = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class ItemRange(ReadOnlyArrays):
+    """Range and grid of the columns of some rows, in their units.
+
+    Attributes
+    ----------
+    low, high : array of shape (d,)
+        Smallest and largest number of each column, in float64.
+    integers : bool array of shape (d,)
+        Columns that hold integers only: bytes, counts, flags.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    integers: np.ndarray
+
+    @classmethod
+    def of(cls, rows):
+        """Range and grid of rows ``(n, d)``, or of anything with its length, shape and slices."""
+        d = rows.shape[1]
+        low, high = np.full(d, np.inf), np.full(d, -np.inf)
+        integers = np.ones(d, dtype=bool)
+        for start in range(0, len(rows), _CHUNK):
+            chunk = np.asarray(rows[start : start + _CHUNK])
+            low = np.minimum(low, chunk.min(0))
+            high = np.maximum(high, chunk.max(0))
+            if chunk.dtype.kind == "f":
+                integers &= (chunk == np.rint(chunk)).all(0)
+        return cls(low, high, integers)
+
+    def clip(self, rows):
+        """Rows in float64 with every number within the range, and on the grid."""
+        rows = np.asarray(rows, dtype=np.float64)
+        return np.clip(np.where(self.integers, np.rint(rows), rows), self.low, self.high)
+
+    def scaled(self, preprocessing, device, dtype):
+        """The same in the units of scaled rows, made of tensors.
+
+        Parameters
+        ----------
+        preprocessing : Preprocessing
+        device : torch.device
+        dtype : torch.dtype
+
+        Returns
+        -------
+        ScaledRange
+        """
+
+        def tensor(array, kept=dtype):
+            return torch.tensor(array, dtype=kept, device=device)
+
+        offset, scale = preprocessing.offset, preprocessing.scale
+        return ScaledRange(
+            low=tensor((self.low - offset) / scale),
+            high=tensor((self.high - offset) / scale),
+            integers=tensor(self.integers, torch.bool),
+            offset=tensor(offset),
+            scale=tensor(scale),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ScaledRange:
+    """An :class:`ItemRange` in the units of scaled rows, ``(x - offset) / scale``.
+
+    Attributes
+    ----------
+    low, high, offset, scale : tensor of shape (d,)
+    integers : bool tensor of shape (d,)
+    """
+
+    low: torch.Tensor
+    high: torch.Tensor
+    integers: torch.Tensor
+    offset: torch.Tensor
+    scale: torch.Tensor
+
+    def clip(self, z):
+        """Every number within the range."""
+        return torch.minimum(torch.maximum(z, self.low), self.high)
+
+    def on_grid(self, z):
+        """Columns of integers rounded to them; the gradient passes straight through."""
+        rounded = (torch.round(z * self.scale + self.offset) - self.offset) / self.scale
+        return z + torch.where(self.integers, rounded - z, 0).detach()
