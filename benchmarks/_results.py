@@ -19,6 +19,8 @@ PLACES = {
     "small data": "docs/notes/small_data.md",
     "ablation": "docs/notes/ablation.md",
     "baselines": "docs/notes/baselines.md",
+    "any model": "docs/notes/any_model.md",
+    "any model picture": "docs/notes/any_model.png",
     "privacy": "docs/privacy.md",
     "corruption picture": "docs/corruption.png",
 }

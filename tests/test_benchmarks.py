@@ -11,6 +11,7 @@ SCRIPTS = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 # Something that the output has when the script did its work.
 PRINTS = {
     "ablation": "'features': ",
+    "any_model": "any seed 987: ",
     "all_rows": "accuracy on ",
     "baselines": "'ridge': ",
     "calibration": " -> ",
@@ -34,6 +35,7 @@ PRINTS = {
 # Those of several seconds: processes of their own, several models, or a profiler.
 SLOW = {
     "ablation",
+    "any_model",
     "baselines",
     "corruption",
     "kill_and_resume",

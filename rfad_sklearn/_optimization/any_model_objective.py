@@ -28,12 +28,15 @@ class AnyModelConfig:
         Share of the items that a step leaves out; of each class one is kept.
     other_views : float
         Share of the steps in which models see other units than the scaled ones.
+    spacing : float
+        Distance per column of rows to the nearest item of their class, which bandwidths follow.
     """
 
     batch_size: int
     surrogates: tuple
     item_dropout: float
     other_views: float
+    spacing: float
 
 
 class AnyModelObjective(Objective):
@@ -180,6 +183,7 @@ class AnyModelObjective(Objective):
             n_classes=self.data.n_classes,
             view=self.views[self._view_number(generator)],
             ranks=self.space.ranks,
+            spacing=self.config.spacing,
             generator=generator,
         )
 

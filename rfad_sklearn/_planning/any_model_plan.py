@@ -1,8 +1,9 @@
 """The part of a plan that items for any model have alone: surrogates, panel, item dropout."""
 
-# Surrogates of images, and those that tables have as well.
-_IMAGE_SURROGATES = ("network", "rbf", "neighbours", "random_forest", "extra_trees")
-_TABLE_SURROGATES = ("logistic_regression", "laplacian_ridge", "laplacian_average", "columns")
+# Surrogates of all data, those of items that are alone in their class, and those of tables.
+_OF_ALL = ("network", "rbf", "neighbours", "random_forest", "extra_trees")
+_LAPLACIAN = ("laplacian_ridge", "laplacian_average")
+_OF_TABLES = (*_LAPLACIAN, "logistic_regression", "columns")
 # Share of the items that a step leaves out.
 _ITEM_DROPOUT = 0.3
 
@@ -15,11 +16,14 @@ def resolve_any_model(draft, context):
     draft : Draft
     context : FitContext
     """
-    images = len(context.shape) == 3
-    names = _IMAGE_SURROGATES + (() if images else _TABLE_SURROGATES)
-    why = "images: those that gained something" if images else "tables: trees see ranks as well"
-    draft.decide("surrogates", names, why)
     several = int(context.per_class.max()) > 1
+    if len(context.shape) != 3:
+        more, why = _OF_TABLES, "those that gained something on tables"
+    elif several:
+        more, why = (), "those that gained something on images"
+    else:
+        more, why = _LAPLACIAN, "images, one item per class: forests need smooth ones too"
+    draft.decide("surrogates", _OF_ALL + more, why)
     draft.decide(
         "item_dropout",
         _ITEM_DROPOUT if several else 0.0,

@@ -33,7 +33,10 @@ class Plan:
     downstream : str or None
         What the items are for: "nngp", "any", or the classifier that evaluates them.
     init : str or None
-        Where the items start.
+        Where the items start; None where they are given.
+    spacing : float or None
+        Root mean square distance per column of rows to the nearest item of their class, at the
+        start, in the coordinates of the items.
     surrogates : tuple of str
         Models whose losses on rows are minimised, where the items are for any model.
     panel : tuple of str
@@ -92,6 +95,7 @@ class Plan:
     evaluation_architecture: ConvNetSpec | MLPSpec | None = None
     downstream: str | None = None
     init: str | None = None
+    spacing: float | None = None
     surrogates: tuple = ()
     panel: tuple = ()
     item_dropout: float | int | None = None
@@ -231,6 +235,8 @@ def _text(name, value):
         return ", ".join(map(str, value)) or "none"
     if name == "max_time" or name in _MEASURED:
         return f"{value:.3g} s"
+    if name == "spacing":
+        return f"{value:.3g}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

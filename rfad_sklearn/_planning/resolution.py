@@ -149,7 +149,7 @@ def _resolve_inputs(draft, parameters, context):
 
 
 def _resolve_downstream(draft, parameters, context):
-    """What the items are for, where they start, and what evaluates them."""
+    """What the items are for, and what evaluates them."""
     wanted, kind = parameters["downstream"], context.downstream
     if not isinstance(wanted, str):
         draft.decide("downstream", type(wanted).__name__)
@@ -159,10 +159,6 @@ def _resolve_downstream(draft, parameters, context):
     else:
         draft.decide("downstream", kind)
     draft.decide("panel", context.panel_names)
-    init = parameters["init"]
-    if isinstance(init, str):
-        automatic = "any model: the centres of each class" if kind == "any" else "kernel: real rows"
-        draft.decide("init", context.init_strategy(init), automatic if init == "auto" else None)
 
 
 def _resolve_rows(draft, parameters, context):

@@ -32,12 +32,12 @@ _NEIGHBOUR_SCALE = 0.05
 _HIDDEN, _NETWORK_STEPS, _NETWORK_RATE = 100, 25, 0.05
 # Newton steps of the logistic regression, and decades of its inverse penalty C.
 _NEWTON_STEPS, _PENALTY_DECADES = 40, (0.0, 2.0)
-# Columns that the Laplacian kernel sees in a step, and decades of its inverse bandwidth.
-_LAPLACIAN_COLUMNS, _LAPLACIAN_DECADES = 96, (-0.5, 0.5)
-# Columns, and rows, of the single columns in a step, and decades of their bandwidth.
-_SINGLE_COLUMNS, _SINGLE_ROWS, _SINGLE_DECADES = 32, 256, (-1.0, 0.0)
-# Decades of the sharpness of a split.
-_SPLIT_DECADES = (0.5, 1.2)
+# Columns that the Laplacian kernel sees in a step, and decades of its bandwidth in spacings.
+_LAPLACIAN_COLUMNS, _LAPLACIAN_DECADES = 96, (-0.3, 0.7)
+# Columns, and rows, of the single columns in a step, and decades of their bandwidth in spacings.
+_SINGLE_COLUMNS, _SINGLE_ROWS, _SINGLE_DECADES = 32, 256, (-0.8, 0.2)
+# Decades of the width of a split in spacings.
+_SPLIT_DECADES = (-1.3, -0.3)
 # Trees of each forest.
 _N_TREES = 8
 _FORESTS = ("random_forest", "extra_trees")
@@ -62,6 +62,8 @@ class Batch:
         Units in which models that are not invariant see rows and items.
     ranks : callable
         See :meth:`ItemSpace.ranks`.
+    spacing : float
+        Distance per column of rows to the nearest item of their class.
     generator : torch.Generator
         On the CPU, of this step alone.
     """
@@ -74,6 +76,7 @@ class Batch:
     n_classes: int
     view: tuple
     ranks: object
+    spacing: float
     generator: torch.Generator
 
     def draw(self, decades):
@@ -81,6 +84,10 @@ class Batch:
         low, high = decades
         share = torch.rand((), generator=self.generator, dtype=torch.float64).item()
         return 10.0 ** (low + (high - low) * share)
+
+    def draw_bandwidth(self, decades):
+        """The same in units of the spacing."""
+        return self.spacing * self.draw(decades)
 
     def draw_columns(self, most):
         """Numbers of some columns."""
@@ -127,12 +134,12 @@ class Batch:
     def laplacian_kernels(self):
         """Laplacian kernel of the rows, and of the kept items, with the kept items."""
         columns = self.draw_columns(_LAPLACIAN_COLUMNS)
-        rate = self.draw(_LAPLACIAN_DECADES)
+        bandwidth = self.draw_bandwidth(_LAPLACIAN_DECADES)
         rows = self.ranks(self.rows, columns).contiguous()
         items = self.ranks(self.items[self.kept], columns).contiguous()
         between = kernel_machines.manhattan(rows, items)
         among = torch.cdist(items, items, p=1) / len(columns)
-        return torch.exp(-rate * between), torch.exp(-rate * among)
+        return torch.exp(-between / bandwidth), torch.exp(-among / bandwidth)
 
 
 def _network(batch):
@@ -250,7 +257,7 @@ class SurrogateModels:
         if name in _FORESTS:
             forest = self.forests[name]
             scores = _FOREST_SCALE * forest.log_probabilities(
-                batch.item_ranks, batch.rows_by_column, batch.draw(_SPLIT_DECADES)
+                batch.item_ranks, batch.rows_by_column, batch.draw_bandwidth(_SPLIT_DECADES)
             )
         else:
             scores = _SCORES[name](batch)
@@ -264,7 +271,7 @@ def _loss_of_single_columns(batch):
         batch.ranks(batch.rows[:_SINGLE_ROWS], columns),
         batch.ranks(batch.items[batch.kept], columns),
         batch.one_hot,
-        batch.draw(_SINGLE_DECADES),
+        batch.draw_bandwidth(_SINGLE_DECADES),
     )
     labels = batch.labels[:_SINGLE_ROWS, None].expand(-1, len(columns))
     return F.nll_loss(log_probabilities, labels)

@@ -94,7 +94,7 @@ class SoftForest:
         for name in ("feature", "low", "high", "share"):
             setattr(self, name, torch.from_numpy(nodes[name][order]).to(device))
 
-    def log_probabilities(self, items, rows_by_column, sharpness):
+    def log_probabilities(self, items, rows_by_column, width):
         """Logarithms of the forest's probabilities ``(n, n_classes)``.
 
         Parameters
@@ -103,18 +103,18 @@ class SoftForest:
             Those that the trees were fitted on, or where they have moved to.
         rows_by_column : tensor of shape (d, n)
             The rows, transposed.
-        sharpness : float
+        width : float
             Of the sigmoid of a row's distance to a threshold.
         """
         low, high = items[self.low, self.feature], items[self.high, self.feature]
-        thresholds = torch.lerp(low, high, self.share)
-        z = sharpness * (rows_by_column[self.feature] - thresholds[:, None])
+        thresholds = torch.lerp(low, high, self.share.to(low.dtype))
+        z = (rows_by_column[self.feature] - thresholds[:, None]) / width
         to_right = F.logsigmoid(z)
         to_left = to_right - z
         reached = z.new_zeros(self.n_trees, z.shape[1])
         total = 0.0
         for inner, leaves, values, own in self.levels:
-            total = total + values.T @ reached[leaves].exp()
+            total = total + values.to(z.dtype).T @ reached[leaves].exp()
             above = reached[inner]
             reached = torch.cat([above + to_left[own], above + to_right[own]])
         return (total.T / self.n_trees).clamp_min(_SMALLEST_PROBABILITY).log()

@@ -1,17 +1,26 @@
 """Items for any model: what their parameters must be, their panel, and their objective."""
 
+from dataclasses import replace
+
 import numpy as np
+import torch
 from sklearn.base import is_classifier
 
 from .._optimization.any_model_objective import AnyModelConfig, AnyModelObjective
 from .._optimization.panel import Panel, PanelMember, default_members
+from .._utils.row_selection import CENTROIDS
 from .._utils.validation import warn_caller
 from ._evaluation import evaluation_objective
+from ._fit_context import RANK_CENTROIDS
 
 # Parameters that have no part in items for any model.
 _UNUSED = ("preprocessing", "n_networks", "pool_size", "loss", "teacher", "augment", "solver")
 # Share of the steps in which surrogates see other units than the scaled ones.
 _OTHER_VIEWS = 0.3
+# Rows that the spacing of the items is taken from, at most.
+_SPACING_ROWS = 4096
+# Step size in units of the spacing, for a learning rate of 1.
+_STEP_PER_SPACING = 2.0
 
 
 def resolve_downstream(downstream, resampling):
@@ -76,6 +85,69 @@ def panel_members(downstream, n_items):
     return (PanelMember(type(downstream).__name__, downstream, scaled=False),)
 
 
+def best_start(context):
+    """Where items for any model start: the strategy that the panel likes best, and why.
+
+    Parameters
+    ----------
+    context : FitContext
+
+    Returns
+    -------
+    init, why : str
+    """
+    panel = _panel(context)
+    if context.image_shape is not None or panel is None:
+        return CENTROIDS, "the centres of each class"
+    scores = {}
+    for init in (CENTROIDS, RANK_CENTROIDS, "random"):
+        variables = context.initial_variables(init)
+        items = context.raw_items(variables["X"].flatten(1).cpu().numpy())
+        accuracies = panel.accuracies(items, context.item_y_encoded).values()
+        scores[init] = sum(accuracies) / len(accuracies)
+    shown = ", ".join(f"{init} {score:.3f}" for init, score in scores.items())
+    return max(scores, key=scores.get), f"the best by the panel: {shown}"
+
+
+def plan_with_spacing(plan, context, x):
+    """The plan with the spacing of the items, and a step size to match.
+
+    Many items lie close to each other: the same step would carry them further beyond their rows.
+
+    Parameters
+    ----------
+    plan : Plan
+    context : FitContext
+    x : tensor of shape (n_items, ...)
+        Coordinates of the items at the start.
+    """
+    spacing = _spacing(context, x.flatten(1))
+    rate = _STEP_PER_SPACING * spacing * plan.learning_rates["X"]
+    return replace(
+        plan,
+        spacing=spacing,
+        learning_rates={**plan.learning_rates, "X": rate},
+        reasons={
+            **plan.reasons,
+            "spacing": "bandwidths of the surrogates, and the step size, follow it",
+            "learning_rates": "learning_rate, in units of twice the spacing",
+        },
+    )
+
+
+def _spacing(context, items):
+    """Root mean square distance per column of rows to the nearest item of their class."""
+    train = context.train
+    at = np.unique(np.linspace(0, len(train) - 1, _SPACING_ROWS).astype(int))
+    rows = context.coordinates(context.read(train[at]))
+    squares = torch.cdist(rows, items.to(rows.dtype)).square() / rows.shape[1]
+    own = context.y_encoded[train[at]][:, None] == context.item_y_encoded[None]
+    nearest = squares.masked_fill(torch.from_numpy(~own).to(squares.device), torch.inf)
+    spacing = float(nearest.min(1).values.mean().sqrt())
+    # Every row is an item: then any step is as good as another.
+    return spacing or 1.0
+
+
 def any_model_objective(plan, context, reg, generator):
     """The objective of items for any model.
 
@@ -97,6 +169,7 @@ def any_model_objective(plan, context, reg, generator):
         surrogates=plan.surrogates,
         item_dropout=plan.item_dropout,
         other_views=_OTHER_VIEWS,
+        spacing=plan.spacing,
     )
     return AnyModelObjective(
         data,

@@ -16,6 +16,9 @@ from .._utils.preprocessing_value import TransformerPreprocessing
 from .._utils.row_selection import CENTROIDS, centroid_groups, initial_rows, means_of
 from .._utils.validation import as_rows
 
+# Means of ranks: of items for any model, in tables.
+RANK_CENTROIDS = "centroids of ranks"
+
 
 @dataclass(frozen=True)
 class Frozen:
@@ -124,12 +127,6 @@ class FitContext:
     def panel_names(self):
         """Names of the classifiers that evaluate the items, where rows are held out."""
         return tuple(member.name for member in self.panel) if self.n_held_out else ()
-
-    def init_strategy(self, init):
-        """Where items start: what the parameter ``init`` says, or what "auto" becomes."""
-        if isinstance(init, str) and init == "auto":
-            return CENTROIDS if self.downstream == "any" else "random"
-        return init
 
     @property
     def project(self):
@@ -243,13 +240,20 @@ class FitContext:
         """Items at the start in the units of X, by a strategy or as they are given."""
         if not isinstance(init, str):
             return self._check_init(init)
+        where = self.y_encoded, self.train, self.per_class
         if init == CENTROIDS:
-            groups = centroid_groups(
-                self.y_encoded, self.train, self.per_class, self.read, self.rng
-            )
-            return means_of(self.rows, groups)
-        rows = initial_rows(self.y_encoded, self.train, self.per_class, init, self.read, self.rng)
-        return self.rows[rows]
+            return means_of(self.rows, centroid_groups(*where, self.read, self.rng))
+        if init == RANK_CENTROIDS:
+            groups = centroid_groups(*where, self._read_coordinates, self.rng)
+            rows, positions = np.unique(np.concatenate(groups), return_inverse=True)
+            ends = np.cumsum([len(group) for group in groups])[:-1]
+            means = means_of(self._read_coordinates(rows), np.split(positions, ends))
+            return self.raw_items(means.astype(np.float32))
+        return self.rows[initial_rows(*where, init, self.read, self.rng)]
+
+    def _read_coordinates(self, indices):
+        """Rows in the coordinates in which items are optimised, as an array."""
+        return self.coordinates(self.read(indices)).cpu().numpy()
 
     def variables_at(self, x):
         """Variables with these network inputs as items, centred one-hot targets, and scale 1."""

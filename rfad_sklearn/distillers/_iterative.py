@@ -40,6 +40,14 @@ _SOLVE_DEADLINE = 0.95
 _HARDLY_MOVED = 0.01
 
 
+@dataclass(frozen=True)
+class Start:
+    """Where the items start, and why there: a strategy, or given items."""
+
+    init: object
+    why: str | None = None
+
+
 @dataclass
 class _Run:
     """One run: what it started with."""
@@ -106,7 +114,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     def _start(self, context, begin):
         """Everything that a run needs before its first step."""
-        variables = context.initial_variables(context.init_strategy(self.init))
+        start = self._choose_start(context)
+        variables = context.initial_variables(start.init)
         parameters = plan_parameters(self)
         file = None
         if self.checkpoint is not None:
@@ -125,6 +134,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 plan = resume_plan(file.plan, parameters, context)
             except (TypeError, ValueError) as error:
                 raise file.damaged(error) from error
+        plan = self._with_start(plan, start, context, variables)
         objective = self._make_objective(plan, context, generator)
         variables.update(objective.initial_variables())
         if self.verbose:
@@ -201,6 +211,14 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             logit_scale_before_refit=learned_scale,
             **self._note(run),
         )
+
+    def _choose_start(self, context):
+        """Where the items start."""
+        return Start(self.init)
+
+    def _with_start(self, plan, start, context, variables):
+        """The plan with what follows from where the items start."""
+        return plan
 
     def _with_expected_time(self, plan, objective, variables, timing, n_done):
         """The plan with measured seconds: of a step, and of this call of ``fit``."""

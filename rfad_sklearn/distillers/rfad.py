@@ -1,6 +1,7 @@
 """RFAD: dataset distillation by random feature approximation, and items for any model."""
 
 import time
+from dataclasses import replace
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,8 +13,15 @@ from .._optimization.teacher import Teacher
 from .._planning.budget import TEACHER_SHARE
 from .._utils.docstrings import substitute
 from .._utils.labels import label_array
-from ._any_model import any_model_objective, check_any_model, panel_members, resolve_downstream
-from ._iterative import RidgeDistiller
+from ._any_model import (
+    any_model_objective,
+    best_start,
+    check_any_model,
+    panel_members,
+    plan_with_spacing,
+    resolve_downstream,
+)
+from ._iterative import RidgeDistiller, Start
 
 __all__ = ["RFADDistiller"]
 
@@ -297,6 +305,21 @@ class RFADDistiller(RidgeDistiller):
         super()._check_downstream(downstream, resampling)
         if downstream == "any":
             check_any_model(self)
+
+    def _choose_start(self, context):
+        if not (isinstance(self.init, str) and self.init == "auto"):
+            return Start(self.init)
+        if context.downstream == "any":
+            return Start(*best_start(context))
+        return Start("random", "rows of each class")
+
+    def _with_start(self, plan, start, context, variables):
+        if isinstance(start.init, str):
+            reasons = plan.reasons if start.why is None else {**plan.reasons, "init": start.why}
+            plan = replace(plan, init=start.init, reasons=reasons)
+        if context.downstream == "any":
+            plan = plan_with_spacing(plan, context, variables["X"])
+        return plan
 
     def _panel(self, n_items):
         return panel_members(self.downstream, n_items)

@@ -1,0 +1,216 @@
+"""Pages of items in any model: every cell on one page with a heat map, the front table."""
+
+from collections import defaultdict
+
+import numpy as np
+from _common import NAMES
+from _results import place, read, replace_marked, write_page
+
+# Methods in the order of the tables, and what they are called.
+METHODS = {
+    "random": "random rows",
+    "kmeans": "k-means rows",
+    "herding": "herding",
+    "centroids": "k-means centroids",
+    "nngp": 'items, downstream="nngp"',
+    "any": '**items, downstream="any"**',
+    "all": "all rows",
+}
+BASELINES = ("random", "kmeans", "centroids")
+# The models of which the README speaks, and short names for the columns.
+FRONT = ("LogisticRegression", "SVC", "1-NN", "3-NN", "RandomForest", "ExtraTrees", "MLP")
+SHORT = {
+    "LogisticRegression": "LogReg",
+    "GaussianNB": "NB",
+    "DecisionTree": "tree",
+    "RandomForest": "forest",
+    "ExtraTrees": "extra trees",
+    "GradientBoosting": "GB",
+    "HistGradientBoosting": "HistGB",
+    "NNGPKernelRidge": "NNGP ridge",
+    "FiniteNetwork": "network",
+}
+# What the README's table stands between.
+MARKS = "<!-- results: any_model.py --render -->", "<!-- end of any model -->"
+HEAD = [
+    "# Items in any model\n",
+    "What classifiers learn from a few rows per class: real ones, means of them, and distilled "
+    "items. Accuracy in %, mean over seeds; *mean*: over all models of the line, with the standard "
+    "deviation over seeds. Models are scikit-learn's with their defaults (200 trees, enough "
+    "iterations to converge), images divided by 255; *+*: behind a `StandardScaler` fitted on the "
+    "real rows. Models that cannot take all rows are fitted on 10,000. Written by `python "
+    "benchmarks/any_model.py --render` from `benchmarks/results/any_model.jsonl`, whose lines say "
+    "machine, version and seconds.\n",
+]
+
+
+def grouped(final):
+    """Records by data set, items per class and method."""
+    groups = defaultdict(lambda: defaultdict(list))
+    for record in read("any_model"):
+        if record["final"] == final:
+            groups[record["data"], record["ipc"]][record["method"]].append(record)
+    # Rows of the comparison with real rows stand for themselves.
+    every = {data: methods["all"] for (data, ipc), methods in groups.items() if ipc is None}
+    out = {}
+    for (data, ipc), methods in groups.items():
+        if ipc is not None and set(methods) - {"random"}:
+            out[data, ipc] = {**methods, **({"all": every[data]} if data in every else {})}
+    return out, groups
+
+
+def means(records, which=0):
+    """Mean score of each model over the seeds, by its name."""
+    names = dict.fromkeys(name for record in records for name in record["scores"])
+    out = {}
+    for name in names:
+        scores = [record["scores"].get(name) for record in records]
+        if all(score is not None for score in scores):
+            out[name] = float(np.mean([score[which] for score in scores]))
+    return out
+
+
+def overall(records, names):
+    """Mean over these models, and its deviation over seeds."""
+    per_seed = [np.mean([record["scores"][name][0] for name in names]) for record in records]
+    return float(np.mean(per_seed)), float(np.std(per_seed))
+
+
+def common_names(methods):
+    """Models of scikit-learn that every method of a table has a score in."""
+    scored = [means(records) for method, records in methods.items() if method != "all"]
+    return [name for name in scored[0] if all(name in each for each in scored)]
+
+
+def short(name):
+    """Heading of a model's column."""
+    mark = "+" if name.endswith("+") else ""
+    return SHORT.get(name.rstrip("+"), name.rstrip("+")) + mark
+
+
+def table(methods, names):
+    """Lines of a table of one data set and number of items."""
+    yield f"| | {' | '.join(map(short, names))} | mean |"
+    yield f"|{' --- |' * (len(names) + 2)}"
+    for method, name in METHODS.items():
+        if method not in methods:
+            continue
+        scores = means(methods[method])
+        shown = [f"{scores[model]:.1f}" if model in scores else "" for model in names]
+        known = [model for model in names if model in scores]
+        mean, spread = overall(methods[method], known)
+        last = f"{mean:.1f} ± {spread:.1f}" if len(methods[method]) > 1 else f"{mean:.1f}"
+        yield f"| {name} | {' | '.join(shown)} | {last} |"
+
+
+def margin(methods, names):
+    """Items for any model against the best baseline, in words."""
+    if "any" not in methods:
+        return ""
+    known = [overall(methods[m], names)[0] for m in BASELINES if m in methods]
+    gain = overall(methods["any"], names)[0] - max(known)
+    ours, bests = means(methods["any"]), [means(methods[m]) for m in BASELINES if m in methods]
+    gains = {name: ours[name] - max(best[name] for best in bests) for name in names}
+    worst = min(gains, key=gains.get)
+    return (
+        f"Items for any model against the best baseline: {gain:+.1f} points in the mean; the worst "
+        f"model, {short(worst)}, {gains[worst]:+.1f} against its own best.\n"
+    )
+
+
+def worth(groups):
+    """How many random rows per class a model needs to do as well as on the items."""
+    lines = []
+    for (data, ipc), methods in sorted(groups.items(), key=str):
+        if ipc is None or "any" not in methods:
+            continue
+        rows = sorted(
+            (count, means(other["random"]))
+            for (name, count), other in groups.items()
+            if name == data and count is not None and "random" in other
+        )
+        if len(rows) < 4:
+            continue
+        ours, cells = means(methods["any"]), []
+        for model in FRONT:
+            enough = [n for n, scores in rows if scores.get(model, 0) >= ours.get(model, 200)]
+            most = rows[-1][0]
+            cells.append("" if model not in ours else f"{enough[0]}" if enough else f"> {most}")
+        lines.append(f"| {NAMES.get(data, data)} | {ipc} | {' | '.join(cells)} |")
+    if not lines:
+        return []
+    return [
+        "\n## What an item is worth\n",
+        "Random real rows per class (the smallest number that was tried) on which a model does as "
+        "well as on so many items:\n",
+        f"| | items | {' | '.join(map(short, FRONT))} |",
+        f"|{' --- |' * (len(FRONT) + 2)}",
+        *lines,
+    ]
+
+
+def draw(tables, path):
+    """Heat map: what each method gives each model, against random rows."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    shown = ("kmeans", "centroids", "nngp", "any")
+    figure, axes = pyplot.subplots(
+        len(tables), 1, figsize=(11, 0.6 + 1.35 * len(tables)), squeeze=False
+    )
+    for ax, ((data, ipc), methods) in zip(axes[:, 0], tables.items(), strict=True):
+        names = common_names(methods)
+        base = means(methods["random"])
+        present = [m for m in shown if m in methods]
+        gains = [[means(methods[m])[name] - base[name] for name in names] for m in present]
+        ax.imshow(gains, cmap="RdBu", vmin=-25, vmax=25, aspect="auto")
+        for (i, j), gain in np.ndenumerate(np.array(gains)):
+            ax.text(j, i, f"{gain:+.0f}", ha="center", va="center", fontsize=7)
+        ax.set_yticks(range(len(present)), [METHODS[m].strip("*") for m in present], fontsize=8)
+        ax.set_xticks(range(len(names)), map(short, names), rotation=30, ha="right", fontsize=7)
+        ax.set_title(f"{NAMES.get(data, data)}, {ipc} per class", fontsize=9, loc="left")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, format="png")
+    pyplot.close(figure)
+
+
+def front_table(tables):
+    """Lines of the README's table."""
+    yield "| | items per class | random rows | k-means centroids | **items for any model** | all rows |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for (data, ipc), methods in tables.items():
+        if not {"random", "centroids", "any"} <= set(methods):
+            continue
+        names = [name for name in FRONT if name in common_names(methods)]
+        cells = [
+            f"{overall(methods[m], names)[0]:.1f}" if m in methods else ""
+            for m in ("random", "centroids", "any", "all")
+        ]
+        cells[2] = f"**{cells[2]}**"
+        yield f"| {NAMES.get(data, data)} | {ipc} | {' | '.join(cells)} |"
+
+
+def write_pages():
+    """Write the page, its picture and the README's table from the file of cells."""
+    parts = list(HEAD)
+    final_tables, final_groups = grouped(final=True)
+    for final, heading in ((True, "Test rows"), (False, "A part of the training rows")):
+        tables = grouped(final)[0]
+        if tables:
+            parts.append(f"\n## {heading}\n")
+        for (data, ipc), methods in sorted(tables.items()):
+            names = common_names(methods)
+            parts += [
+                f"\n### {NAMES.get(data, data)}, {ipc} per class\n",
+                margin(methods, names),
+                *table(methods, names),
+            ]
+    parts += worth(final_groups)
+    if final_tables:
+        ordered = dict(sorted(final_tables.items()))
+        parts.append(f"\n![Accuracy against random rows]({place('any model picture').name})\n")
+        draw(ordered, place("any model picture"))
+        replace_marked("README", MARKS, "\n".join(front_table(ordered)))
+    write_page("any model", parts)

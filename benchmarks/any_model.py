@@ -1,0 +1,236 @@
+"""Items in any model of scikit-learn: accuracy of classifiers fitted on items, methods compared.
+
+A cell is a data set, a number of items per class, a method and a seed; what it gives, accuracy and
+balanced accuracy of every classifier, bare and behind a ``StandardScaler`` fitted on real rows, is
+appended at once to ``benchmarks/results/any_model.jsonl``, and cells that are there are not run
+again. ``--render`` writes ``docs/notes/any_model.md``, its heat map and the README's table. Without
+``--final`` nothing touches the test rows: a part of the training rows is for evaluation::
+
+    python benchmarks/any_model.py --data fashion_mnist --ipc 1 10
+    python benchmarks/any_model.py --data satellite --path data/satellite.npz --ipc 5 20 50
+    python benchmarks/any_model.py --data fashion_mnist --rows 30 100 300 1000
+    python benchmarks/any_model.py --render
+
+``--rows`` takes random rows, so many per class: how many of them an item is worth.
+"""
+
+import time
+import warnings
+
+import numpy as np
+from _any_model_render import write_pages
+from _common import SMOKE_SETTINGS, command_line, find, load, machine, parse
+from _results import append, missing, sandbox
+from sklearn.base import clone
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from sklearn.model_selection import train_test_split
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
+from sklearn.tree import DecisionTreeClassifier
+
+from rfad_sklearn import (
+    CoresetSelector,
+    FiniteNetworkClassifier,
+    NNGPKernelRidge,
+    RFADDistiller,
+)
+
+IMAGES = ("fashion_mnist", "cifar10_jpeg", "digits")
+# Real rows, or means of them, by the strategy of the selector.
+SELECTED = ("random", "kmeans", "centroids", "herding")
+DISTILLED = ("nngp", "any")
+METHODS = (*SELECTED, *DISTILLED, "all")
+MODELS = {
+    "LogisticRegression": LogisticRegression(max_iter=1000),
+    "LinearSVC": LinearSVC(),
+    "SVC": SVC(),
+    "1-NN": KNeighborsClassifier(1),
+    "3-NN": KNeighborsClassifier(3),
+    "GaussianNB": GaussianNB(),
+    "DecisionTree": DecisionTreeClassifier(random_state=0),
+    "RandomForest": RandomForestClassifier(200, random_state=0),
+    "ExtraTrees": ExtraTreesClassifier(200, random_state=0),
+    "GradientBoosting": GradientBoostingClassifier(random_state=0),
+    "HistGradientBoosting": HistGradientBoostingClassifier(random_state=0),
+    "MLP": MLPClassifier(max_iter=600, random_state=0),
+}
+# Models of this library, which see images as images and scale by themselves.
+OWN_MODELS = {
+    "NNGPKernelRidge": NNGPKernelRidge(random_state=0),
+    "FiniteNetwork": FiniteNetworkClassifier(random_state=0),
+}
+# Bare images are divided by this: what their users do.
+_BYTE = 255
+# Rows of "all" for models that cannot take more.
+_MOST_ROWS = 10_000
+# Rows that a model of this library predicts.
+_OWN_ROWS = 2_000
+# Share of the rows of a table that are for evaluation, without --final.
+_EVAL_SHARE = 0.3
+# The seed is one that no recorded cell has, so that something is measured.
+SMOKE = {
+    "data": "digits",
+    "ipc": [2],
+    "seeds": [987],
+    "methods": ["centroids", "any"],
+    "models": ["1-NN", "RandomForest"],
+    "max_iter": 2,
+}
+
+
+def load_table(name, path, final):
+    """Rows and labels of a table in an ``.npz`` file: ``X, y, X_eval, y_eval``."""
+    found = find(f"{name}.npz", path)
+    if not found:
+        raise SystemExit(f"{name}.npz was not found; give its path, or put it into data/.")
+    with np.load(found) as data:
+        X, y, X_test, y_test = (data[k] for k in ("X_train", "y_train", "X_test", "y_test"))
+    if final:
+        return X, y, X_test, y_test
+    X, X_eval, y, y_eval = train_test_split(X, y, stratify=y, test_size=_EVAL_SHARE, random_state=0)
+    return X, y, X_eval, y_eval
+
+
+def load_data(args):
+    """Rows and labels of a data set: ``X, y, X_eval, y_eval``."""
+    if args.data not in IMAGES:
+        return load_table(args.data, args.path, args.final)
+    X, y, X_eval, y_eval = load(args.data, args.path, final=args.final, smoke=args.smoke)
+    if args.data == "digits":
+        # Grey levels from 0 to 16 that are stored as floats.
+        X, X_eval = X.astype(np.uint8), X_eval.astype(np.uint8)
+    return X, y, X_eval, y_eval
+
+
+def items_of(cell, X, y, args):
+    """Items and labels of a cell, in the layout of X."""
+    method, settings = cell["method"], {"ipc": cell["ipc"], "random_state": cell["seed"]}
+    if method == "all":
+        return X, y
+    if method in SELECTED:
+        selector = CoresetSelector(strategy=method, **settings).fit(X, y)
+        return selector.coreset_.X.reshape(-1, *X.shape[1:]), selector.coreset_.y
+    if args.smoke and method == "nngp":
+        settings |= SMOKE_SETTINGS
+    budget = {"max_iter": args.max_iter, "max_time": args.max_time}
+    return RFADDistiller(downstream=method, **settings, **budget).fit_resample(X, y)
+
+
+def scores_of(model, X, y, X_eval, y_eval):
+    """Accuracy and balanced accuracy in %; None where the model cannot be fitted."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        # Of models that have not converged, and of classes that are never predicted.
+        warnings.simplefilter("ignore")
+        try:
+            predicted = clone(model).fit(X, y).predict(X_eval)
+        except ValueError:
+            return None
+        return [
+            round(100 * score(y_eval, predicted), 2)
+            for score in (accuracy_score, balanced_accuracy_score)
+        ]
+
+
+def evaluate(items, labels, data, args):
+    """Scores of every classifier on some items, by its name; behind a scaler with a plus."""
+    X, _, X_eval, y_eval = data
+
+    def flat(rows):
+        return rows.reshape(len(rows), -1).astype(np.float64)
+
+    images = X.ndim > 2
+    factor = _BYTE if images and X.max() > 16 else 1
+    scaler = StandardScaler().fit(flat(X))
+    views = {
+        "": (flat(items) / factor, flat(X_eval) / factor),
+        "+": (scaler.transform(flat(items)), scaler.transform(flat(X_eval))),
+    }
+    out = {}
+    for name in args.models:
+        if name in MODELS:
+            for mark, (rows, rows_eval) in views.items():
+                if len(items) > _MOST_ROWS and not name.endswith(("Trees", "Forest", "NN")):
+                    rows, labels = rows[:_MOST_ROWS], labels[:_MOST_ROWS]
+                out[name + mark] = scores_of(MODELS[name], rows, labels, rows_eval, y_eval)
+        elif images or name != "FiniteNetwork":
+            rows, few = items[:_MOST_ROWS], labels[:_MOST_ROWS]
+            out[name] = scores_of(
+                OWN_MODELS[name], rows, few, X_eval[:_OWN_ROWS], y_eval[:_OWN_ROWS]
+            )
+    return out
+
+
+def cells(args):
+    """All cells of the command."""
+    for seed in args.seeds:
+        for rows in args.rows:
+            yield {"method": "random", "ipc": rows, "seed": seed}
+        for ipc in [] if args.rows else args.ipc:
+            for method in args.methods:
+                # All rows are the same for all, and centroids and distilled items cost a seed.
+                if method != "all":
+                    yield {"method": method, "ipc": ipc, "seed": seed}
+    if "all" in args.methods and not args.rows:
+        yield {"method": "all", "ipc": None, "seed": 0}
+
+
+def run(args):
+    """Measure what is missing."""
+    data = load_data(args)
+    shuffled = np.random.default_rng(0).permutation(len(data[0]))
+    data = (data[0][shuffled], data[1][shuffled], *data[2:])
+    named = ({"data": args.data, "final": args.final, **cell} for cell in cells(args))
+    for cell in missing("any_model", named):
+        begin = time.monotonic()
+        items, labels = items_of(cell, *data[:2], args)
+        seconds = time.monotonic() - begin
+        record = {
+            **cell,
+            "n_items": len(items),
+            "seconds": round(seconds, 1),
+            "scores": evaluate(items, labels, data, args),
+            "machine": machine(),
+        }
+        append("any_model", record)
+        means = [score[0] for score in record["scores"].values() if score is not None]
+        print(
+            f"{args.data} {cell['ipc']} {cell['method']} seed {cell['seed']}: "
+            f"{seconds:.0f} s, mean {np.mean(means):.1f}",
+            flush=True,
+        )
+
+
+def main(arguments=None):
+    """Measure, or render what was measured."""
+    parser = command_line(__doc__)
+    parser.add_argument("--data", default="fashion_mnist", help="images, or the name of a table")
+    parser.add_argument("--path", help="of the data file")
+    parser.add_argument("--ipc", type=int, nargs="+", default=[1, 10])
+    parser.add_argument("--rows", type=int, nargs="+", default=[], help="random rows per class")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--models", nargs="+", default=[*MODELS, *OWN_MODELS])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--max-iter", type=int, help="steps of the distillers")
+    parser.add_argument("--max-time", type=float, help="seconds of the distillers")
+    parser.add_argument("--final", action="store_true", help="evaluate on the test rows")
+    parser.add_argument("--render", action="store_true", help="write the pages and the picture")
+    args = parse(parser, arguments, SMOKE)
+    with sandbox(args.smoke):
+        if not args.render:
+            run(args)
+        if args.render or args.smoke:
+            write_pages()
+
+
+if __name__ == "__main__":
+    main()

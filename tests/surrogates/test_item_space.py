@@ -1,0 +1,96 @@
+"""Coordinates of items: monotone, invertible, within the range, on the grid."""
+
+import numpy as np
+import pytest
+import torch
+
+from rfad_sklearn._surrogates.column_map import ColumnMap
+from rfad_sklearn._surrogates.item_space import PixelSpace, RankSpace
+from rfad_sklearn._utils.item_range import ItemRange
+from rfad_sklearn._utils.preprocessing_fit import standardizing_value
+
+
+@pytest.fixture
+def table(rng):
+    """Skewed, constant, two-valued and integer columns."""
+    n = 300
+    return np.column_stack(
+        [rng.lognormal(sigma=2, size=n), np.full(n, 3.5), rng.integers(0, 2, n), rng.poisson(4, n)]
+    )
+
+
+def scaled(rows):
+    """Scaled rows, and their range."""
+    preprocessing = standardizing_value(rows, None)
+    item_range = ItemRange.of(rows).scaled(preprocessing, torch.device("cpu"), torch.float64)
+    return torch.from_numpy(preprocessing.apply(rows)), item_range
+
+
+def test_ranks_are_even_and_come_back(table):
+    rows, item_range = scaled(table)
+    column_map = ColumnMap.of(rows, item_range.low, item_range.high)
+    ranks = column_map.to_ranks(rows)
+    torch.testing.assert_close(column_map.to_values(ranks), rows)
+    # The skewed column: of mean zero and unit variance, in the order of its values.
+    skewed = ranks[:, 0]
+    assert abs(skewed.mean()) < 0.02
+    assert abs(skewed.std() - 1) < 0.02
+    assert (rows[:, 0].argsort() == skewed.argsort()).all()
+    # Half of a column with two values is on each side.
+    assert len(ranks[:, 2].unique()) == 2
+    assert ranks[:, 1].unique().tolist() == [0.0]
+
+
+def test_outliers_that_no_sample_holds_have_ranks(rng):
+    rows = torch.tensor(rng.normal(size=(100, 1)))
+    low, high = torch.tensor([-1e6]), torch.tensor([1e6])
+    column_map = ColumnMap.of(rows, low, high)
+    ends = torch.stack([column_map.low, column_map.high])
+    torch.testing.assert_close(column_map.to_values(ends), torch.tensor([[-1e6], [1e6]]).double())
+
+
+def test_gradients_pass_through_the_map(table):
+    rows, item_range = scaled(table)
+    column_map = ColumnMap.of(rows[:, :1], item_range.low[:1], item_range.high[:1])
+    u = torch.linspace(-1.6, 1.6, 7, dtype=torch.float64)[:, None].requires_grad_(True)
+    assert torch.autograd.gradcheck(column_map.to_values, u, eps=1e-7, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [RankSpace, PixelSpace])
+def test_items_stay_in_range_and_on_the_grid(table, kind, rng):
+    rows, item_range = scaled(table)
+    space = kind(item_range, rows)
+    anywhere = space.clip(torch.tensor(5 * rng.normal(size=(50, 4))))
+    items = space.decode(anywhere) * item_range.scale + item_range.offset
+    assert (items >= torch.from_numpy(table.min(0)) - 1e-9).all()
+    assert (items <= torch.from_numpy(table.max(0)) + 1e-9).all()
+    torch.testing.assert_close(items[:, 2:], items[:, 2:].round())
+    torch.testing.assert_close(items[:, 1], torch.full((50,), 3.5, dtype=torch.float64))
+    torch.testing.assert_close(space.decode(space.encode(rows)), rows)
+
+
+def test_rounding_lets_gradients_pass(table):
+    rows, item_range = scaled(table)
+    space = PixelSpace(item_range, rows)
+    u = space.encode(rows[:5]).requires_grad_(True)
+    space.decode(u).sum().backward()
+    varying = torch.tensor([True, False, True, True])
+    assert (u.grad[:, varying] != 0).all()
+
+
+def test_views_give_the_units_of_x(table):
+    rows, item_range = scaled(table)
+    (centred, no_shift), (factor, shift) = RankSpace(item_range, rows).views()
+    raw = rows * factor + shift
+    one_factor = raw[0, 0] / table[0, 0]
+    torch.testing.assert_close(raw, one_factor * torch.from_numpy(table))
+    assert torch.equal(centred, factor)
+    assert not no_shift.any()
+
+
+def test_range_of_rows():
+    rows = np.array([[0.0, 1.5, 7], [4.0, -1.5, 7]])
+    item_range = ItemRange.of(rows)
+    assert item_range.integers.tolist() == [True, False, True]
+    clipped = item_range.clip([[2.6, 9, 9], [-3, -9, 0]])
+    assert clipped.tolist() == [[3, 1.5, 7], [0, -1.5, 7]]
