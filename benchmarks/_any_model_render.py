@@ -178,7 +178,7 @@ def draw(tables, path):
 
 def front_table(tables):
     """Lines of the README's table."""
-    yield "| | items per class | random rows | k-means centroids | **items for any model** | all rows |"
+    yield "| | per class | random rows | k-means centroids | **items for any model** | all rows |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for (data, ipc), methods in tables.items():
         if not {"random", "centroids", "any"} <= set(methods):

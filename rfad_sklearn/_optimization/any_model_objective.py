@@ -10,6 +10,8 @@ from .training_data import RowStream
 
 # Steps that trees serve before others are fitted.
 _FOREST_LIFE = 4
+# Standard error of a difference in the panel's mean, of one held-out row.
+_SLACK = 0.15
 # Bound of the seeds of steps and forests.
 _MAX_SEED = 2**31 - 1
 
@@ -120,6 +122,12 @@ class AnyModelObjective(Objective):
         accuracies = self.panel_accuracies(variables)
         mean = sum(accuracies.values()) / len(accuracies)
         return mean, 1 - mean
+
+    @property
+    def slack(self):
+        """About the standard error of a difference between two states in the panel's mean."""
+        n_rows = len(self.data.validation)
+        return _SLACK / n_rows**0.5 if n_rows else 0.0
 
     def panel_accuracies(self, variables):
         """Accuracy of each model of the panel, by its name."""

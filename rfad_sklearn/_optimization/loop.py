@@ -236,9 +236,13 @@ class _Run:
         score, loss = validation
         improved = loss < result.best_validation_loss - self.config.tol
         self.n_no_change = 0 if improved else self.n_no_change + 1
-        if loss < result.best_validation_loss:
+        slack = self.config.slack
+        if loss < result.best_validation_loss or (
+            slack and loss <= result.best_validation_loss + slack
+        ):
             result.variables = _snapshot(self.average)
-            result.best_validation_score, result.best_validation_loss = score, loss
+            result.best_validation_score = score
+        result.best_validation_loss = min(loss, result.best_validation_loss)
 
     def _progress(self):
         """How far along the run is, between 0 and 1, and what it is that ends it at 1."""

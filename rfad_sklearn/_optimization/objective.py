@@ -113,6 +113,11 @@ class Objective(abc.ABC):
             self.loss(copies).backward()
 
     @property
+    def slack(self):
+        """How much higher the held-out loss of a late state may be; see :class:`LoopConfig`."""
+        return 0.0
+
+    @property
     def refresh_seconds(self):
         """Seconds per step that renewing rows and networks takes; 0.0 where none are renewed."""
         return 0.0

@@ -26,6 +26,9 @@ class LoopConfig:
         Improvements of the held-out loss that are not larger do not count.
     muon_parameters : tuple of str
         Names of the variables that take the steps of Muon in place of Adam's.
+    slack : float
+        A later state is kept in place of the best one where its held-out loss is higher by no more
+        than this: what few rows say is noisy, and late states, of small steps, are not.
     """
 
     learning_rates: dict
@@ -36,6 +39,7 @@ class LoopConfig:
     n_iter_no_change: int
     tol: float
     muon_parameters: tuple = ()
+    slack: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ class LoopResult:
     best_validation_score : float or None
         Accuracy of ``variables`` on held-out rows; None without held-out rows.
     best_validation_loss : float
-        Their cross entropy; infinity without held-out rows.
+        The lowest held-out loss; infinity without held-out rows.
     reason : str
         Why the loop ended.
     """

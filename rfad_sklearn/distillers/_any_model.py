@@ -100,13 +100,13 @@ def best_start(context):
     if context.image_shape is not None or panel is None:
         return CENTROIDS, "the centres of each class"
     scores = {}
-    for init in (CENTROIDS, RANK_CENTROIDS, "random"):
+    for init in (CENTROIDS, RANK_CENTROIDS):
         variables = context.initial_variables(init)
         items = context.raw_items(variables["X"].flatten(1).cpu().numpy())
         accuracies = panel.accuracies(items, context.item_y_encoded).values()
         scores[init] = sum(accuracies) / len(accuracies)
     shown = ", ".join(f"{init} {score:.3f}" for init, score in scores.items())
-    return max(scores, key=scores.get), f"the best by the panel: {shown}"
+    return max(scores, key=scores.get), f"the better by the panel: {shown}"
 
 
 def plan_with_spacing(plan, context, x):

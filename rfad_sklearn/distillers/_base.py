@@ -182,6 +182,9 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if not isinstance(settings.get("init", ""), str):
             # These may be real rows.
             settings["init"] = type(settings["init"]).__name__
+        if not isinstance(settings.get("downstream", ""), str):
+            # With its parameters, on one line.
+            settings["downstream"] = " ".join(str(settings["downstream"]).split())
         return json.loads(json.dumps(settings, default=_plain))
 
     @own_torch_modes()

@@ -152,6 +152,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             n_iter_no_change=plan.n_iter_no_change,
             tol=self.tol,
             muon_parameters=("X",) if plan.solver == "muon" else (),
+            slack=objective.slack,
         )
         run = _Run(context, plan, objective, variables, config, file, begin)
         try:

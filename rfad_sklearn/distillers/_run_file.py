@@ -64,6 +64,8 @@ def run_fingerprint(method, settings, context, variables):
     dict
     """
     settings = {name: value for name, value in settings.items() if name not in _BUDGETS}
+    if settings.get("downstream") == "auto":
+        settings["downstream"] = context.downstream
     # Parameters that are arrays or transformers have no words: what they lead to is compared.
     read = context.read(context.train[:_FINGERPRINT_ROWS])
     return {
