@@ -29,7 +29,7 @@ class AnyModelConfig:
     item_dropout : float
         Share of the items that a step leaves out; of each class one is kept.
     other_views : float
-        Share of the steps in which models see other units than the scaled ones.
+        Share of the steps in which models see other units than the usual ones.
     spacing : float
         Distance per column of rows to the nearest item of their class, which bandwidths follow.
     """
@@ -85,8 +85,7 @@ class AnyModelObjective(Objective):
         self.item_y_encoded = item_y_encoded
         self.y = torch.from_numpy(item_y_encoded).to(device)
         self.stream = RowStream(data.train, generator)
-        identity = torch.ones_like(space.low), torch.zeros_like(space.low)
-        self.views = [identity, *space.views()]
+        self.views = space.views()
         self.models = SurrogateModels(config.surrogates)
         # Steps since the trees were fitted, and what they were fitted on.
         self.age, self.forest_seed, self.forest_items = 0, 0, None
@@ -196,7 +195,7 @@ class AnyModelObjective(Objective):
         )
 
     def _view_number(self, generator):
-        """0 for the scaled units, else one of the others."""
+        """0 for the usual units, else one of the others."""
         if float(torch.rand((), generator=generator)) >= self.config.other_views:
             return 0
         return 1 + int(torch.randint(len(self.views) - 1, (), generator=generator))

@@ -1,34 +1,32 @@
-"""Columns by rank: a monotone, piecewise-linear map of each column to an even spread."""
-
-import math
+"""Columns by rank: a monotone, piecewise-linear map of each column to normal scores."""
 
 import numpy as np
 import torch
+from scipy.special import ndtr, ndtri
 
-# Knots of a column, at most.
-_MOST_KNOTS = 64
-# Uniform ranks between -sqrt(3) and sqrt(3) have unit variance.
-_SPREAD = math.sqrt(12)
+# Knots of a column, at most, and the normal score of the outermost: between them they are even.
+_MOST_KNOTS, _OUTERMOST = 64, 4.0
 # Between two knots that only fill up a row of them, in ranks.
 _PADDING = 1e-3
 
 
 def _knots(column):
-    """Increasing values of a column, and the ranks of these: the middle of their ties."""
+    """Increasing values of a column, and their normal scores: of the middle of their ties."""
     column = np.sort(column)
     values = np.unique(column)
     if len(values) > _MOST_KNOTS:
-        shares = np.linspace(0, 1, _MOST_KNOTS)
-        values = np.unique(np.quantile(column, shares, method="nearest"))
+        shares = ndtr(np.linspace(-_OUTERMOST, _OUTERMOST, _MOST_KNOTS))
+        inner = np.quantile(column, shares, method="nearest")
+        values = np.unique(np.concatenate([column[:1], inner, column[-1:]]))
     below, upto = np.searchsorted(column, values, "left"), np.searchsorted(column, values, "right")
-    return values, ((below + upto) / (2 * len(column)) - 0.5) * _SPREAD
+    return values, ndtri((below + upto) / (2 * len(column)))
 
 
 class ColumnMap:
-    """Takes values of columns to their ranks, and back, differentiably.
+    """Takes values of columns to the normal scores of their ranks, and back, differentiably.
 
-    A column's rank is even where the column is dense and hardly moves where it is sparse: outliers
-    lie near to the rest, and a step is a step in any column, however skewed.
+    Scores move where the column is dense and hardly where it is sparse: outliers lie near to the
+    rest, and a step is a step in any column, however skewed.
 
     Parameters
     ----------

@@ -53,7 +53,7 @@ class ItemSpace(abc.ABC):
 
     @abc.abstractmethod
     def views(self):
-        """Other units in which models may see the rows.
+        """Units in which models see the rows: first the usual ones, then others.
 
         Returns
         -------
@@ -98,9 +98,13 @@ class PixelSpace(ItemSpace):
         return x[:, columns]
 
     def views(self):
-        """Each pixel with unit variance."""
-        factor = self.varying / self.deviations
-        return [(factor, torch.zeros_like(factor))]
+        """Each pixel around its mean; with unit variance as well; around the mean of all pixels."""
+        one, factor = torch.ones_like(self.means), self.varying / self.deviations
+        return [
+            (one, -self.means),
+            (factor, -self.means * factor),
+            (one, torch.zeros_like(one)),
+        ]
 
 
 class RankSpace(ItemSpace):
@@ -129,11 +133,11 @@ class RankSpace(ItemSpace):
         return self.column_map.to_ranks(x[:, columns], columns)
 
     def views(self):
-        """The units of X up to one factor, with and without the columns' means."""
+        """Scaled columns; the units of X up to one factor, without the columns' means and with."""
         scale, offset = self.scaled_range.scale, self.scaled_range.offset
         size = scale.square().mean().sqrt()
-        factor = scale / size
-        return [(factor, torch.zeros_like(factor)), (factor, offset / size)]
+        factor, zero = scale / size, torch.zeros_like(scale)
+        return [(torch.ones_like(scale), zero), (factor, zero), (factor, offset / size)]
 
 
 def item_space(scaled_range, read, train, images):

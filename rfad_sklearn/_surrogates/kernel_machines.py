@@ -7,7 +7,7 @@ from .._ridge.linalg import solve_targets
 
 # Ridge of the kernel machines, relative to the mean diagonal.
 _REG = 1e-2
-# Of a kernel's sum over the items: a row far from all of them has no class.
+# Of a kernel's sum over the items: a row can be far from all of them.
 _SMALLEST_SUM = 1e-12
 
 
@@ -50,26 +50,29 @@ def ridge_scores(kernel_ss, kernel_bs, targets):
     return kernel_bs @ dual.to(kernel_bs.dtype)
 
 
-def rbf_scores(items, targets, distances):
-    """Kernel ridge regression with an RBF kernel, as wide as that of ``SVC(gamma="scale")``.
+def rbf_kernels(items, distances):
+    """RBF kernel of the items, and of the rows with them, as wide as ``SVC(gamma="scale")``.
 
     Parameters
     ----------
     items : tensor of shape (n_items, d)
-    targets : tensor of shape (n_items, n_classes)
     distances : tensor of shape (n, n_items)
         Squared, of the rows to the items.
     """
     variance = items.var(unbiased=False).clamp_min(torch.finfo(items.dtype).tiny)
     gamma = 1 / (items.shape[1] * variance)
-    kernel_ss = torch.exp(-gamma * squared_distances(items, items))
-    return ridge_scores(kernel_ss, torch.exp(-gamma * distances), targets)
+    return torch.exp(-gamma * squared_distances(items, items)), torch.exp(-gamma * distances)
 
 
 def neighbour_scores(distances, one_hot):
     """Soft nearest neighbours: ``log sum exp(-distance)`` over the items of each class."""
     classes = one_hot.bool().T
     return torch.stack([(-distances[:, own]).logsumexp(1) for own in classes], 1)
+
+
+def average_scores(kernel_bs, one_hot):
+    """Average of the items' classes, weighted by the kernel (Nadaraya and Watson)."""
+    return (kernel_bs @ one_hot) / kernel_bs.sum(1, keepdim=True).clamp_min(_SMALLEST_SUM)
 
 
 def column_log_probabilities(rows, items, one_hot, bandwidth):

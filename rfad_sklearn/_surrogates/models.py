@@ -32,6 +32,8 @@ _NEIGHBOUR_SCALE = 0.05
 _HIDDEN, _NETWORK_STEPS, _NETWORK_RATE = 100, 25, 0.05
 # Newton steps of the logistic regression, and decades of its inverse penalty C.
 _NEWTON_STEPS, _PENALTY_DECADES = 40, (0.0, 2.0)
+# The same of that with an RBF kernel.
+_RBF_NEWTON_STEPS, _RBF_PENALTY_DECADES = 20, (0.0, 1.0)
 # Columns that the Laplacian kernel sees in a step, and decades of its bandwidth in spacings.
 _LAPLACIAN_COLUMNS, _LAPLACIAN_DECADES = 96, (-0.3, 0.7)
 # Columns, and rows, of the single columns in a step, and decades of their bandwidth in spacings.
@@ -158,17 +160,21 @@ def _network(batch):
 def _logistic_regression(batch):
     items, rows = batch.shifted
     return unrolled.logistic_scores(
-        items,
+        items @ items.T,
+        rows @ items.T,
         batch.one_hot,
-        rows,
         inverse_penalty=batch.draw(_PENALTY_DECADES),
         n_steps=_NEWTON_STEPS,
     )
 
 
 def _rbf(batch):
-    targets = batch.one_hot - 1 / batch.n_classes
-    return _SCORE_SCALE * kernel_machines.rbf_scores(batch.seen_items, targets, batch.distances)
+    return unrolled.logistic_scores(
+        *kernel_machines.rbf_kernels(batch.seen_items, batch.distances),
+        batch.one_hot,
+        inverse_penalty=batch.draw(_RBF_PENALTY_DECADES),
+        n_steps=_RBF_NEWTON_STEPS,
+    )
 
 
 def _neighbours(batch, scale):
@@ -185,8 +191,7 @@ def _laplacian_ridge(batch):
 
 
 def _laplacian_average(batch):
-    weights = batch.laplacian_kernels[0]
-    return _SCORE_SCALE * (weights @ batch.one_hot) / weights.sum(1, keepdim=True)
+    return _SCORE_SCALE * kernel_machines.average_scores(batch.laplacian_kernels[0], batch.one_hot)
 
 
 _SCORES = {

@@ -64,17 +64,32 @@ def network_scores(items, one_hot, rows, *, n_hidden, n_steps, rate, generator):
     return torch.addmm(second_bias, hidden, second)
 
 
-def logistic_scores(items, one_hot, rows, *, inverse_penalty, n_steps):
-    """Scores of a logistic regression with an L2 penalty, fitted on the items.
+def logistic_scores(gram, kernel, one_hot, *, inverse_penalty, n_steps):
+    """Scores of a kernel logistic regression with an intercept, fitted on the items.
 
-    Minimises ``|W|^2 / 2 + inverse_penalty * cross entropy`` in the span of the items, by Newton's
-    method with the fixed bound ``1/2`` of the curvature (Boehning 1992).
+    Minimises ``|f|^2 / 2 + inverse_penalty * cross entropy`` in the span of the items, by Newton's
+    method with the fixed bound ``1/2`` of the curvature (Boehning 1992). The intercept is one more
+    column of ones, and penalised as the others are.
+
+    Parameters
+    ----------
+    gram : tensor of shape (n_items, n_items)
+    kernel : tensor of shape (n, n_items)
+        Of the rows with the items.
+    one_hot : tensor of shape (n_items, n_classes)
+    inverse_penalty : float
+        What scikit-learn calls ``C``.
+    n_steps : int
+
+    Returns
+    -------
+    tensor of shape (n, n_classes)
     """
-    gram = items @ items.T + 1
-    identity = torch.eye(len(items), dtype=torch.float64, device=items.device)
+    gram = gram + 1
+    identity = torch.eye(len(gram), dtype=torch.float64, device=gram.device)
     inverse = torch.linalg.inv(identity + 0.5 * inverse_penalty * gram.double()).to(gram.dtype)
     dual = torch.zeros_like(one_hot)
     for _ in range(n_steps):
         error = one_hot - F.softmax(gram @ dual, dim=1)
         dual = dual + inverse @ (inverse_penalty * error - dual)
-    return (rows @ items.T + 1) @ dual
+    return (kernel + 1) @ dual

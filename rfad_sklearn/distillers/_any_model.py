@@ -15,7 +15,7 @@ from ._fit_context import RANK_CENTROIDS
 
 # Parameters that have no part in items for any model.
 _UNUSED = ("preprocessing", "n_networks", "pool_size", "loss", "teacher", "augment", "solver")
-# Share of the steps in which surrogates see other units than the scaled ones.
+# Share of the steps in which surrogates see other units than the usual ones.
 _OTHER_VIEWS = 0.3
 # Rows that the spacing of the items is taken from, at most.
 _SPACING_ROWS = 4096

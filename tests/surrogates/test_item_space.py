@@ -26,7 +26,7 @@ def scaled(rows):
     return torch.from_numpy(preprocessing.apply(rows)), item_range
 
 
-def test_ranks_are_even_and_come_back(table):
+def test_ranks_are_normal_and_come_back(table):
     rows, item_range = scaled(table)
     column_map = ColumnMap.of(rows, item_range.low, item_range.high)
     ranks = column_map.to_ranks(rows)
@@ -34,7 +34,7 @@ def test_ranks_are_even_and_come_back(table):
     # The skewed column: of mean zero and unit variance, in the order of its values.
     skewed = ranks[:, 0]
     assert abs(skewed.mean()) < 0.02
-    assert abs(skewed.std() - 1) < 0.02
+    assert abs(skewed.std() - 1) < 0.04
     assert (rows[:, 0].argsort() == skewed.argsort()).all()
     # Half of a column with two values is on each side.
     assert len(ranks[:, 2].unique()) == 2
@@ -80,7 +80,8 @@ def test_rounding_lets_gradients_pass(table):
 
 def test_views_give_the_units_of_x(table):
     rows, item_range = scaled(table)
-    (centred, no_shift), (factor, shift) = RankSpace(item_range, rows).views()
+    (usual, _), (centred, no_shift), (factor, shift) = RankSpace(item_range, rows).views()
+    assert (usual == 1).all()
     raw = rows * factor + shift
     one_factor = raw[0, 0] / table[0, 0]
     torch.testing.assert_close(raw, one_factor * torch.from_numpy(table))

@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.metrics.pairwise import rbf_kernel
 from sklearn.neighbors import KNeighborsClassifier
 
 from rfad_sklearn._surrogates import kernel_machines
@@ -23,16 +24,23 @@ def test_squared_distances(data):
     torch.testing.assert_close(kernel_machines.squared_distances(rows, items), expected)
 
 
-def test_rbf_machine_is_that_of_scikit_learn(data):
-    """With the bandwidth of ``SVC(gamma="scale")``."""
+def test_rbf_kernels_are_those_of_svc(data):
+    rows, items, _ = data
+    distances = kernel_machines.squared_distances(rows, items)
+    gamma = 1 / (5 * items.numpy().var())
+    for given, left in zip(
+        kernel_machines.rbf_kernels(items, distances), (items, rows), strict=True
+    ):
+        np.testing.assert_allclose(given, rbf_kernel(left.numpy(), items.numpy(), gamma))
+
+
+def test_ridge_is_that_of_scikit_learn(data):
     rows, items, y = data
     targets = F.one_hot(y, 3).double() - 1 / 3
-    scores = kernel_machines.rbf_scores(
-        items, targets, kernel_machines.squared_distances(rows, items)
-    )
-    gamma = 1 / (5 * items.numpy().var())
-    expected = KernelRidge(alpha=1e-2, kernel="rbf", gamma=gamma).fit(items.numpy(), targets)
-    np.testing.assert_allclose(scores, expected.predict(rows.numpy()), atol=1e-6)
+    kernels = [torch.exp(-kernel_machines.manhattan(left, items)) for left in (items, rows)]
+    scores = kernel_machines.ridge_scores(*kernels, targets)
+    expected = KernelRidge(alpha=1e-2, kernel="precomputed").fit(kernels[0], targets)
+    np.testing.assert_allclose(scores, expected.predict(kernels[1]), atol=1e-6)
 
 
 def test_soft_neighbours_become_the_nearest_one(data):

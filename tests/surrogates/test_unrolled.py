@@ -62,7 +62,9 @@ def test_network_is_that_of_explicit_descent(data):
 def test_logistic_regression_is_that_of_scikit_learn(data, inverse_penalty):
     """Whose penalty leaves the intercept out: here it is one more column."""
     items, one_hot, rows = data
-    scores = logistic_scores(items, one_hot, rows, inverse_penalty=inverse_penalty, n_steps=2000)
+    scores = logistic_scores(
+        items @ items.T, rows @ items.T, one_hot, inverse_penalty=inverse_penalty, n_steps=2000
+    )
 
     def widened(x):
         return np.column_stack([x, np.ones(len(x))])
