@@ -1,11 +1,11 @@
-"""Pages of the paper's table: every cell on one page, the best of them in the README."""
+"""Page of the paper's table: the best cells in short, then every cell."""
 
 import re
 
 import numpy as np
 from _common import NAMES
 from _evaluation import percent as mean_percent
-from _results import read, replace_marked, write_page
+from _results import read, write_page
 
 REAL = ("random", "kmeans", "herding")
 # Test accuracy in %, fixed and learned labels, KIP and RFAD: Loo et al. 2022, Table 1.
@@ -39,12 +39,17 @@ DEFAULTS = {
     "earlier pool": "50 items per class had a pool of networks, not fresh ones at every step",
     "earlier whitening": "photographs were whitened less, and along fewer directions",
 }
-# What the README's table stands between.
-MARKS = "<!-- results: paper_table.py --render -->", "<!-- end of results -->"
 # Parts of the time at which the learning curve is given.
 PARTS = (0.125, 0.25, 0.5, 1)
 # What makes records lines of one row of the table: all but the seed.
 KEY = ("final", "ipc", "what", "labels", "minutes", "preprocessing")
+SUMMARY = [
+    "## In short\n",
+    "Test accuracy of `NNGPKernelRidge` on the items of `fit` with fixed labels; default settings, "
+    "the longest budget. *Real rows*:",
+    "as many, the best of random ones, k-means and herding. CIFAR-10 is re-encoded as JPEG; the "
+    "papers' figures are for the original.\n",
+]
 HEAD = [
     "# Results\n",
     "Accuracy in %, mean and standard deviation over seeds. Written by `python "
@@ -195,8 +200,8 @@ def best_real_rows(groups, ipc):
     return percent(best, "nngp")
 
 
-def readme_lines(name):
-    """Lines of the README's table of one data set.
+def summary_lines(name):
+    """Lines of the summary of one data set.
 
     The longest run of the default by itself on a CPU, with fixed labels, at 1 and 10 items per
     class.
@@ -217,16 +222,16 @@ def readme_lines(name):
         yield f"| {' | '.join([*cells, best_real_rows(groups, ipc), f'**{known}**', paper])} |"
 
 
-def readme_table():
+def summary():
     """Test accuracy of distilled rows, beside the best real rows and the paper's figures."""
     head = ["", "items per class", "minutes", "real rows", "distilled", "papers: KIP, RFAD"]
     lines = ["|" + " | ".join(head) + " |", "| " + " | ".join(["---"] * len(head)) + " |"]
     for name in sorted({name for name, _ in PAPER}):
-        lines += readme_lines(name)
+        lines += summary_lines(name)
     return "\n".join(lines)
 
 
 def render():
-    """Write the page of results, and the table in the README."""
-    write_page("paper table", [*HEAD, *(render_table(name) for name in sorted(NAMES))])
-    replace_marked("README", MARKS, readme_table())
+    """Write the page of results."""
+    tables = (render_table(name) for name in sorted(NAMES))
+    write_page("paper table", [*HEAD, *SUMMARY, f"{summary()}\n", *tables])

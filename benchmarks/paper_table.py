@@ -3,9 +3,9 @@
 Evaluated by the exact kernels and by random features. One cell is a data set, a number of items per
 class, a kind of labels, a seed and a budget. What a cell gives is appended at once to
 ``benchmarks/results/<data set>.jsonl``; cells that are there are not run again, so an interrupted
-table goes on where it was. ``--render`` writes ``docs/notes/results.md`` and the README's table
-from these files. Without ``--final`` nothing touches the test rows: 5,000 training rows (a tenth of
-small data sets) are split off for evaluation::
+table goes on where it was. ``--render`` writes ``docs/notes/results.md`` from these files. Without
+``--final`` nothing touches the test rows: 5,000 training rows (a tenth of small data sets) are
+split off for evaluation::
 
     python benchmarks/paper_table.py --data fashion_mnist --ipc 1 10 --labels fixed learned \\
         --minutes 5
@@ -233,7 +233,7 @@ def options(arguments):
     parser.add_argument(
         "--render",
         action="store_true",
-        help="write the page of results and the README's table from what was measured",
+        help="write the page of results from what was measured",
     )
     args = parse(parser, arguments, SMOKE)
     if args.distil_only and not args.coresets:

@@ -169,6 +169,10 @@ class AnyModelObjective(Objective):
         super().probe(variables)
         self.load_state_dict(state)
 
+    def probe_evaluation(self, variables):
+        """Fit the panel once."""
+        self.validate(variables, 0.0)
+
     def _draw_seed(self):
         return int(torch.randint(_MAX_SEED, (1,), generator=self.generator))
 

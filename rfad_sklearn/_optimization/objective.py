@@ -112,6 +112,10 @@ class Objective(abc.ABC):
         with torch.enable_grad():
             self.loss(copies).backward()
 
+    def probe_evaluation(self, variables):
+        """Evaluate as an evaluation does, for measuring how long that takes; nothing changes."""
+        self.fit_scale(variables, held_out=True)
+
     @property
     def slack(self):
         """How much higher the held-out loss of a late state may be; see :class:`LoopConfig`."""

@@ -1,5 +1,7 @@
 """The part of a plan that items for any model have alone: surrogates, panel, item dropout."""
 
+import torch
+
 # Surrogates of all data, those of items that are alone in their class, and those of tables.
 _OF_ALL = ("network", "rbf", "neighbours", "random_forest", "extra_trees")
 _LAPLACIAN = ("laplacian_ridge", "laplacian_average")
@@ -32,4 +34,6 @@ def resolve_any_model(draft, context):
         else "one item per class: none can be left out",
     )
     draft.decide("n_networks", None)
+    dtype = torch.promote_types(context.dtype, torch.float32)
+    draft.decide("dtype", str(dtype).removeprefix("torch."), "surrogates need that much")
     draft.decide("preprocessing", context.preprocessing_name, "surrogates see scaled rows")

@@ -228,7 +228,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         watch.stop()
         step = watch.seconds + objective.refresh_seconds
         watch = Stopwatch(timing.context.device)
-        objective.fit_scale(variables, held_out=True)
+        objective.probe_evaluation(variables)
         watch.stop()
         evaluation = watch.seconds
         if plan.max_iter is None:
