@@ -14,7 +14,7 @@ from .._utils.item_range import ItemRange
 from .._utils.labels import centred_one_hot
 from .._utils.preprocessing_value import TransformerPreprocessing
 from .._utils.row_selection import CENTROIDS, centroid_groups, initial_rows, means_of
-from .._utils.validation import as_rows
+from .._utils.validation import RowSubset, as_rows
 
 # Means of ranks: of items for any model, in tables.
 RANK_CENTROIDS = "centroids of ranks"
@@ -44,8 +44,8 @@ class FitContext:
 
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
     ``exhausted`` the classes with fewer rows than items were asked for, ``train`` and
-    ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``item_range`` is
-    where items may lie, ``downstream`` what they are for, ``panel`` what evaluates them.
+    ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``downstream`` is
+    what the items are for, ``panel`` what evaluates those for any model.
     """
 
     rows: np.ndarray
@@ -64,7 +64,6 @@ class FitContext:
     device: torch.device
     dtype: torch.dtype
     frozen: Frozen | None
-    item_range: ItemRange
     downstream: str
     panel: tuple
     reasons: dict
@@ -113,6 +112,11 @@ class FitContext:
         items = np.flatnonzero(self.exhausted[self.item_y_encoded])
         rows = [np.flatnonzero(self.y_encoded == c) for c in np.flatnonzero(self.exhausted)]
         return items, np.concatenate([np.empty(0, dtype=int), *rows])
+
+    @functools.cached_property
+    def item_range(self):
+        """Range and grid of the columns of the training rows."""
+        return ItemRange.of(RowSubset(self.rows, self.train))
 
     @functools.cached_property
     def space(self):

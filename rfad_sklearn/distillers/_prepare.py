@@ -7,7 +7,6 @@ import numpy as np
 from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
 from .._utils.device import resolve_device, resolve_dtype
-from .._utils.item_range import ItemRange
 from .._utils.labels import check_labels, plain_label
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing
@@ -92,7 +91,6 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         device=device,
         dtype=resolve_dtype(estimator.dtype, device, reduced=reduced),
         frozen=frozen,
-        item_range=ItemRange.of(RowSubset(rows, train)),
         downstream=downstream,
         panel=estimator._panel(int(per_class.sum())) if downstream == "any" else (),
         reasons=reasons,
