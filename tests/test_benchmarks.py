@@ -13,6 +13,7 @@ PRINTS = {
     "ablation": "'features': ",
     "any_model": "any seed 987: ",
     "all_rows": "accuracy on ",
+    "any_model_time": "| small | 20 | ",
     "baselines": "'ridge': ",
     "calibration": " -> ",
     "centering": "| 1 | ",
