@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from .._surrogates.models import Batch, SurrogateModels
@@ -206,9 +207,9 @@ class AnyModelObjective(Objective):
 
     def _kept(self, generator):
         """Numbers of the items that are not left out: of each class one at least."""
-        chances = torch.rand(len(self.y), generator=generator)
-        kept = chances >= self.config.item_dropout
-        for c in range(self.data.n_classes):
-            own = torch.from_numpy(self.item_y_encoded == c)
-            kept[torch.where(own, chances, -1).argmax()] = True
-        return torch.nonzero(kept)[:, 0]
+        chances = torch.rand(len(self.y), generator=generator).numpy()
+        # Items stand class by class.
+        starts = np.flatnonzero(np.diff(self.item_y_encoded, prepend=-1))
+        highest = np.maximum.reduceat(chances, starts)[self.item_y_encoded]
+        kept = (chances >= self.config.item_dropout) | (chances == highest)
+        return torch.from_numpy(np.flatnonzero(kept))

@@ -7,8 +7,9 @@ import torch
 
 from .column_map import ColumnMap
 
-# Rows that the deviations of pixels are taken from, at most.
+# Rows that deviations and ranks are taken from, at most, and numbers in them.
 _SAMPLE_ROWS = 16384
+_SAMPLE_NUMBERS = 2**25
 
 
 class ItemSpace(abc.ABC):
@@ -156,6 +157,7 @@ def item_space(scaled_range, read, train, images):
     -------
     ItemSpace
     """
-    at = np.unique(np.linspace(0, len(train) - 1, _SAMPLE_ROWS).astype(int))
+    most = max(min(_SAMPLE_ROWS, _SAMPLE_NUMBERS // len(scaled_range.low)), 2)
+    at = np.unique(np.linspace(0, len(train) - 1, most).astype(int))
     rows = read(train[torch.from_numpy(at)]).flatten(1)
     return (PixelSpace if images else RankSpace)(scaled_range, rows)

@@ -7,6 +7,8 @@ from .._ridge.linalg import solve_targets
 
 # Ridge of the kernel machines, relative to the mean diagonal.
 _REG = 1e-2
+# Of items that are all alike: its inverse, squared in a gradient, must be a number.
+_SMALLEST_VARIANCE = 1e-6
 # Of a kernel's sum over the items: a row can be far from all of them.
 _SMALLEST_SUM = 1e-12
 
@@ -59,7 +61,7 @@ def rbf_kernels(items, distances):
     distances : tensor of shape (n, n_items)
         Squared, of the rows to the items.
     """
-    variance = items.var(unbiased=False).clamp_min(torch.finfo(items.dtype).tiny)
+    variance = items.var(unbiased=False).clamp_min(_SMALLEST_VARIANCE)
     gamma = 1 / (items.shape[1] * variance)
     return torch.exp(-gamma * squared_distances(items, items)), torch.exp(-gamma * distances)
 

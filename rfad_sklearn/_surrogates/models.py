@@ -28,6 +28,8 @@ _SCORE_SCALE = 5.0
 _FOREST_SCALE = 2.0
 # Of the squared distances of soft nearest neighbours.
 _NEIGHBOUR_SCALE = 0.05
+# Mean square of a view's factors where all columns are constant.
+_SMALLEST_SIZE = 1e-6
 # Descent of the network: hidden units, steps, step size.
 _HIDDEN, _NETWORK_STEPS, _NETWORK_RATE = 100, 25, 0.05
 # Newton steps of the logistic regression, and decades of its inverse penalty C.
@@ -179,7 +181,7 @@ def _rbf(batch):
 
 def _neighbours(batch, scale):
     # Whatever the units of the view: about one per column.
-    size = batch.view[0].square().mean()
+    size = batch.view[0].square().mean().clamp_min(_SMALLEST_SIZE)
     distances = scale * _NEIGHBOUR_SCALE / size * batch.distances
     return kernel_machines.neighbour_scores(distances, batch.one_hot)
 

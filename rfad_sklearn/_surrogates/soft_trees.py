@@ -3,6 +3,8 @@
 A threshold lies between the values of two items, so gradients reach these two.
 """
 
+import warnings
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,7 +20,10 @@ def _fitted_tree(kind, X, y, rng):
     drawn = np.arange(n) if kind == "extra_trees" else rng.integers(0, n, n)
     model = ExtraTreeClassifier if kind == "extra_trees" else DecisionTreeClassifier
     tree = model(max_features="sqrt", random_state=int(rng.integers(2**31)))
-    return tree.fit(X[drawn], y[drawn]), drawn
+    with warnings.catch_warnings():
+        # Of more classes than half of the items: each class has few.
+        warnings.simplefilter("ignore", UserWarning)
+        return tree.fit(X[drawn], y[drawn]), drawn
 
 
 def _neighbours(tree, X, inner):

@@ -321,6 +321,11 @@ class RFADDistiller(RidgeDistiller):
             plan = plan_with_spacing(plan, context, variables["X"])
         return plan
 
+    def _divergence_advice(self):
+        if self.plan_.downstream == "nngp":
+            return super()._divergence_advice()
+        return f"Lower learning_rate={self.learning_rate!r}."
+
     def _panel(self, n_items):
         return panel_members(self.downstream, n_items)
 

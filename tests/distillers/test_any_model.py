@@ -7,6 +7,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
@@ -14,6 +15,7 @@ from sklearn.svm import SVC, SVR
 
 from rfad_sklearn import (
     MLP,
+    ConvNet,
     Coreset,
     CoresetSelector,
     GradientMatchingDistiller,
@@ -175,6 +177,25 @@ def test_a_run_ends_when_the_panel_no_longer_improves(table):
     distiller = make(early_stopping=True, max_iter=400, eval_every=2, n_iter_no_change=3).fit(X, y)
     assert distiller.stop_reason_ == "no_change"
     assert distiller.n_iter_ < 400
+
+
+@pytest.mark.parametrize("shape", [(1,), (3, 3), (2, 2, 3)], ids=["column", "grey", "colour"])
+def test_small_shapes_of_constant_numbers(shape):
+    """Where nothing can be learned, the constants come back."""
+    X, y = np.full((12, *shape), 7, dtype=np.int32), np.arange(12) % 2
+    architecture = MLP(width=16) if len(shape) == 1 else ConvNet(depth=1, width=8)
+    items, _ = make(architecture=architecture, ipc=2).fit_resample(X, y)
+    assert items.dtype == np.int32
+    np.testing.assert_array_equal(items, np.full((4, *shape), 7))
+
+
+def test_many_classes_with_one_item_each(rng):
+    y = np.arange(200) % 40
+    X = rng.normal(size=(40, 6))[y] + 0.1 * rng.normal(size=(200, 6))
+    items, labels = make(ipc=1, max_iter=20).fit_resample(X, y)
+    assert labels.tolist() == list(range(40))
+    nearest = labels[euclidean_distances(X, items).argmin(1)]
+    assert np.mean(nearest == y) > 0.95
 
 
 def test_start_where_outliers_rule_the_columns(rng):
