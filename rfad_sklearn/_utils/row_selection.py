@@ -25,7 +25,7 @@ def items_per_class(ipc, classes, counts):
     -------
     per_class : int array of shape (n_classes,)
     exhausted : bool array of shape (n_classes,)
-        Classes with fewer rows than items were asked for.
+        Classes with fewer rows than items were wanted for.
 
     Raises
     ------

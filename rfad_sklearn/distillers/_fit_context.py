@@ -43,7 +43,7 @@ class FitContext:
     """Data, labels, split, network and preprocessing of one ``fit``.
 
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
-    ``exhausted`` the classes with fewer rows than items were asked for, ``train`` and
+    ``exhausted`` the classes with fewer rows than ``ipc``, ``train`` and
     ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``downstream`` is
     what the items are for, ``panel`` what evaluates those for any model.
     """
