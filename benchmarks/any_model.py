@@ -113,26 +113,30 @@ def load_data(args):
 
 
 def items_of(cell, X, y, args):
-    """Items and labels of a cell, in the layout of X."""
+    """Items and labels of a cell, in the layout of X, and the coreset where there is one."""
     method, settings = cell["method"], {"ipc": cell["ipc"], "random_state": cell["seed"]}
     if method == "all":
-        return X, y
+        return X, y, None
     if method in SELECTED:
-        selector = CoresetSelector(strategy=method, **settings).fit(X, y)
-        return selector.coreset_.X.reshape(-1, *X.shape[1:]), selector.coreset_.y
-    if args.smoke and method == "nngp":
-        settings |= SMOKE_SETTINGS
-    budget = {"max_iter": args.max_iter, "max_time": args.max_time}
-    return RFADDistiller(downstream=method, **settings, **budget).fit_resample(X, y)
+        maker = CoresetSelector(strategy=method, **settings)
+    else:
+        if args.smoke and method == "nngp":
+            settings |= SMOKE_SETTINGS
+        budget = {"max_iter": args.max_iter, "max_time": args.max_time}
+        maker = RFADDistiller(downstream=method, **settings, **budget)
+    coreset = maker.fit(X, y).coreset_
+    return coreset.X.reshape(-1, *X.shape[1:]), coreset.y, coreset
 
 
-def scores_of(model, X, y, X_eval, y_eval):
+def scores_of(model, X, y, X_eval, y_eval, coreset=None):
     """Accuracy and balanced accuracy in %; None where the model cannot be fitted."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # Of models that have not converged, and of classes that are never predicted.
         warnings.simplefilter("ignore")
         try:
-            predicted = clone(model).fit(X, y).predict(X_eval)
+            model = clone(model)
+            fitted = model.fit(X, y) if coreset is None else model.fit_coreset(coreset)
+            predicted = fitted.predict(X_eval)
         except ValueError:
             return None
         return [
@@ -141,7 +145,7 @@ def scores_of(model, X, y, X_eval, y_eval):
         ]
 
 
-def evaluate(items, labels, data, args):
+def evaluate(items, labels, coreset, data, args):
     """Scores of every classifier on some items, by its name; behind a scaler with a plus."""
     X, _, X_eval, y_eval = data
 
@@ -164,9 +168,8 @@ def evaluate(items, labels, data, args):
                 out[name + mark] = scores_of(MODELS[name], rows, labels, rows_eval, y_eval)
         elif images or name != "FiniteNetwork":
             rows, few = items[:_MOST_ROWS], labels[:_MOST_ROWS]
-            out[name] = scores_of(
-                OWN_MODELS[name], rows, few, X_eval[:_OWN_ROWS], y_eval[:_OWN_ROWS]
-            )
+            held = X_eval[:_OWN_ROWS], y_eval[:_OWN_ROWS]
+            out[name] = scores_of(OWN_MODELS[name], rows, few, *held, coreset)
     return out
 
 
@@ -192,13 +195,13 @@ def run(args):
     named = ({"data": args.data, "final": args.final, **cell} for cell in cells(args))
     for cell in missing("any_model", named):
         begin = time.monotonic()
-        items, labels = items_of(cell, *data[:2], args)
+        items, labels, coreset = items_of(cell, *data[:2], args)
         seconds = time.monotonic() - begin
         record = {
             **cell,
             "n_items": len(items),
             "seconds": round(seconds, 1),
-            "scores": evaluate(items, labels, data, args),
+            "scores": evaluate(items, labels, coreset, data, args),
             "machine": machine(),
         }
         append("any_model", record)

@@ -1,7 +1,12 @@
 """Budgets of a run: its steps, its seconds, and their shares."""
 
+import math
+
 # Steps when neither max_iter nor max_time is given.
 DEFAULT_MAX_ITER = 1000
+# Of items for any model, steps that pass over the rows so often, but some anyway: more gain nothing
+# where rows are few.
+_MOST_PASSES, _FEWEST_STEPS = 300, 200
 # Steps between evaluations, and evaluations without improvement that are waited for, by what the
 # items are for. Fitting a panel of classifiers takes the time of many steps.
 _EVAL_EVERY = {"nngp": 50, "any": 100}
@@ -12,11 +17,22 @@ _LOOP_SHARE = 0.85
 TEACHER_SHARE = 0.2
 
 
-def default_max_iter(parameters):
-    """Steps of a run at most; None where only time bounds them."""
-    if parameters["max_iter"] is None and parameters["max_time"] is None:
+def default_max_iter(parameters, downstream, n_train):
+    """Steps of a run at most; None where only time bounds them.
+
+    Parameters
+    ----------
+    parameters : dict
+    downstream : {"nngp", "any"}
+    n_train : int
+        Training rows.
+    """
+    if parameters["max_iter"] is not None or parameters["max_time"] is not None:
+        return parameters["max_iter"]
+    if downstream == "nngp":
         return DEFAULT_MAX_ITER
-    return parameters["max_iter"]
+    passes = math.ceil(_MOST_PASSES * n_train / parameters["batch_size"])
+    return min(max(passes, _FEWEST_STEPS), DEFAULT_MAX_ITER)
 
 
 def loop_seconds(parameters):

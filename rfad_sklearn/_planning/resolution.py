@@ -192,13 +192,14 @@ def _resolve_kernel_method(draft, parameters, context):
 
 
 def _resolve_optimization(draft, parameters, context):
-    draft.decide("max_iter", default_max_iter(parameters))
-    if parameters["max_iter"] is None:
-        draft.reasons["max_iter"] = (
-            f"{DEFAULT_MAX_ITER} where no budget is given"
-            if parameters["max_time"] is None
-            else "only max_time bounds the steps"
-        )
+    max_iter = default_max_iter(parameters, context.downstream, context.n_train)
+    draft.decide("max_iter", max_iter)
+    if parameters["max_time"] is not None and max_iter is None:
+        draft.reasons["max_iter"] = "only max_time bounds the steps"
+    elif parameters["max_iter"] is None:
+        why = f"{DEFAULT_MAX_ITER} where no budget is given"
+        few = context.downstream == "any" and max_iter < DEFAULT_MAX_ITER
+        draft.reasons["max_iter"] = "no budget is given, and rows are few" if few else why
     draft.decide("max_time", parameters["max_time"])
     for name, resolve in (
         ("eval_every", resolve_eval_every),

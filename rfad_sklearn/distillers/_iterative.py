@@ -95,8 +95,11 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     def _fit(self, X, y, resampling=False):
         parameters = self.get_params(deep=False)
-        max_iter = default_max_iter(parameters)
-        eval_every = resolve_eval_every(parameters, self._resolved_downstream(resampling))
+        downstream = self._resolved_downstream(resampling)
+        # What y is has not been checked yet.
+        n_rows = len(y) if hasattr(y, "__len__") else 1
+        max_iter = default_max_iter(parameters, downstream, n_rows)
+        eval_every = resolve_eval_every(parameters, downstream)
         n_evaluations = None if max_iter is None else 1 + math.ceil(max_iter / eval_every)
         # Begun before the state is noted that errors bring back: scikit-learn finds its callbacks
         # there to tear them down.

@@ -106,7 +106,9 @@ class RFADDistiller(RidgeDistiller):
     learning_rate : float, default=0.03
         Step size in preprocessed units; decays linearly to zero over the budget. Muon's steps are
         scaled to the size of Adam's.
-    %(max_iter)s
+    max_iter : int, default=None
+        Number of steps; None: 1000, or unbounded when ``max_time`` is set. For any model 300 passes
+        over the rows are enough, and at least 200 steps.
     %(max_time)s
     %(early_stopping)s
     validation_fraction : float, default=0.1

@@ -179,6 +179,25 @@ def test_a_run_ends_when_the_panel_no_longer_improves(table):
     assert distiller.n_iter_ < 400
 
 
+def test_few_rows_are_passed_over_so_often_only(rng):
+    y = np.arange(1000) % 2
+    X = rng.normal(size=(1000, 2)) + y[:, None]
+
+    def first_plan(n, **settings):
+        # The callback stops at the first evaluation.
+        distiller = RFADDistiller(downstream="any", callback=lambda state: True, **settings)
+        return distiller.fit(X[:n], y[:n]).plan_
+
+    plan = first_plan(1000, early_stopping=False, batch_size=500)
+    assert (plan.max_iter, plan.reasons["max_iter"]) == (
+        600,
+        "no budget is given, and rows are few",
+    )
+    assert first_plan(100).max_iter == 200
+    assert first_plan(1000, early_stopping=False, batch_size=100).max_iter == 1000
+    assert first_plan(100, max_iter=7).max_iter == 7
+
+
 @pytest.mark.parametrize("shape", [(1,), (3, 3), (2, 2, 3)], ids=["column", "grey", "colour"])
 def test_small_shapes_of_constant_numbers(shape):
     """Where nothing can be learned, the constants come back."""
