@@ -118,6 +118,7 @@ def test_same_seed_same_items(table):
     assert first == again != other
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_has_the_same_bits(table, tmp_path):
     X, y = table
     settings = {"max_iter": 12, "eval_every": 3, "early_stopping": True}
@@ -162,6 +163,7 @@ def test_a_classifier_alone_evaluates_the_held_out_rows(table):
     assert distiller.plan_.downstream == "KNeighborsClassifier"
 
 
+@pytest.mark.slow
 def test_the_panel_chooses_the_last_state_near_the_best(table):
     X, y = table
     distiller = make(early_stopping=True, max_iter=30, eval_every=5).fit(X, y)
@@ -172,6 +174,7 @@ def test_the_panel_chooses_the_last_state_near_the_best(table):
     assert distiller.best_validation_score_ == kept
 
 
+@pytest.mark.slow
 def test_a_run_ends_when_the_panel_no_longer_improves(table):
     X, y = table
     distiller = make(early_stopping=True, max_iter=400, eval_every=2, n_iter_no_change=3).fit(X, y)
@@ -313,6 +316,7 @@ def test_prints_what_it_does(table, capsys):
     assert "step      6" in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [KNeighborsClassifier(1), SVC()], ids=["1-NN", "SVC"])
 @pytest.mark.parametrize("scaler", [StandardScaler(), MinMaxScaler()], ids=["standard", "minmax"])
 def test_scalers_fitted_on_real_rows_do_no_harm(byte_digits, distilled_digits, model, scaler):
@@ -323,6 +327,7 @@ def test_scalers_fitted_on_real_rows_do_no_harm(byte_digits, distilled_digits, m
     assert clone(model).fit(items, labels).score(X_test, y_test.ravel()) > 0.88
 
 
+@pytest.mark.slow
 def test_items_teach_other_models_more_than_centroids(byte_digits, distilled_digits):
     X, X_test, y, y_test = byte_digits
     items, labels, _ = distilled_digits
