@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from . import kernel_machines, unrolled
 from .soft_trees import SoftForest
 
-#: Weight of each surrogate's loss. ``docs/notes/any_model.md`` says what each of them gives.
+#: Weight of each surrogate's loss. ``docs/notes/any_model_trials.md`` has the trials.
 SURROGATES = {
     "network": 3.0,
     "logistic_regression": 3.0,
