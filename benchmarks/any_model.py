@@ -163,9 +163,9 @@ def evaluate(items, labels, coreset, data, args):
     for name in args.models:
         if name in MODELS:
             for mark, (rows, rows_eval) in views.items():
-                if len(items) > _MOST_ROWS and not name.endswith(("Trees", "Forest", "NN")):
-                    rows, labels = rows[:_MOST_ROWS], labels[:_MOST_ROWS]
-                out[name + mark] = scores_of(MODELS[name], rows, labels, rows_eval, y_eval)
+                takes_all = name.endswith(("Trees", "Forest", "NN"))
+                n = len(rows) if takes_all else _MOST_ROWS
+                out[name + mark] = scores_of(MODELS[name], rows[:n], labels[:n], rows_eval, y_eval)
         elif images or name != "FiniteNetwork":
             rows, few = items[:_MOST_ROWS], labels[:_MOST_ROWS]
             held = X_eval[:_OWN_ROWS], y_eval[:_OWN_ROWS]
