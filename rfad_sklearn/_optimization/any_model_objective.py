@@ -194,6 +194,7 @@ class AnyModelObjective(Objective):
             y=self.y,
             n_classes=self.data.n_classes,
             view=self.views[self._view_number(generator)],
+            network_lengths=self.space.network_lengths,
             ranks=self.space.ranks,
             spacing=self.config.spacing,
             generator=generator,

@@ -7,7 +7,7 @@ import torch
 
 from .column_map import ColumnMap
 
-# Rows that deviations and ranks are taken from, at most, and numbers in them.
+# Rows that ranks are taken from, at most, and numbers in them.
 _SAMPLE_ROWS = 16384
 _SAMPLE_NUMBERS = 2**25
 
@@ -21,21 +21,16 @@ class ItemSpace(abc.ABC):
     ----------
     scaled_range : ScaledRange
         Where items may lie.
-    rows : tensor of shape (n, d)
-        Some scaled training rows.
     """
 
     #: Bounds of the coordinates, tensors of shape (d,).
     low: torch.Tensor
     high: torch.Tensor
+    #: Decades of the length of rows that a network sees; None where it sees them as they are.
+    network_lengths: tuple | None
 
-    def __init__(self, scaled_range, rows):
+    def __init__(self, scaled_range):
         self.scaled_range = scaled_range
-        #: Means of the columns of scaled rows, and their deviations; 1 where a column is constant.
-        self.means = rows.mean(0)
-        deviations = rows.double().std(0, unbiased=False).to(rows.dtype)
-        self.varying = scaled_range.high > scaled_range.low
-        self.deviations = torch.where(self.varying & (deviations > 0), deviations, 1)
 
     @abc.abstractmethod
     def encode(self, x):
@@ -79,20 +74,24 @@ class PixelSpace(ItemSpace):
 
     Parameters
     ----------
-    scaled_range, rows
+    scaled_range
         As for :class:`ItemSpace`.
     """
 
-    def __init__(self, scaled_range, rows):
-        super().__init__(scaled_range, rows)
+    # Whole numbers up to 16 are longer than standardised pixels: networks then learn otherwise.
+    network_lengths = (1.3, 1.7)
+
+    def __init__(self, scaled_range):
+        super().__init__(scaled_range)
+        self.deviation = scaled_range.deviation
         self.low, self.high = self.encode(scaled_range.low), self.encode(scaled_range.high)
 
     def encode(self, x):
         """Coordinates of scaled rows."""
-        return x / self.deviations
+        return x / self.deviation
 
     def _decode(self, u):
-        return u * self.deviations
+        return u * self.deviation
 
     def ranks(self, x, columns=slice(None)):
         """Pixels are compared as they are."""
@@ -100,10 +99,11 @@ class PixelSpace(ItemSpace):
 
     def views(self):
         """Each pixel around its mean; with unit variance as well; around the mean of all pixels."""
-        one, factor = torch.ones_like(self.means), self.varying / self.deviations
+        mean, varying = self.scaled_range.mean, self.scaled_range.high > self.scaled_range.low
+        one, factor = torch.ones_like(mean), varying / self.deviation
         return [
-            (one, -self.means),
-            (factor, -self.means * factor),
+            (one, -mean),
+            (factor, -mean * factor),
             (one, torch.zeros_like(one)),
         ]
 
@@ -113,12 +113,16 @@ class RankSpace(ItemSpace):
 
     Parameters
     ----------
-    scaled_range, rows
+    scaled_range
         As for :class:`ItemSpace`.
+    rows : tensor of shape (n, d)
+        Some scaled training rows.
     """
 
+    network_lengths = None
+
     def __init__(self, scaled_range, rows):
-        super().__init__(scaled_range, rows)
+        super().__init__(scaled_range)
         self.column_map = ColumnMap.of(rows, scaled_range.low, scaled_range.high)
         self.low, self.high = self.column_map.low, self.column_map.high
 
@@ -157,7 +161,8 @@ def item_space(scaled_range, read, train, images):
     -------
     ItemSpace
     """
+    if images:
+        return PixelSpace(scaled_range)
     most = max(min(_SAMPLE_ROWS, _SAMPLE_NUMBERS // len(scaled_range.low)), 2)
     at = np.unique(np.linspace(0, len(train) - 1, most).astype(int))
-    rows = read(train[torch.from_numpy(at)]).flatten(1)
-    return (PixelSpace if images else RankSpace)(scaled_range, rows)
+    return RankSpace(scaled_range, read(train[torch.from_numpy(at)]).flatten(1))

@@ -28,10 +28,11 @@ _SCORE_SCALE = 5.0
 _FOREST_SCALE = 2.0
 # Of the squared distances of soft nearest neighbours.
 _NEIGHBOUR_SCALE = 0.05
-# Mean square of a view's factors where all columns are constant.
-_SMALLEST_SIZE = 1e-6
-# Descent of the network: hidden units, steps, step size.
-_HIDDEN, _NETWORK_STEPS, _NETWORK_RATE = 100, 25, 0.05
+# Mean square of a view's factors, and length of rows, where all columns are constant.
+_SMALLEST_SIZE = _SMALLEST_LENGTH = 1e-6
+# Descent of the network: hidden units, steps, step size; where the length of rows is drawn, its
+# product with that.
+_HIDDEN, _NETWORK_STEPS, _NETWORK_RATE, _RATE_TIMES_LENGTH = 100, 25, 0.05, 1.4
 # Newton steps of the logistic regression, and decades of its inverse penalty C.
 _NEWTON_STEPS, _PENALTY_DECADES = 40, (0.0, 2.0)
 # The same of that with an RBF kernel.
@@ -64,6 +65,8 @@ class Batch:
     n_classes : int
     view : tuple (factor, shift) of tensors of shape (d,)
         Units in which models that are not invariant see rows and items.
+    network_lengths : tuple of float, or None
+        See :class:`ItemSpace`.
     ranks : callable
         See :meth:`ItemSpace.ranks`.
     spacing : float
@@ -79,6 +82,7 @@ class Batch:
     y: torch.Tensor
     n_classes: int
     view: tuple
+    network_lengths: tuple | None
     ranks: object
     spacing: float
     generator: torch.Generator
@@ -148,13 +152,20 @@ class Batch:
 
 def _network(batch):
     items, rows = batch.shifted
-    return unrolled.network_scores(
+    rate, factor = _NETWORK_RATE, 1.0
+    if batch.network_lengths is not None:
+        length = batch.draw(batch.network_lengths)
+        stretch = length / rows.square().sum(1).mean().sqrt().clamp_min(_SMALLEST_LENGTH)
+        items, rows, rate = items * stretch, rows * stretch, _RATE_TIMES_LENGTH / length
+        # Scores grow with the length; the loss is not to.
+        factor = 10 ** batch.network_lengths[0] / length
+    return factor * unrolled.network_scores(
         items,
         batch.one_hot,
         rows,
         n_hidden=_HIDDEN,
         n_steps=_NETWORK_STEPS,
-        rate=_NETWORK_RATE,
+        rate=rate,
         generator=batch.generator,
     )
 

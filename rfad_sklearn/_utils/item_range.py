@@ -1,9 +1,14 @@
-"""Where items may lie: within each column's range, and on its grid where it holds integers."""
+"""Where items may lie: within each column's range, and on its grid where it holds integers.
+
+Means and deviations are those of all rows: a pixel that varies in a few rows only is constant in
+most samples.
+"""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from sklearn.preprocessing import StandardScaler
 
 from .preprocessing_value import ReadOnlyArrays
 
@@ -21,11 +26,15 @@ class ItemRange(ReadOnlyArrays):
         Smallest and largest number of each column, in float64.
     integers : bool array of shape (d,)
         Columns that hold integers only: bytes, counts, flags.
+    mean, deviation : array of shape (d,)
+        What ``StandardScaler`` takes off, and divides by.
     """
 
     low: np.ndarray
     high: np.ndarray
     integers: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
 
     @classmethod
     def of(cls, rows):
@@ -33,13 +42,15 @@ class ItemRange(ReadOnlyArrays):
         d = rows.shape[1]
         low, high = np.full(d, np.inf), np.full(d, -np.inf)
         integers = np.ones(d, dtype=bool)
+        scaler = StandardScaler()
         for start in range(0, len(rows), _CHUNK):
             chunk = np.asarray(rows[start : start + _CHUNK])
             low = np.minimum(low, chunk.min(0))
             high = np.maximum(high, chunk.max(0))
             if chunk.dtype.kind == "f":
                 integers &= (chunk == np.rint(chunk)).all(0)
-        return cls(low, high, integers)
+            scaler.partial_fit(chunk.astype(np.float64))
+        return cls(low, high, integers, scaler.mean_, scaler.scale_)
 
     def clip(self, rows):
         """Rows in float64 with every number within the range, and on the grid."""
@@ -68,6 +79,8 @@ class ItemRange(ReadOnlyArrays):
             low=tensor((self.low - offset) / scale),
             high=tensor((self.high - offset) / scale),
             integers=tensor(self.integers, torch.bool),
+            mean=tensor((self.mean - offset) / scale),
+            deviation=tensor(self.deviation / scale),
             offset=tensor(offset),
             scale=tensor(scale),
         )
@@ -79,13 +92,15 @@ class ScaledRange:
 
     Attributes
     ----------
-    low, high, offset, scale : tensor of shape (d,)
+    low, high, mean, deviation, offset, scale : tensor of shape (d,)
     integers : bool tensor of shape (d,)
     """
 
     low: torch.Tensor
     high: torch.Tensor
     integers: torch.Tensor
+    mean: torch.Tensor
+    deviation: torch.Tensor
     offset: torch.Tensor
     scale: torch.Tensor
 

@@ -188,11 +188,10 @@ def _panel(context):
     """The panel on the held-out rows; None without any."""
     if not context.n_held_out:
         return None
-    space, preprocessing = context.space, context.preprocessing
     return Panel(
         context.panel,
         np.asarray(context.rows[context.validation], dtype=np.float64),
         context.y_encoded[context.validation],
-        offset=preprocessing.invert(space.means.cpu().numpy()[None])[0],
-        scale=space.deviations.cpu().numpy() * preprocessing.scale,
+        offset=context.item_range.mean,
+        scale=context.item_range.deviation,
     )

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.preprocessing import StandardScaler
 
 from rfad_sklearn._surrogates.column_map import ColumnMap
-from rfad_sklearn._surrogates.item_space import PixelSpace, RankSpace
+from rfad_sklearn._surrogates.item_space import PixelSpace, RankSpace, item_space
 from rfad_sklearn._utils.item_range import ItemRange
 from rfad_sklearn._utils.preprocessing_fit import standardizing_value
 
@@ -56,10 +57,10 @@ def test_gradients_pass_through_the_map(table):
     assert torch.autograd.gradcheck(column_map.to_values, u, eps=1e-7, atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", [RankSpace, PixelSpace])
-def test_items_stay_in_range_and_on_the_grid(table, kind, rng):
+@pytest.mark.parametrize("images", [False, True])
+def test_items_stay_in_range_and_on_the_grid(table, images, rng):
     rows, item_range = scaled(table)
-    space = kind(item_range, rows)
+    space = item_space(item_range, rows.__getitem__, torch.arange(len(rows)), images)
     anywhere = space.clip(torch.tensor(5 * rng.normal(size=(50, 4))))
     items = space.decode(anywhere) * item_range.scale + item_range.offset
     assert (items >= torch.from_numpy(table.min(0)) - 1e-9).all()
@@ -71,7 +72,7 @@ def test_items_stay_in_range_and_on_the_grid(table, kind, rng):
 
 def test_rounding_lets_gradients_pass(table):
     rows, item_range = scaled(table)
-    space = PixelSpace(item_range, rows)
+    space = PixelSpace(item_range)
     u = space.encode(rows[:5]).requires_grad_(True)
     space.decode(u).sum().backward()
     varying = torch.tensor([True, False, True, True])
@@ -95,3 +96,20 @@ def test_range_of_rows():
     assert item_range.integers.tolist() == [True, False, True]
     clipped = item_range.clip([[2.6, 9, 9], [-3, -9, 0]])
     assert clipped.tolist() == [[3, 1.5, 7], [0, -1.5, 7]]
+
+
+def test_deviations_are_those_of_all_rows(rng):
+    # One pixel varies in a single row of many: in most samples it is constant.
+    rows = rng.normal(size=(20_000, 2))
+    rows[:, 1] = 0
+    rows[12_345, 1] = 200
+    item_range = ItemRange.of(rows)
+    scaler = StandardScaler().fit(rows)
+    np.testing.assert_allclose(item_range.mean, scaler.mean_, atol=1e-12)
+    np.testing.assert_allclose(item_range.deviation, scaler.scale_)
+    space = PixelSpace(scaled(rows)[1])
+    # A step of one is a deviation of such a pixel too, not its range.
+    moved = space.decode(torch.ones(1, 2)) - space.decode(torch.zeros(1, 2))
+    raw = (moved * space.scaled_range.scale).squeeze()
+    assert abs(float(raw[0]) - scaler.scale_[0]) < 0.01
+    assert float(raw[1]) <= 2
