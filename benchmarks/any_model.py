@@ -1,10 +1,11 @@
 """Items in any model of scikit-learn: accuracy of classifiers fitted on items, methods compared.
 
 A cell is a data set, a number of items per class, a method and a seed; what it gives, accuracy and
-balanced accuracy of every classifier, bare and behind a ``StandardScaler`` fitted on real rows, is
-appended at once to ``benchmarks/results/any_model.jsonl``, and cells that are there are not run
-again. ``--render`` writes ``docs/notes/any_model.md``, its heat map and the README's table. Without
-``--final`` nothing touches the test rows: a part of the training rows is for evaluation::
+balanced accuracy of every classifier, bare and behind a ``StandardScaler`` fitted on real rows (two
+of them behind a ``MinMaxScaler`` too), is appended at once to
+``benchmarks/results/any_model.jsonl``, and cells that are there are not run again. ``--render``
+writes ``docs/notes/any_model.md``, its heat map and the README's table. Without ``--final`` nothing
+touches the test rows: a part of the training rows is for evaluation::
 
     python benchmarks/any_model.py --data fashion_mnist --ipc 1 10
     python benchmarks/any_model.py --data satellite --path data/satellite.npz --ipc 5 20 50
@@ -34,7 +35,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -64,6 +65,8 @@ MODELS = {
     "HistGradientBoosting": HistGradientBoostingClassifier(random_state=0),
     "MLP": MLPClassifier(max_iter=600, random_state=0),
 }
+# Models that stand behind a MinMaxScaler too, on images.
+_IN_RANGE = ("SVC", "1-NN")
 # Models of this library, which see images as images and scale by themselves.
 OWN_MODELS = {
     "NNGPKernelRidge": NNGPKernelRidge(random_state=0),
@@ -146,7 +149,11 @@ def scores_of(model, X, y, X_eval, y_eval, coreset=None):
 
 
 def evaluate(items, labels, coreset, data, args):
-    """Scores of every classifier on some items, by its name; behind a scaler with a plus."""
+    """Scores of every classifier on some items, by its name.
+
+    Behind a ``StandardScaler`` fitted on real rows with a plus, behind a ``MinMaxScaler`` with a
+    tilde.
+    """
     X, _, X_eval, y_eval = data
 
     def flat(rows):
@@ -154,15 +161,16 @@ def evaluate(items, labels, coreset, data, args):
 
     images = X.ndim > 2
     factor = _BYTE if images and X.max() > 16 else 1
-    scaler = StandardScaler().fit(flat(X))
-    views = {
-        "": (flat(items) / factor, flat(X_eval) / factor),
-        "+": (scaler.transform(flat(items)), scaler.transform(flat(X_eval))),
-    }
+    views = {"": (flat(items) / factor, flat(X_eval) / factor)}
+    for mark, scaler in (("+", StandardScaler()), ("~", MinMaxScaler())):
+        scaler.fit(flat(X))
+        views[mark] = scaler.transform(flat(items)), scaler.transform(flat(X_eval))
     out = {}
     for name in args.models:
         if name in MODELS:
             for mark, (rows, rows_eval) in views.items():
+                if mark == "~" and not (images and name in _IN_RANGE):
+                    continue
                 takes_all = name.endswith(("Trees", "Forest", "NN"))
                 n = len(rows) if takes_all else _MOST_ROWS
                 out[name + mark] = scores_of(MODELS[name], rows[:n], labels[:n], rows_eval, y_eval)

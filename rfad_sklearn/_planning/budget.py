@@ -5,8 +5,8 @@ import math
 # Steps when neither max_iter nor max_time is given.
 DEFAULT_MAX_ITER = 1000
 # Of items for any model, steps that pass over the rows so often, but some anyway: more gain nothing
-# where rows are few.
-_MOST_PASSES, _FEWEST_STEPS = 300, 200
+# where rows are few. Images, whose pixels are many, gain for longer.
+_MOST_PASSES, _FEWEST_STEPS = {"images": 600, "tables": 300}, 200
 # Steps between evaluations, and evaluations without improvement that are waited for, by what the
 # items are for. Fitting a panel of classifiers takes the time of many steps.
 _EVAL_EVERY = {"nngp": 50, "any": 100}
@@ -17,7 +17,7 @@ _LOOP_SHARE = 0.85
 TEACHER_SHARE = 0.2
 
 
-def default_max_iter(parameters, downstream, n_train):
+def default_max_iter(parameters, downstream, n_train, images):
     """Steps of a run at most; None where only time bounds them.
 
     Parameters
@@ -26,13 +26,15 @@ def default_max_iter(parameters, downstream, n_train):
     downstream : {"nngp", "any"}
     n_train : int
         Training rows.
+    images : bool
     """
     if parameters["max_iter"] is not None or parameters["max_time"] is not None:
         return parameters["max_iter"]
     if downstream == "nngp":
         return DEFAULT_MAX_ITER
-    passes = math.ceil(_MOST_PASSES * n_train / parameters["batch_size"])
-    return min(max(passes, _FEWEST_STEPS), DEFAULT_MAX_ITER)
+    passes = _MOST_PASSES["images" if images else "tables"]
+    n_steps = math.ceil(passes * n_train / parameters["batch_size"])
+    return min(max(n_steps, _FEWEST_STEPS), DEFAULT_MAX_ITER)
 
 
 def loop_seconds(parameters):

@@ -19,7 +19,7 @@ _UNUSED = ("preprocessing", "n_networks", "pool_size", "loss", "teacher", "augme
 _OTHER_VIEWS = 0.3
 # Rows that the spacing of the items is taken from, at most.
 _SPACING_ROWS = 4096
-# Step size in units of the spacing, for a learning rate of 1.
+# Step size in units of the spacing, for a learning rate of 1 and few items.
 _STEP_PER_SPACING = 2.0
 
 
@@ -113,6 +113,7 @@ def plan_with_spacing(plan, context, x):
     """The plan with the spacing of the items, and a step size to match.
 
     Many items lie close to each other: the same step would carry them further beyond their rows.
+    Where they are no small share of the rows, the start is hard to better: they move less.
 
     Parameters
     ----------
@@ -122,7 +123,8 @@ def plan_with_spacing(plan, context, x):
         Coordinates of the items at the start.
     """
     spacing = _spacing(context, x.flatten(1))
-    rate = _STEP_PER_SPACING * spacing * plan.learning_rates["X"]
+    others = 1 - min(len(x) / context.n_train, 1)
+    rate = _STEP_PER_SPACING * others**2 * spacing * plan.learning_rates["X"]
     return replace(
         plan,
         spacing=spacing,
@@ -130,7 +132,7 @@ def plan_with_spacing(plan, context, x):
         reasons={
             **plan.reasons,
             "spacing": "bandwidths of the surrogates, and the step size, follow it",
-            "learning_rates": "learning_rate, in units of twice the spacing",
+            "learning_rates": "learning_rate, in units of twice the spacing, by the share of rows that are no items",
         },
     )
 

@@ -108,7 +108,7 @@ class RFADDistiller(RidgeDistiller):
         scaled to the size of Adam's.
     max_iter : int, default=None
         Number of steps; None: 1000, or unbounded when ``max_time`` is set. For any model 300 passes
-        over the rows are enough, and at least 200 steps.
+        over the rows of a table are enough, 600 of images, and at least 200 steps.
     %(max_time)s
     %(early_stopping)s
     validation_fraction : float, default=0.1
