@@ -19,12 +19,14 @@ def resolve_any_model(draft, context):
     context : FitContext
     """
     several = int(context.per_class.max()) > 1
-    if len(context.shape) != 3:
+    if not context.pixels:
         more, why = _OF_TABLES, "those that gained something on tables"
     elif several:
         more, why = (), "those that gained something on images"
     else:
         more, why = _LAPLACIAN, "images, one item per class: forests need smooth ones too"
+    if context.pixels and context.image_shape is None:
+        why = f"columns share one range, as pixels do; {why}"
     draft.decide("surrogates", _OF_ALL + more, why)
     draft.decide(
         "item_dropout",

@@ -17,7 +17,7 @@ _LOOP_SHARE = 0.85
 TEACHER_SHARE = 0.2
 
 
-def default_max_iter(parameters, downstream, n_train, images):
+def default_max_iter(parameters, downstream, n_train, pixels):
     """Steps of a run at most; None where only time bounds them.
 
     Parameters
@@ -26,13 +26,13 @@ def default_max_iter(parameters, downstream, n_train, images):
     downstream : {"nngp", "any"}
     n_train : int
         Training rows.
-    images : bool
+    pixels : bool
     """
     if parameters["max_iter"] is not None or parameters["max_time"] is not None:
         return parameters["max_iter"]
     if downstream == "nngp":
         return DEFAULT_MAX_ITER
-    passes = _MOST_PASSES["images" if images else "tables"]
+    passes = _MOST_PASSES["images" if pixels else "tables"]
     n_steps = math.ceil(passes * n_train / parameters["batch_size"])
     return min(max(n_steps, _FEWEST_STEPS), DEFAULT_MAX_ITER)
 

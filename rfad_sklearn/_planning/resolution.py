@@ -192,8 +192,7 @@ def _resolve_kernel_method(draft, parameters, context):
 
 
 def _resolve_optimization(draft, parameters, context):
-    images = len(context.shape) == 3
-    max_iter = default_max_iter(parameters, context.downstream, context.n_train, images)
+    max_iter = default_max_iter(parameters, context.downstream, context.n_train, context.pixels)
     draft.decide("max_iter", max_iter)
     if parameters["max_time"] is not None and max_iter is None:
         draft.reasons["max_iter"] = "only max_time bounds the steps"

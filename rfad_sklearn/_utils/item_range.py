@@ -14,6 +14,8 @@ from .preprocessing_value import ReadOnlyArrays
 
 # Rows per pass over the data: a memory map is never read at once.
 _CHUNK = 4096
+# Columns of pixels at least, and their share with one range.
+_FEWEST_PIXELS, _SHARE_OF_PIXELS = 64, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,19 @@ class ItemRange(ReadOnlyArrays):
     integers: np.ndarray
     mean: np.ndarray
     deviation: np.ndarray
+
+    @property
+    def is_of_pixels(self):
+        """Whether so many columns reach from the same lowest to the same highest value.
+
+        Rows of flattened images do; columns of a table have units of their own.
+        """
+        varying = self.high > self.low
+        ends = np.column_stack([self.low, self.high])[varying]
+        if len(self.low) < _FEWEST_PIXELS or not len(ends):
+            return False
+        most = np.unique(ends, axis=0, return_counts=True)[1].max()
+        return bool(most >= _SHARE_OF_PIXELS * len(ends))
 
     @classmethod
     def of(cls, rows):

@@ -97,7 +97,7 @@ def best_start(context):
     init, why : str
     """
     panel = _panel(context)
-    if context.image_shape is not None or panel is None:
+    if context.pixels or panel is None:
         return CENTROIDS, "the centres of each class"
     scores = {}
     for init in (CENTROIDS, RANK_CENTROIDS):
@@ -132,7 +132,8 @@ def plan_with_spacing(plan, context, x):
         reasons={
             **plan.reasons,
             "spacing": "bandwidths of the surrogates, and the step size, follow it",
-            "learning_rates": "learning_rate, in units of twice the spacing, by the share of rows that are no items",
+            "learning_rates": "learning_rate, in units of twice the spacing; less where "
+            "items are no small share of the rows",
         },
     )
 

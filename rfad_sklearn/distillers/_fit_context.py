@@ -14,7 +14,7 @@ from .._utils.item_range import ItemRange
 from .._utils.labels import centred_one_hot
 from .._utils.preprocessing_value import TransformerPreprocessing
 from .._utils.row_selection import CENTROIDS, centroid_groups, initial_rows, means_of
-from .._utils.validation import RowSubset, as_rows
+from .._utils.validation import as_rows
 
 # Means of ranks: of items for any model, in tables.
 RANK_CENTROIDS = "centroids of ranks"
@@ -45,7 +45,8 @@ class FitContext:
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
     ``exhausted`` the classes with fewer rows than ``ipc``, ``train`` and
     ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``downstream`` is
-    what the items are for, ``panel`` what evaluates those for any model.
+    what the items are for; where that is any model, ``panel`` is what evaluates them and
+    ``item_range`` says where they may lie.
     """
 
     rows: np.ndarray
@@ -66,6 +67,7 @@ class FitContext:
     frozen: Frozen | None
     downstream: str
     panel: tuple
+    item_range: ItemRange | None
     reasons: dict
 
     @property
@@ -113,10 +115,12 @@ class FitContext:
         rows = [np.flatnonzero(self.y_encoded == c) for c in np.flatnonzero(self.exhausted)]
         return items, np.concatenate([np.empty(0, dtype=int), *rows])
 
-    @functools.cached_property
-    def item_range(self):
-        """Range and grid of the columns of the training rows."""
-        return ItemRange.of(RowSubset(self.rows, self.train))
+    @property
+    def pixels(self):
+        """Whether the columns are pixels, of images or of rows whose columns have one range."""
+        return self.image_shape is not None or (
+            self.item_range is not None and self.item_range.is_of_pixels
+        )
 
     @functools.cached_property
     def space(self):
@@ -125,7 +129,7 @@ class FitContext:
             return None
         data, dtype = self.training_data, torch.promote_types(self.dtype, torch.float32)
         scaled_range = self.item_range.scaled(self.preprocessing, self.device, dtype)
-        return item_space(scaled_range, data.read, data.train, self.image_shape is not None)
+        return item_space(scaled_range, data.read, data.train, self.pixels)
 
     @property
     def panel_names(self):

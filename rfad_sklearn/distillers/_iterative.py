@@ -98,8 +98,8 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         downstream = self._resolved_downstream(resampling)
         # What y is has not been checked yet.
         n_rows = len(y) if hasattr(y, "__len__") else 1
-        images = self.image_shape is not None or getattr(X, "ndim", 2) > 2
-        max_iter = default_max_iter(parameters, downstream, n_rows, images)
+        # Whether columns are pixels shows later: a bound will do.
+        max_iter = default_max_iter(parameters, downstream, n_rows, pixels=True)
         eval_every = resolve_eval_every(parameters, downstream)
         n_evaluations = None if max_iter is None else 1 + math.ceil(max_iter / eval_every)
         # Begun before the state is noted that errors bring back: scikit-learn finds its callbacks

@@ -7,6 +7,7 @@ import numpy as np
 from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
 from .._utils.device import resolve_device, resolve_dtype
+from .._utils.item_range import ItemRange
 from .._utils.labels import check_labels, plain_label
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing
@@ -66,8 +67,12 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     rng = np.random.default_rng(seed)
     limit = held_out_limit(spec, shape, estimator._max_held_out)
     train, validation = _split(parameters, y_encoded, per_class, rng, limit, reasons)
-    preprocessing = _fit_preprocessing(
-        estimator, parameters, RowSubset(rows, train), image_shape, reasons, downstream
+    training_rows = RowSubset(rows, train)
+    item_range = ItemRange.of(training_rows) if downstream == "any" else None
+    preprocessing = (
+        _fit_preprocessing(estimator, parameters, training_rows, image_shape, reasons)
+        if item_range is None
+        else _standardize(training_rows, image_shape, item_range)
     )
     frozen = None
     if parameters.get("corruption"):
@@ -93,6 +98,7 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         frozen=frozen,
         downstream=downstream,
         panel=estimator._panel(int(per_class.sum())) if downstream == "any" else (),
+        item_range=item_range,
         reasons=reasons,
     )
     return _with_depth(estimator, context)
@@ -140,9 +146,14 @@ def _split(parameters, y_encoded, per_class, rng, limit, reasons):
     return parts
 
 
-def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons, downstream):
-    if downstream == "any":
-        return fit_preprocessing("standardize", rows, image_shape, invertible=True)
+def _standardize(rows, image_shape, item_range):
+    """Preprocessing of items for any model: by channel, or column; one scale for all pixels."""
+    if image_shape is None and item_range.is_of_pixels:
+        image_shape = (1, rows.shape[1], 1)
+    return fit_preprocessing("standardize", rows, image_shape)
+
+
+def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons):
     wanted = estimator.preprocessing
     if isinstance(wanted, str) and wanted == "auto" and parameters.get("corruption"):
         wanted = "standardize"

@@ -95,6 +95,14 @@ def test_columns_of_a_frame_keep_their_types(table):
     assert set(items["c"]) <= {False, True}
 
 
+def test_flattened_images_give_the_items_of_images(digits):
+    X, y = digits[0].astype(np.uint8), digits[2]
+    images = make(ipc=1, architecture="auto").fit(X, y)
+    flat = make(ipc=1, architecture="auto").fit(X.reshape(len(X), -1), y)
+    np.testing.assert_array_equal(flat.coreset_.X, images.coreset_.X)
+    assert "share one range" in flat.plan_.reasons["surrogates"]
+
+
 def test_fit_is_for_the_nngp_and_fit_resample_for_any_model(table):
     X, y = table
     distiller = make(downstream="auto")

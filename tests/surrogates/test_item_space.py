@@ -98,6 +98,15 @@ def test_range_of_rows():
     assert clipped.tolist() == [[3, 1.5, 7], [0, -1.5, 7]]
 
 
+@pytest.mark.parametrize(("pixels", "flat"), [("bytes", True), ("units", False), ("few", False)])
+def test_rows_of_pixels(pixels, flat, rng):
+    rows = rng.integers(0, 256, (500, 100)).astype(float)
+    rows[0], rows[1], rows[:, :20] = 0, 255, 7
+    if pixels == "units":
+        rows = rows * rng.lognormal(size=100)
+    assert ItemRange.of(rows[:, :40] if pixels == "few" else rows).is_of_pixels is flat
+
+
 def test_deviations_are_those_of_all_rows(rng):
     # One pixel varies in a single row of many: in most samples it is constant.
     rows = rng.normal(size=(20_000, 2))
