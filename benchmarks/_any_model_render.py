@@ -17,6 +17,10 @@ METHODS = {
     "all": "all rows",
 }
 BASELINES = ("random", "kmeans", "centroids")
+IMAGES = ("digits", "fashion_mnist", "cifar10_jpeg")
+# Models that were put behind two scalers, and the scalers in the order of their marks.
+SCALED = ("SVC", "SVC+", "SVC~", "1-NN", "1-NN+", "1-NN~")
+SCALERS = ("bare", "`StandardScaler`", "`MinMaxScaler`")
 # The models of which the README speaks, and short names for the columns.
 FRONT = ("LogisticRegression", "SVC", "1-NN", "3-NN", "RandomForest", "ExtraTrees", "MLP")
 SHORT = {
@@ -60,8 +64,9 @@ def grouped(final):
 
 
 def means(records, which=0):
-    """Mean score of each model over the seeds, by its name."""
+    """Mean score of each model over the seeds, by its name; not behind a ``MinMaxScaler``."""
     names = dict.fromkeys(name for record in records for name in record["scores"])
+    names = [name for name in names if not name.endswith("~")]
     out = {}
     for name in names:
         scores = [record["scores"].get(name) for record in records]
@@ -116,6 +121,69 @@ def margin(methods, names):
         f"Items for any model against the best baseline: {gain:+.1f} points in the mean; the worst "
         f"model, {short(worst)}, {gains[worst]:+.1f} against its own best.\n"
     )
+
+
+def behind_scalers(tables):
+    """What scalers that are fitted on real rows do to items, of images."""
+    lines = []
+    for (data, ipc), methods in tables.items():
+        for method, name in METHODS.items():
+            scores = [r["scores"] for r in methods.get(method, []) if "SVC~" in r["scores"]]
+            if scores:
+                cells = [f"{np.mean([score[m][0] for score in scores]):.1f}" for m in SCALED]
+                where = f"{NAMES.get(data, data)}, {ipc} per class"
+                lines.append(f"| {where} | {name} | {' | '.join(cells)} |")
+    if not lines:
+        return []
+    heads = [f"{model}, {scaler}" for model in ("SVC", "1-NN") for scaler in SCALERS]
+    return [
+        "\n## Behind scalers\n",
+        "Scalers are fitted on the real rows; the seeds for which all of these were measured.\n",
+        f"| | | {' | '.join(heads)} |",
+        f"|{' --- |' * (len(SCALED) + 2)}",
+        *lines,
+    ]
+
+
+def table_rows(tables):
+    """Tables by number of items: their cells, those with all of the baselines."""
+    groups = defaultdict(dict)
+    for (data, ipc), methods in tables.items():
+        if data not in IMAGES and {*BASELINES, "any"} <= set(methods):
+            groups[ipc][data] = methods
+    return dict(sorted(groups.items()))
+
+
+def over_tables(tables):
+    """All tables at a glance: means over all models, and what single models lose."""
+    groups = table_rows(tables)
+    if not groups:
+        return []
+    shown = (*BASELINES, "any")
+    lines, gains, against_random = [], [], defaultdict(list)
+    for ipc, by_data in groups.items():
+        for data, methods in by_data.items():
+            names = common_names(methods)
+            scores = {m: overall(methods[m], names)[0] for m in shown}
+            gains.append(scores["any"] - max(scores[m] for m in BASELINES))
+            cells = " | ".join(f"{scores[m]:.1f}" for m in shown)
+            lines.append(f"| {data} | {ipc} | {cells} | {gains[-1]:+.1f} |")
+            ours, random = means(methods["any"]), means(methods["random"])
+            for name in names:
+                against_random[name].append(ours[name] - random[name])
+    lost = ", ".join(
+        f"{short(name)} {np.mean(each):+.1f} ({min(each):+.1f})"
+        for name, each in against_random.items()
+    )
+    return [
+        "\n## Tables at a glance\n",
+        "Mean over all models, bare and behind a scaler; *gain*: against the best baseline.\n",
+        f"| | per class | {' | '.join(METHODS[m] for m in shown)} | gain |",
+        f"|{' --- |' * (len(shown) + 3)}",
+        *lines,
+        f"\nMean gain: {np.mean(gains):+.1f} points. Models on items for any model against random "
+        f"rows, mean over these lines (the worst of them): {lost}.\n",
+    ]
 
 
 def worth(groups):
@@ -180,18 +248,25 @@ def front_table(tables):
     """Lines of the README's table."""
     yield "| | per class | random rows | k-means centroids | **items for any model** | all rows |"
     yield "| --- | --- | --- | --- | --- | --- |"
-    for (data, ipc), methods in tables.items():
-        if not {"random", "centroids", "any"} <= set(methods):
-            continue
+    shown = ("random", "centroids", "any", "all")
+
+    def scores(methods, ipc):
         # Of one item per class there are no three neighbours.
         front = [name for name in FRONT if not (ipc == 1 and name == "3-NN")]
         names = [name for name in front if name in common_names(methods)]
-        cells = [
-            f"{overall(methods[m], names)[0]:.1f}" if m in methods else ""
-            for m in ("random", "centroids", "any", "all")
-        ]
+        return [overall(methods[m], names)[0] if m in methods else np.nan for m in shown]
+
+    def line(name, ipc, figures):
+        cells = ["" if np.isnan(figure) else f"{figure:.1f}" for figure in figures]
         cells[2] = f"**{cells[2]}**"
-        yield f"| {NAMES.get(data, data)} | {ipc} | {' | '.join(cells)} |"
+        return f"| {name} | {ipc} | {' | '.join(cells)} |"
+
+    for (data, ipc), methods in tables.items():
+        if data in IMAGES and {"random", "centroids", "any"} <= set(methods):
+            yield line(NAMES.get(data, data), ipc, scores(methods, ipc))
+    for ipc, by_data in table_rows(tables).items():
+        figures = np.mean([scores(methods, ipc) for methods in by_data.values()], axis=0)
+        yield line(f"mean of {len(by_data)} tables", ipc, figures)
 
 
 def write_pages():
@@ -209,6 +284,8 @@ def write_pages():
                 margin(methods, names),
                 *table(methods, names),
             ]
+    parts += over_tables(dict(sorted(final_tables.items())))
+    parts += behind_scalers(dict(sorted(final_tables.items())))
     parts += worth(final_groups)
     if final_tables:
         ordered = dict(sorted(final_tables.items()))

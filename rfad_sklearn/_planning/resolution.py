@@ -194,7 +194,9 @@ def _resolve_kernel_method(draft, parameters, context):
 def _resolve_optimization(draft, parameters, context):
     max_iter = default_max_iter(parameters, context.downstream, context.n_train, context.pixels)
     draft.decide("max_iter", max_iter)
-    if parameters["max_time"] is not None and max_iter is None:
+    if context.downstream == "any" and context.exhausted.all():
+        draft.decide("max_iter", 1, "every class gives its rows as they are")
+    elif parameters["max_time"] is not None and max_iter is None:
         draft.reasons["max_iter"] = "only max_time bounds the steps"
     elif parameters["max_iter"] is None:
         why = f"{DEFAULT_MAX_ITER} where no budget is given"

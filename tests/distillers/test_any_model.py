@@ -308,6 +308,16 @@ def test_a_class_with_fewer_rows_gives_them_as_they_are(estimator, rng):
     assert given == {tuple(row) for row in X[40:].tolist()}
 
 
+def test_where_every_class_gives_its_rows_there_is_nothing_to_do(table):
+    X, y = table[0][:20], table[1][:20]
+    with pytest.warns(UserWarning, match="ipc=12"):
+        fitted = make(ipc=12, max_iter=None).fit(X, y)
+    assert fitted.n_iter_ == 1
+    assert fitted.plan_.reasons["max_iter"] == "every class gives its rows as they are"
+    order = np.argsort(y, kind="stable")
+    np.testing.assert_allclose(fitted.coreset_.X, X[order])
+
+
 def test_a_coreset_for_any_model_has_a_classifier_of_its_own(table, tmp_path):
     X, y = table
     path = make().fit(X, y).coreset_.save(tmp_path / "coreset.npz")
