@@ -40,16 +40,18 @@ class ItemRange(ReadOnlyArrays):
 
     @property
     def is_of_pixels(self):
-        """Whether so many columns reach from the same lowest to the same highest value.
+        """Whether most of many columns have the same range, and none leaves it.
 
-        Rows of flattened images do; columns of a table have units of their own.
+        So it is with flattened images; columns of a table have units of their own.
         """
         varying = self.high > self.low
         ends = np.column_stack([self.low, self.high])[varying]
         if len(self.low) < _FEWEST_PIXELS or not len(ends):
             return False
-        most = np.unique(ends, axis=0, return_counts=True)[1].max()
-        return bool(most >= _SHARE_OF_PIXELS * len(ends))
+        ranges, counts = np.unique(ends, axis=0, return_counts=True)
+        low, high = ranges[counts.argmax()]
+        inside = (low <= ends[:, 0]).all() and (ends[:, 1] <= high).all()
+        return bool(inside and counts.max() >= _SHARE_OF_PIXELS * len(ends))
 
     @classmethod
     def of(cls, rows):

@@ -98,12 +98,18 @@ def test_range_of_rows():
     assert clipped.tolist() == [[3, 1.5, 7], [0, -1.5, 7]]
 
 
-@pytest.mark.parametrize(("pixels", "flat"), [("bytes", True), ("units", False), ("few", False)])
+@pytest.mark.parametrize(
+    ("pixels", "flat"), [("bytes", True), ("units", False), ("few", False), ("flags", False)]
+)
 def test_rows_of_pixels(pixels, flat, rng):
     rows = rng.integers(0, 256, (500, 100)).astype(float)
     rows[0], rows[1], rows[:, :20] = 0, 255, 7
     if pixels == "units":
         rows = rows * rng.lognormal(size=100)
+    if pixels == "flags":
+        # One-hot columns, and an amount.
+        rows = rows > 128
+        rows = np.column_stack([rows, rng.lognormal(10, size=500)])
     assert ItemRange.of(rows[:, :40] if pixels == "few" else rows).is_of_pixels is flat
 
 
