@@ -17,6 +17,8 @@ METHODS = {
     "all": "all rows",
 }
 BASELINES = ("random", "kmeans", "centroids")
+# Methods of the picture, and the gain that has its strongest colour.
+DRAWN, _STRONGEST = ("kmeans", "centroids", "nngp", "any"), 25
 IMAGES = ("digits", "fashion_mnist", "cifar10_jpeg")
 # Models that were put behind two scalers, and the scalers in the order of their marks.
 SCALED = ("SVC", "SVC+", "SVC~", "1-NN", "1-NN+", "1-NN~")
@@ -217,6 +219,31 @@ def worth(groups):
     ]
 
 
+def gains_over_rows(methods):
+    """What each method gives each model against random rows, by method and model."""
+    names, base = common_names(methods), means(methods["random"])
+    return {
+        m: {name: means(methods[m])[name] - base[name] for name in names}
+        for m in DRAWN
+        if m in methods
+    }
+
+
+def panels(tables):
+    """Titles and gains of the picture's panels: images one by one, the mean over tables."""
+    for (data, ipc), methods in tables.items():
+        if data in IMAGES and {"random", "any"} <= set(methods):
+            yield f"{NAMES.get(data, data)}, {ipc} per class", gains_over_rows(methods)
+    for ipc, by_data in table_rows(tables).items():
+        each = [gains_over_rows(methods) for methods in by_data.values()]
+        drawn = [m for m in DRAWN if all(m in one for one in each)]
+        names = [name for name in each[0]["any"] if all(name in one["any"] for one in each)]
+        yield (
+            f"mean of {len(each)} tables, {ipc} per class",
+            {m: {name: np.mean([one[m][name] for one in each]) for name in names} for m in drawn},
+        )
+
+
 def draw(tables, path):
     """Heat map: what each method gives each model, against random rows."""
     import matplotlib
@@ -224,21 +251,20 @@ def draw(tables, path):
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    shown = ("kmeans", "centroids", "nngp", "any")
+    shown = list(panels(tables))
     figure, axes = pyplot.subplots(
-        len(tables), 1, figsize=(11, 0.6 + 1.35 * len(tables)), squeeze=False
+        len(shown), 1, figsize=(11, 0.6 + 1.35 * len(shown)), squeeze=False
     )
-    for ax, ((data, ipc), methods) in zip(axes[:, 0], tables.items(), strict=True):
-        names = common_names(methods)
-        base = means(methods["random"])
-        present = [m for m in shown if m in methods]
-        gains = [[means(methods[m])[name] - base[name] for name in names] for m in present]
-        ax.imshow(gains, cmap="RdBu", vmin=-25, vmax=25, aspect="auto")
-        for (i, j), gain in np.ndenumerate(np.array(gains)):
-            ax.text(j, i, f"{gain:+.0f}", ha="center", va="center", fontsize=7)
-        ax.set_yticks(range(len(present)), [METHODS[m].strip("*") for m in present], fontsize=8)
+    for ax, (title, by_method) in zip(axes[:, 0], shown, strict=True):
+        names = list(by_method["any"])
+        values = np.array([[one[name] for name in names] for one in by_method.values()])
+        ax.imshow(values, cmap="RdBu", vmin=-_STRONGEST, vmax=_STRONGEST, aspect="auto")
+        for (i, j), gain in np.ndenumerate(values):
+            color = "white" if abs(gain) > 0.6 * _STRONGEST else "black"
+            ax.text(j, i, f"{gain:+.0f}", ha="center", va="center", fontsize=7, color=color)
+        ax.set_yticks(range(len(values)), [METHODS[m].strip("*") for m in by_method], fontsize=8)
         ax.set_xticks(range(len(names)), map(short, names), rotation=30, ha="right", fontsize=7)
-        ax.set_title(f"{NAMES.get(data, data)}, {ipc} per class", fontsize=9, loc="left")
+        ax.set_title(title, fontsize=9, loc="left")
     figure.tight_layout()
     figure.savefig(path, dpi=110, format="png")
     pyplot.close(figure)
