@@ -20,9 +20,9 @@ BASELINES = ("random", "kmeans", "centroids")
 # Methods of the picture, and the gain that has its strongest colour.
 DRAWN, _STRONGEST = ("kmeans", "centroids", "nngp", "any"), 25
 IMAGES = ("digits", "fashion_mnist", "cifar10_jpeg")
-# Models that were put behind two scalers, and the scalers in the order of their marks.
-SCALED = ("SVC", "SVC+", "SVC~", "1-NN", "1-NN+", "1-NN~")
-SCALERS = ("bare", "`StandardScaler`", "`MinMaxScaler`")
+# Models of images that stand behind a MinMaxScaler too, and scalers by their marks.
+IN_RANGE = ("SVC", "1-NN")
+SCALERS = {"": "bare", "+": "`StandardScaler`", "~": "`MinMaxScaler`"}
 # The models of which the README speaks, and short names for the columns.
 FRONT = ("LogisticRegression", "SVC", "1-NN", "3-NN", "RandomForest", "ExtraTrees", "MLP")
 SHORT = {
@@ -127,22 +127,23 @@ def margin(methods, names):
 
 def behind_scalers(tables):
     """What scalers that are fitted on real rows do to items, of images."""
+    heads = {model + mark: f"{model}, {SCALERS[mark]}" for model in IN_RANGE for mark in SCALERS}
     lines = []
     for (data, ipc), methods in tables.items():
         for method, name in METHODS.items():
-            scores = [r["scores"] for r in methods.get(method, []) if "SVC~" in r["scores"]]
+            records = methods.get(method, [])
+            scores = [r["scores"] for r in records if set(heads) <= set(r["scores"])]
             if scores:
-                cells = [f"{np.mean([score[m][0] for score in scores]):.1f}" for m in SCALED]
+                cells = [f"{np.mean([score[m][0] for score in scores]):.1f}" for m in heads]
                 where = f"{NAMES.get(data, data)}, {ipc} per class"
                 lines.append(f"| {where} | {name} | {' | '.join(cells)} |")
     if not lines:
         return []
-    heads = [f"{model}, {scaler}" for model in ("SVC", "1-NN") for scaler in SCALERS]
     return [
         "\n## Behind scalers\n",
         "Scalers are fitted on the real rows; the seeds for which all of these were measured.\n",
-        f"| | | {' | '.join(heads)} |",
-        f"|{' --- |' * (len(SCALED) + 2)}",
+        f"| | | {' | '.join(heads.values())} |",
+        f"|{' --- |' * (len(heads) + 2)}",
         *lines,
     ]
 

@@ -19,7 +19,7 @@ import time
 import warnings
 
 import numpy as np
-from _any_model_render import write_pages
+from _any_model_render import IMAGES, IN_RANGE, write_pages
 from _common import SMOKE_SETTINGS, command_line, find, load, machine, parse
 from _results import append, missing, sandbox
 from sklearn.base import clone
@@ -46,7 +46,6 @@ from rfad_sklearn import (
     RFADDistiller,
 )
 
-IMAGES = ("fashion_mnist", "cifar10_jpeg", "digits")
 # Real rows, or means of them, by the strategy of the selector.
 SELECTED = ("random", "kmeans", "centroids", "herding")
 DISTILLED = ("nngp", "any")
@@ -65,8 +64,6 @@ MODELS = {
     "HistGradientBoosting": HistGradientBoostingClassifier(random_state=0),
     "MLP": MLPClassifier(max_iter=600, random_state=0),
 }
-# Models that stand behind a MinMaxScaler too, on images.
-_IN_RANGE = ("SVC", "1-NN")
 # Models of this library, which see images as images and scale by themselves.
 OWN_MODELS = {
     "NNGPKernelRidge": NNGPKernelRidge(random_state=0),
@@ -169,7 +166,7 @@ def evaluate(items, labels, coreset, data, args):
     for name in args.models:
         if name in MODELS:
             for mark, (rows, rows_eval) in views.items():
-                if mark == "~" and not (images and name in _IN_RANGE):
+                if mark == "~" and not (images and name in IN_RANGE):
                     continue
                 takes_all = name.endswith(("Trees", "Forest", "NN"))
                 n = len(rows) if takes_all else _MOST_ROWS

@@ -6,7 +6,7 @@ import math
 DEFAULT_MAX_ITER = 1000
 # Of items for any model, steps that pass over the rows so often, but some anyway: more gain nothing
 # where rows are few. Images, whose pixels are many, gain for longer.
-_MOST_PASSES, _FEWEST_STEPS = {"images": 600, "tables": 300}, 200
+_MOST_PASSES, _FEWEST_STEPS = {"pixels": 600, "table": 300}, 200
 # Steps between evaluations, and evaluations without improvement that are waited for, by what the
 # items are for. Fitting a panel of classifiers takes the time of many steps.
 _EVAL_EVERY = {"nngp": 50, "any": 100}
@@ -32,7 +32,7 @@ def default_max_iter(parameters, downstream, n_train, pixels):
         return parameters["max_iter"]
     if downstream == "nngp":
         return DEFAULT_MAX_ITER
-    passes = _MOST_PASSES["images" if pixels else "tables"]
+    passes = _MOST_PASSES["pixels" if pixels else "table"]
     n_steps = math.ceil(passes * n_train / parameters["batch_size"])
     return min(max(n_steps, _FEWEST_STEPS), DEFAULT_MAX_ITER)
 

@@ -83,15 +83,14 @@ class PixelSpace(ItemSpace):
 
     def __init__(self, scaled_range):
         super().__init__(scaled_range)
-        self.deviation = scaled_range.deviation
         self.low, self.high = self.encode(scaled_range.low), self.encode(scaled_range.high)
 
     def encode(self, x):
         """Coordinates of scaled rows."""
-        return x / self.deviation
+        return x / self.scaled_range.deviation
 
     def _decode(self, u):
-        return u * self.deviation
+        return u * self.scaled_range.deviation
 
     def ranks(self, x, columns=slice(None)):
         """Pixels are compared as they are."""
@@ -100,7 +99,7 @@ class PixelSpace(ItemSpace):
     def views(self):
         """Each pixel around its mean; with unit variance as well; around the mean of all pixels."""
         mean, varying = self.scaled_range.mean, self.scaled_range.high > self.scaled_range.low
-        one, factor = torch.ones_like(mean), varying / self.deviation
+        one, factor = torch.ones_like(mean), varying / self.scaled_range.deviation
         return [
             (one, -mean),
             (factor, -mean * factor),
@@ -145,7 +144,7 @@ class RankSpace(ItemSpace):
         return [(torch.ones_like(scale), zero), (factor, zero), (factor, offset / size)]
 
 
-def item_space(scaled_range, read, train, images):
+def item_space(scaled_range, read, train, pixels):
     """Space of some training rows.
 
     Parameters
@@ -155,13 +154,13 @@ def item_space(scaled_range, read, train, images):
         ``read(indices)`` gives scaled rows on the device.
     train : int tensor
         Numbers of the training rows.
-    images : bool
+    pixels : bool
 
     Returns
     -------
     ItemSpace
     """
-    if images:
+    if pixels:
         return PixelSpace(scaled_range)
     most = max(min(_SAMPLE_ROWS, _SAMPLE_NUMBERS // len(scaled_range.low)), 2)
     at = np.unique(np.linspace(0, len(train) - 1, most).astype(int))

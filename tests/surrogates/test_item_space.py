@@ -57,10 +57,10 @@ def test_gradients_pass_through_the_map(table):
     assert torch.autograd.gradcheck(column_map.to_values, u, eps=1e-7, atol=1e-3)
 
 
-@pytest.mark.parametrize("images", [False, True])
-def test_items_stay_in_range_and_on_the_grid(table, images, rng):
+@pytest.mark.parametrize("pixels", [False, True])
+def test_items_stay_in_range_and_on_the_grid(table, pixels, rng):
     rows, item_range = scaled(table)
-    space = item_space(item_range, rows.__getitem__, torch.arange(len(rows)), images)
+    space = item_space(item_range, rows.__getitem__, torch.arange(len(rows)), pixels)
     anywhere = space.clip(torch.tensor(5 * rng.normal(size=(50, 4))))
     items = space.decode(anywhere) * item_range.scale + item_range.offset
     assert (items >= torch.from_numpy(table.min(0)) - 1e-9).all()
