@@ -50,8 +50,8 @@ class Coreset(ReadOnlyArrays):
         items that were not whitened (``preprocessing="standardize", solver="adam"`` of
         :class:`RFADDistiller`).
     targets : array of shape (n_items, n_classes)
-        What kernel ridge regression regresses on: centred one-hot rows (``onehot - 1 /
-        n_classes``), or learned ones.
+        What classifiers regress on: centred one-hot rows (``onehot - 1 / n_classes``), or learned
+        ones.
     classes : array of shape (n_classes,)
         Class labels, sorted; the columns of ``targets``.
     y : array of shape (n_items,)
@@ -75,6 +75,9 @@ class Coreset(ReadOnlyArrays):
     corruption_mask : bool array of shape (n_items, n_features) or None
         Entries of ``X`` that are noise and were never optimised
         (``RFADDistiller(corruption=...)``).
+    solved_targets : array of shape (n_items, n_classes) or None
+        What :class:`NNGPKernelRidge` regresses on in place of ``targets``: the best for these
+        items, which items for any model have for it beside their labels.
     provenance : dict
         How it was made, in JSON values: library version, method, settings, plan, seed, steps,
         validation score.
@@ -84,6 +87,8 @@ class Coreset(ReadOnlyArrays):
     images : array of shape (n_items, H, W) or (n_items, H, W, channels), or None
         ``X`` as images; grey images have no channel axis.
     n_items, n_classes : int
+    ridge_targets : array of shape (n_items, n_classes)
+        ``solved_targets``, or else ``targets``.
 
     Raises
     ------
@@ -115,6 +120,7 @@ class Coreset(ReadOnlyArrays):
     feature_names: tuple[str, ...] | None = None
     provenance: dict = field(default_factory=dict)
     corruption_mask: np.ndarray | None = None
+    solved_targets: np.ndarray | None = None
 
     def __post_init__(self):
         def put(name, value):
@@ -124,8 +130,9 @@ class Coreset(ReadOnlyArrays):
             put(name, _readonly(getattr(self, name)))
         for name in ("classes", "y"):
             put(name, _readonly(label_array(getattr(self, name))))
-        if self.corruption_mask is not None:
-            put("corruption_mask", _readonly(self.corruption_mask))
+        for name in ("corruption_mask", "solved_targets"):
+            if getattr(self, name) is not None:
+                put(name, _readonly(getattr(self, name)))
         put("logit_scale", float(self.logit_scale))
         put("reg", float(self.reg))
         if self.image_shape is not None:
@@ -161,15 +168,18 @@ class Coreset(ReadOnlyArrays):
                 f"{self.classes!r}"
             )
         n = len(self.X) if self.X.ndim else 0
-        if self.targets.shape != (n, n_classes):
-            yield f"targets must be of shape {(n, n_classes)}, got {self.targets.shape}"
+        arrays = {"X": self.X, "targets": self.targets}
+        if self.solved_targets is not None:
+            arrays["solved_targets"] = self.solved_targets
+        for name, array in arrays.items():
+            if name != "X" and array.shape != (n, n_classes):
+                yield f"{name} must be of shape {(n, n_classes)}, got {array.shape}"
         if self.y.shape != (n,):
             yield f"y must be of shape {(n,)}, got {self.y.shape}"
         elif not np.isin(self.y, self.classes).all():
             yield "y holds labels that are not in classes"
-        for name, kinds in (("X", "biuf"), ("targets", "f")):
-            array = getattr(self, name)
-            if array.dtype.kind not in kinds:
+        for name, array in arrays.items():
+            if array.dtype.kind not in ("biuf" if name == "X" else "f"):
                 yield f"{name} must hold real numbers, got dtype {array.dtype}"
             elif not np.isfinite(array).all():
                 yield f"{name} holds NaN or infinity"
@@ -209,6 +219,11 @@ class Coreset(ReadOnlyArrays):
             yield f"preprocessing takes {self.preprocessing.n_features} columns, X has {d}"
         if self.feature_names is not None and len(self.feature_names) != d:
             yield f"feature_names must hold {d} names, got {len(self.feature_names)}"
+
+    @property
+    def ridge_targets(self) -> np.ndarray:
+        """What kernel ridge regression regresses on: ``solved_targets``, or else ``targets``."""
+        return self.targets if self.solved_targets is None else self.solved_targets
 
     @property
     def n_items(self) -> int:

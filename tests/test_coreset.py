@@ -197,6 +197,9 @@ def test_single_array_file(tmp_path):
         ({"X": np.zeros((5, 64))}, r"targets must be of shape \(5, 3\)"),
         ({"X": np.full((6, 64), np.nan)}, "X holds NaN or infinity"),
         ({"targets": np.full((6, 3), np.inf)}, "targets holds NaN or infinity"),
+        ({"solved_targets": np.zeros((6, 2))}, r"solved_targets must be of shape \(6, 3\)"),
+        ({"solved_targets": np.full((6, 3), np.nan)}, "solved_targets holds NaN or infinity"),
+        ({"solved_targets": np.zeros((6, 3), int)}, "solved_targets must hold real numbers"),
         ({"X": np.full((6, 64), "a")}, "X must hold real numbers"),
         ({"targets": np.zeros((6, 3), dtype=complex)}, "targets must hold real numbers"),
         (

@@ -1,5 +1,6 @@
 """Losses of several cheap models fitted on the items: items that serve any model."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +62,7 @@ class AnyModelObjective(Objective):
     raw_items : callable
         Items in the units of X, of coordinates ``(n_items, d)`` as a numpy array.
     ridge : KernelRidgeObjective
-        Fits the scale of the coreset's own classifier.
+        The coreset's own classifier: its scale is fitted, and its targets solved for.
     generator : torch.Generator
         On the CPU.
     device : torch.device
@@ -136,10 +137,14 @@ class AnyModelObjective(Objective):
 
     def fit_scale(self, variables, *, held_out=False):
         """As kernel ridge regression on the items."""
-        with torch.no_grad():
-            items = self.space.decode(variables["X"].flatten(1))
-        inputs = {**variables, "X": items.view_as(variables["X"])}
-        return self.ridge.fit_scale(inputs, held_out=held_out)
+        return self.ridge.fit_scale(self._ridge_variables(variables), held_out=held_out)
+
+    def solve_labels(self, variables, deadline=None):
+        """Best targets of kernel ridge regression on the items; see its own method."""
+        inputs = self._ridge_variables(variables)
+        scale = self.ridge.fit_scale(inputs, held_out=True)
+        inputs["log_scale"] = torch.full_like(inputs["log_scale"], math.log(scale))
+        return self.ridge.solve_labels(inputs, deadline, cross_validate=True)
 
     def state_dict(self):
         """The generator, the rows of the current step and of the epoch, and the trees."""
@@ -173,6 +178,13 @@ class AnyModelObjective(Objective):
     def probe_evaluation(self, variables):
         """Fit the panel once."""
         self.validate(variables, 0.0)
+
+    def _ridge_variables(self, variables):
+        """The same with items as the coreset's own classifier sees them, and its targets."""
+        with torch.no_grad():
+            items = self.space.decode(variables["X"].flatten(1))
+        targets = variables.get("solved_targets", variables["targets"])
+        return {**variables, "X": items.view_as(variables["X"]), "targets": targets}
 
     def _draw_seed(self):
         return int(torch.randint(_MAX_SEED, (1,), generator=self.generator))

@@ -130,7 +130,7 @@ class KernelRidgeObjective(Objective):
             return fit_logit_scale(self.scores(variables), self.labels)
 
     @torch.no_grad()
-    def solve_labels(self, variables, deadline=None):
+    def solve_labels(self, variables, deadline=None, *, cross_validate=False):
         """Best targets for fixed items, by the convex problem on training rows.
 
         As Nguyen et al. (2021) solve for labels.
@@ -140,11 +140,13 @@ class KernelRidgeObjective(Objective):
         variables : dict of str to tensor
         deadline : float, optional
             Moment of ``time.monotonic()`` after which no more rows are read.
+        cross_validate : bool, default=False
+            See :func:`best_targets`.
 
         Returns
         -------
         targets : tensor of shape (n_items, n_classes)
-            Those of ``variables`` where no others predict the held-out rows better.
+            Those of ``variables`` where no others predict other rows better.
         """
         rows = self._rows_to_solve_on(len(variables["targets"]), deadline)
         kernel_ss, kernel_with = self.solving_kernels(variables)
@@ -173,6 +175,7 @@ class KernelRidgeObjective(Objective):
             loss=self.config.loss,
             scale=variables["log_scale"].exp().item(),
             held_out_loss=validation_loss,
+            cross_validate=cross_validate,
         )
 
     def items(self, variables):

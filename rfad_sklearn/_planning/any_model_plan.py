@@ -2,10 +2,14 @@
 
 import torch
 
+from .._utils.network_spec import MLPSpec
+
 # Surrogates of all data, those of items that are alone in their class, and those of tables.
 _OF_ALL = ("network", "rbf", "neighbours", "random_forest", "extra_trees")
 _LAPLACIAN = ("laplacian_ridge", "laplacian_average")
 _OF_TABLES = (*_LAPLACIAN, "logistic_regression", "columns")
+# Targets, of all items and classes, that are solved for: some ten seconds' work.
+_MOST_TARGETS = 10_000
 # Share of the items that a step leaves out.
 _ITEM_DROPOUT = 0.3
 
@@ -35,7 +39,19 @@ def resolve_any_model(draft, context):
         if several
         else "one item per class: none can be left out",
     )
+    _resolve_own_classifier(draft, context)
     draft.decide("n_networks", None)
     dtype = torch.promote_types(context.dtype, torch.float32)
     draft.decide("dtype", str(dtype).removeprefix("torch."), "surrogates need that much")
     draft.decide("preprocessing", context.preprocessing_name, "surrogates see scaled rows")
+
+
+def _resolve_own_classifier(draft, context):
+    """Decide what there is beside the items for the coreset's own classifier."""
+    solves = context.n_items * len(context.classes) <= _MOST_TARGETS
+    few = "NNGPKernelRidge takes them in place of labels"
+    many = f"more than {_MOST_TARGETS:,} of them take too long"
+    draft.decide("solves_targets", solves, few if solves else many)
+    exact = solves and isinstance(context.spec, MLPSpec)
+    why = "an MLP and few items" if exact else "networks evaluate the coreset's own classifier"
+    draft.decide("kernel_method", "exact" if exact else "random_features", why)

@@ -45,6 +45,8 @@ class Plan:
         Share of the items that a step leaves out.
     kernel : {"nngp", "ntk"} or None
     kernel_method : {"exact", "random_features"} or None
+    solves_targets : bool or None
+        Whether items for any model get targets that are the best for the coreset's own classifier.
     n_items : int or None
         Items of the coreset.
     n_train, n_held_out : int or None
@@ -101,6 +103,7 @@ class Plan:
     item_dropout: float | int | None = None
     kernel: str | None = None
     kernel_method: str | None = None
+    solves_targets: bool | None = None
     n_items: int | None = None
     n_train: int | None = None
     n_held_out: int | None = None

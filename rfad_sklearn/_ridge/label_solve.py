@@ -8,9 +8,13 @@ import torch
 import torch.nn.functional as F
 from scipy.optimize import minimize
 
+from .linalg import scaled_quality
+
 # Candidates for the factor of the L2 penalty on the distance to the given targets, relative to the
-# mean curvature of the loss. Without held-out rows the last one, the largest, is taken.
+# mean curvature of the loss.
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+# Parts of the rows of which one at a time is left out where these rows choose the penalty.
+_N_FOLDS = 5
 
 
 def ridge_targets(design, targets, start, penalty):
@@ -54,8 +58,10 @@ def cross_entropy_targets(design, labels, start, scale, penalty):
     return start + torch.from_numpy(result.x).to(design).view(shape)
 
 
-def best_targets(design, labels, targets, start, *, loss, scale, held_out_loss):
-    """Targets that minimise the loss with an L2 penalty that held-out rows choose.
+def best_targets(
+    design, labels, targets, start, *, loss, scale, held_out_loss, cross_validate=False
+):
+    """Targets that minimise the loss with an L2 penalty that other rows choose.
 
     Parameters
     ----------
@@ -70,7 +76,10 @@ def best_targets(design, labels, targets, start, *, loss, scale, held_out_loss):
     scale : float
         Factor of the scores in the cross entropy.
     held_out_loss : callable or None
-        ``held_out_loss(targets)`` is the loss on held-out rows. None: the largest penalty is taken.
+        ``held_out_loss(targets)`` is the loss on held-out rows.
+    cross_validate : bool, default=False
+        Without held-out rows, parts of the rows choose. False: the largest penalty is taken, as for
+        items that were fitted to these very rows.
 
     Returns
     -------
@@ -78,15 +87,29 @@ def best_targets(design, labels, targets, start, *, loss, scale, held_out_loss):
         In the type of ``start``; ``start`` itself where nothing is better.
     """
 
-    def solve(penalty):
+    def solve(penalty, rows=slice(None)):
+        if penalty is None:
+            return start
         origin = start.to(design)
         if loss == "mse":
-            solved = ridge_targets(design, targets.to(design), origin, penalty)
+            solved = ridge_targets(design[rows], targets[rows].to(design), origin, penalty)
         else:
-            solved = cross_entropy_targets(design, labels, origin, scale, penalty)
+            solved = cross_entropy_targets(design[rows], labels[rows], origin, scale, penalty)
         return solved.to(start.dtype)
 
-    if held_out_loss is None:
+    if held_out_loss is not None:
+        return min(map(solve, (None, *_PENALTIES)), key=held_out_loss)
+    if not cross_validate:
         return solve(_PENALTIES[-1])
-    candidates = [start, *(solve(penalty) for penalty in _PENALTIES)]
-    return min(candidates, key=held_out_loss)
+
+    fold = torch.arange(len(design), device=design.device) % _N_FOLDS
+
+    def left_out_loss(penalty):
+        total = 0.0
+        for k in range(_N_FOLDS):
+            left = fold == k
+            scores = design[left] @ solve(penalty, ~left).to(design)
+            total += int(left.sum()) * scaled_quality(scores, labels[left])[2]
+        return total
+
+    return solve(min((None, *_PENALTIES), key=left_out_loss))

@@ -31,7 +31,7 @@ _REQUIRED = (
     "provenance",
     *(f"preprocessing_{name}" for name in _PREPROCESSING),
 )
-_OPTIONAL = ("corruption_mask",)
+_OPTIONAL = ("corruption_mask", "solved_targets")
 
 
 def write_coreset(path, coreset):
@@ -50,8 +50,9 @@ def write_coreset(path, coreset):
         "feature_names": np.array(coreset.feature_names or (), dtype=str),
         "provenance": np.str_(json.dumps(coreset.provenance, sort_keys=True)),
     }
-    if coreset.corruption_mask is not None:
-        arrays["corruption_mask"] = coreset.corruption_mask
+    for name in _OPTIONAL:
+        if getattr(coreset, name) is not None:
+            arrays[name] = getattr(coreset, name)
     for name in _PREPROCESSING:
         arrays[f"preprocessing_{name}"] = getattr(coreset.preprocessing, name)
     return write_arrays(path, arrays)
@@ -125,5 +126,5 @@ def _fields(arrays):
         "kernel": str(arrays["kernel"]),
         "feature_names": tuple(arrays["feature_names"].tolist()) or None,
         "provenance": json.loads(str(arrays["provenance"])),
-        "corruption_mask": arrays.get("corruption_mask"),
+        **{name: arrays.get(name) for name in _OPTIONAL},
     }

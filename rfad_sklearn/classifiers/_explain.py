@@ -115,7 +115,7 @@ class ExplainingMixin:
             coreset.X, torch.eye(coreset.n_items, dtype=torch.float64), self._fitted_kernel
         )
         weights = self._scores_by(model, rows)
-        return weights[:, :, None] * coreset.targets
+        return weights[:, :, None] * coreset.ridge_targets
 
     @own_torch_modes()
     def nearest_rows(self, X: ArrayLike, n_rows: int = 5) -> tuple[np.ndarray, np.ndarray]:

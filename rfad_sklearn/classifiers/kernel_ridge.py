@@ -285,7 +285,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         self.reg_ = coreset.reg if self.reg is None else float(self.reg)
         self.coreset_ = coreset
         self._model, *_ = self._solve(
-            coreset.X, torch.tensor(coreset.targets, dtype=torch.float64), self.kernel
+            coreset.X, torch.tensor(coreset.ridge_targets, dtype=torch.float64), self.kernel
         )
         self.logit_scale_ = coreset.logit_scale
         if rows is not None:

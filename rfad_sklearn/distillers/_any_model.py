@@ -7,7 +7,9 @@ import torch
 from sklearn.base import is_classifier
 
 from .._optimization.any_model_objective import AnyModelConfig, AnyModelObjective
+from .._optimization.exact_kernel_objective import ExactKernelObjective
 from .._optimization.panel import Panel, PanelMember, default_members
+from .._optimization.ridge_objective import RidgeConfig
 from .._utils.row_selection import CENTROIDS
 from .._utils.validation import warn_caller
 from ._evaluation import evaluation_objective
@@ -181,9 +183,29 @@ def any_model_objective(plan, context, reg, generator):
         item_y_encoded=context.item_y_encoded,
         panel=_panel(context),
         raw_items=context.raw_items,
-        ridge=evaluation_objective(context, data, reg, generator),
+        ridge=_own_classifier(plan, context, reg, generator),
         generator=generator,
         device=context.device,
+    )
+
+
+def _own_classifier(plan, context, reg, generator):
+    """Kernel ridge regression as the coreset's own classifier does it."""
+    data = context.training_data
+    # Its own, so that items are the same whatever it draws.
+    seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
+    generator = torch.Generator().manual_seed(seed)
+    if plan.kernel_method == "random_features":
+        return evaluation_objective(context, data, reg, generator)
+    return ExactKernelObjective(
+        context.spec,
+        data,
+        RidgeConfig(batch_size=plan.batch_size, reg=reg, loss="cross_entropy"),
+        kernel="nngp",
+        compiled=False,
+        generator=generator,
+        device=context.device,
+        project=context.project,
     )
 
 

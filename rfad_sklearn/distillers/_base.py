@@ -150,7 +150,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             rows = context.raw_items(items.reshape(len(context.item_y_encoded), -1))
         return Coreset(
             X=np.asarray(rows).astype(float_dtype(context.rows), copy=False),
-            targets=variables["targets"].detach().cpu().double().numpy(),
+            targets=_doubles(variables["targets"]),
             classes=context.classes,
             y=context.classes[context.item_y_encoded],
             architecture=context.spec,
@@ -161,6 +161,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             kernel=self._kernel,
             feature_names=getattr(self, "feature_names_in_", None),
             corruption_mask=None if context.frozen is None else context.frozen.mask,
+            solved_targets=_doubles(variables.get("solved_targets")),
             provenance={
                 "method": type(self).__name__,
                 "version": __version__,
@@ -267,6 +268,11 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _doubles(tensor):
+    """A tensor as a float64 array; None stays None."""
+    return None if tensor is None else tensor.detach().cpu().double().numpy()
 
 
 def _plain(value):

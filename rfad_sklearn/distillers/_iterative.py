@@ -196,7 +196,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         try:
             self._moved = context.round_trip(variables)
             if result.reason not in ("interrupted", "diverged"):
-                self._finish(objective, variables, run.begin)
+                self._finish(run, variables)
             variables["log_scale"].fill_(np.log(objective.fit_scale(variables, held_out=True)))
         except KeyboardInterrupt:
             result.reason = "interrupted"
@@ -266,7 +266,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         """Set what the objective knows; give those entries of the coreset's provenance, by name."""
         return {}
 
-    def _finish(self, objective, variables, begin):
+    def _finish(self, run, variables):
         """What is left to do with the variables that the loop has chosen."""
 
     def _reporter(self, run):
@@ -346,7 +346,14 @@ class RidgeDistiller(BaseDistiller):
     def _divergence_advice(self):
         return f"Lower learning_rate={self.learning_rate!r} or raise reg={self.reg!r}."
 
-    def _finish(self, objective, variables, begin):
-        if self._solves_labels:
-            deadline = None if self.max_time is None else begin + _SOLVE_DEADLINE * self.max_time
-            variables["targets"] = objective.solve_labels(variables, deadline)
+    def _finish(self, run, variables):
+        name = self._solved(run)
+        if name is not None:
+            deadline = None
+            if self.max_time is not None:
+                deadline = run.begin + _SOLVE_DEADLINE * self.max_time
+            variables[name] = run.objective.solve_labels(variables, deadline)
+
+    def _solved(self, run):
+        """Name of the variable that is solved for at the end; None without one."""
+        return "targets" if self._solves_labels else None

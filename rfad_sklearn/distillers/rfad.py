@@ -323,6 +323,9 @@ class RFADDistiller(RidgeDistiller):
             plan = plan_with_spacing(plan, context, variables["X"])
         return plan
 
+    def _solved(self, run):
+        return "solved_targets" if run.plan.solves_targets else super()._solved(run)
+
     def _divergence_advice(self):
         if self.plan_.downstream == "nngp":
             return super()._divergence_advice()

@@ -1,6 +1,7 @@
 """Items for any model: what they look like, what evaluates them, and which parameters they take."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from rfad_sklearn import (
     NNGPKernelRidge,
     RFADDistiller,
 )
+from rfad_sklearn._planning import any_model_plan
 
 # Few steps, evaluated now and then.
 SHORT = {"max_iter": 6, "eval_every": 3, "random_state": 0, "architecture": MLP(width=16)}
@@ -318,12 +320,38 @@ def test_where_every_class_gives_its_rows_there_is_nothing_to_do(table):
     np.testing.assert_allclose(fitted.coreset_.X, X[order])
 
 
-def test_a_coreset_for_any_model_has_a_classifier_of_its_own(table, tmp_path):
-    X, y = table
-    path = make().fit(X, y).coreset_.save(tmp_path / "coreset.npz")
-    coreset = Coreset.load(path)
-    assert NNGPKernelRidge().fit_coreset(coreset).score(X, y) > 0.5
+def test_a_coreset_for_any_model_has_targets_for_its_own_classifier(all_digits, tmp_path):
+    X, X_test, y, y_test = all_digits
+    fitted = make(ipc=1, max_iter=0, architecture="auto").fit(X, y)
+    coreset = Coreset.load(fitted.coreset_.save(tmp_path / "coreset.npz"))
     assert coreset.provenance["settings"]["downstream"] == "any"
+    assert fitted.plan_.solves_targets
+    # Other models, finite networks too, have the labels.
+    np.testing.assert_allclose(coreset.targets, np.eye(10) - 0.1)
+    np.testing.assert_array_equal(coreset.ridge_targets, fitted.coreset_.solved_targets)
+    without = replace(coreset, solved_targets=None)
+    np.testing.assert_array_equal(without.ridge_targets, coreset.targets)
+    assert without != coreset
+
+    def score(coreset):
+        return NNGPKernelRidge(random_state=0).fit_coreset(coreset).score(X_test, y_test)
+
+    assert score(coreset) > score(without) + 0.02
+
+
+def test_what_is_explained_are_scores_with_solved_targets(table):
+    X, y = table
+    fitted = NNGPKernelRidge(distiller=make(ipc=2), random_state=0).fit(X, y)
+    scores = fitted.explain(X[:5]).sum(1)
+    np.testing.assert_allclose(scores[:, 1] - scores[:, 0], fitted.decision_function(X[:5]))
+
+
+def test_many_targets_are_not_solved_for(table, monkeypatch):
+    monkeypatch.setattr(any_model_plan, "_MOST_TARGETS", 11)
+    fitted = make().fit(*table)
+    assert fitted.coreset_.solved_targets is None
+    assert (fitted.plan_.solves_targets, fitted.plan_.kernel_method) == (False, "random_features")
+    assert "11 of them" in fitted.plan_.reasons["solves_targets"]
 
 
 def test_prints_what_it_does(table, capsys):

@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 
 from rfad_sklearn import KIPDistiller, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._ridge.label_solve import best_targets, cross_entropy_targets, ridge_targets
+from rfad_sklearn._utils.labels import centred_one_hot
 from rfad_sklearn.distillers._prepare import prepare
 from tests.building import objective_of
 from tests.conftest import FAST
@@ -66,6 +67,29 @@ def test_held_out_rows_decide(problem, loss):
     nearest = solve(None)
     assert farthest.dtype == nearest.dtype == torch.float32
     assert (farthest - start).abs().sum() > (nearest - start).abs().sum() > 0
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_rows_that_are_left_out_decide(loss):
+    design = torch.randn(60, 8, generator=torch.manual_seed(0), dtype=torch.float64)
+    truth = torch.randn(8, 3, generator=torch.manual_seed(1), dtype=torch.float64)
+    labels = (design @ truth).argmax(1)
+    targets = centred_one_hot(labels, 3).double()
+
+    def solve(start, **options):
+        settings = {"loss": loss, "scale": 1.0, "held_out_loss": None, **options}
+        return best_targets(design, labels, targets, start, **settings)
+
+    # Nothing is better than what made the labels, though others fit these few rows as well.
+    assert solve(truth, cross_validate=True) is truth
+    new_rows = torch.randn(500, 8, generator=torch.manual_seed(2), dtype=torch.float64)
+
+    def accuracy(solved):
+        return ((new_rows @ solved).argmax(1) == (new_rows @ truth).argmax(1)).double().mean()
+
+    # Far from it, a small penalty lets go of the start.
+    chosen, nearest = solve(-truth, cross_validate=True), solve(-truth)
+    assert accuracy(chosen) > accuracy(nearest) + 0.05
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
