@@ -20,8 +20,8 @@ BASELINES = ("random", "kmeans", "centroids")
 # Methods of the picture, and the gain that has its strongest colour.
 DRAWN, _STRONGEST = ("kmeans", "centroids", "nngp", "any"), 25
 IMAGES = ("digits", "fashion_mnist", "cifar10_jpeg")
-# Models of images that stand behind a MinMaxScaler too, and scalers by their marks.
-IN_RANGE = ("SVC", "1-NN")
+# Models that the page shows behind each scaler, and scalers by their marks.
+SCALED = ("SVC", "1-NN")
 SCALERS = {"": "bare", "+": "`StandardScaler`", "~": "`MinMaxScaler`"}
 # The models of which the README speaks, and short names for the columns.
 FRONT = ("LogisticRegression", "SVC", "1-NN", "3-NN", "RandomForest", "ExtraTrees", "MLP")
@@ -125,24 +125,43 @@ def margin(methods, names):
     )
 
 
+def front_names(ipc):
+    """Models of the front table: of one item per class there are no three neighbours."""
+    return [name for name in FRONT if not (ipc == 1 and name == "3-NN")]
+
+
+def _mean_of(records, names):
+    """Mean score of these models, of the records that have all of them; else nothing."""
+    each = [
+        np.mean([record["scores"][name][0] for name in names])
+        for record in records
+        if set(names) <= set(record["scores"])
+    ]
+    return f"{np.mean(each):.1f}" if each else ""
+
+
 def behind_scalers(tables):
     """What scalers that are fitted on real rows do to items, of images."""
-    heads = {model + mark: f"{model}, {SCALERS[mark]}" for model in IN_RANGE for mark in SCALERS}
+    heads = [f"{name}, {scaler}" for name in (*SCALED, "mean") for scaler in SCALERS.values()]
     lines = []
     for (data, ipc), methods in tables.items():
+        groups = [[model] for model in SCALED] + [front_names(ipc)]
         for method, name in METHODS.items():
-            records = methods.get(method, [])
-            scores = [r["scores"] for r in records if set(heads) <= set(r["scores"])]
-            if scores:
-                cells = [f"{np.mean([score[m][0] for score in scores]):.1f}" for m in heads]
+            cells = [
+                _mean_of(methods.get(method, []), [model + mark for model in models])
+                for models in groups
+                for mark in SCALERS
+            ]
+            if data in IMAGES and all(cells[: -len(SCALERS)]):
                 where = f"{NAMES.get(data, data)}, {ipc} per class"
                 lines.append(f"| {where} | {name} | {' | '.join(cells)} |")
     if not lines:
         return []
     return [
         "\n## Behind scalers\n",
-        "Scalers are fitted on the real rows; the seeds for which all of these were measured.\n",
-        f"| | | {' | '.join(heads.values())} |",
+        "Scalers are fitted on the real rows; the seeds for which these were measured. *Mean*: of "
+        f"{', '.join(map(short, FRONT))}.\n",
+        f"| | | {' | '.join(heads)} |",
         f"|{' --- |' * (len(heads) + 2)}",
         *lines,
     ]
@@ -278,9 +297,7 @@ def front_table(tables):
     shown = ("random", "centroids", "any", "all")
 
     def scores(methods, ipc):
-        # Of one item per class there are no three neighbours.
-        front = [name for name in FRONT if not (ipc == 1 and name == "3-NN")]
-        names = [name for name in front if name in common_names(methods)]
+        names = [name for name in front_names(ipc) if name in common_names(methods)]
         return [overall(methods[m], names)[0] if m in methods else np.nan for m in shown]
 
     def line(name, ipc, figures):

@@ -1,8 +1,8 @@
 """Items in any model of scikit-learn: accuracy of classifiers fitted on items, methods compared.
 
 A cell is a data set, a number of items per class, a method and a seed; what it gives, accuracy and
-balanced accuracy of every classifier, bare and behind a ``StandardScaler`` fitted on real rows (two
-of them behind a ``MinMaxScaler`` too), is appended at once to
+balanced accuracy of every classifier, bare and behind a ``StandardScaler`` fitted on real rows (on
+images some behind a ``MinMaxScaler`` too), is appended at once to
 ``benchmarks/results/any_model.jsonl``, and cells that are there are not run again. ``--render``
 writes ``docs/notes/any_model.md``, its heat map and the README's table. Without ``--final`` nothing
 touches the test rows: a part of the training rows is for evaluation::
@@ -19,7 +19,7 @@ import time
 import warnings
 
 import numpy as np
-from _any_model_render import IMAGES, IN_RANGE, write_pages
+from _any_model_render import FRONT, IMAGES, write_pages
 from _common import SMOKE_SETTINGS, command_line, find, load, machine, parse
 from _results import append, missing, sandbox
 from sklearn.base import clone
@@ -166,7 +166,7 @@ def evaluate(items, labels, coreset, data, args):
     for name in args.models:
         if name in MODELS:
             for mark, (rows, rows_eval) in views.items():
-                if mark == "~" and not (images and name in IN_RANGE):
+                if mark == "~" and not (images and name in FRONT):
                     continue
                 takes_all = name.endswith(("Trees", "Forest", "NN"))
                 n = len(rows) if takes_all else _MOST_ROWS

@@ -16,6 +16,9 @@ class Objective(abc.ABC):
     A constructor draws what the first step uses, so that a loss can be taken at once.
     """
 
+    #: A teacher's labels that may stand for those of the rows; None without a teacher.
+    soft_labels = None
+
     @abc.abstractmethod
     def draw(self):
         """Draw what the next step uses: rows, networks, or both."""

@@ -111,7 +111,6 @@ class RandomFeatureObjective(KernelRidgeObjective):
         super().__init__(data, config, generator=generator, device=device, project=project)
         self.spec, self.evaluation_spec, self.dtype = spec, evaluation_spec or spec, dtype
         self.n_steps, self.oldest = 0, 0
-        self.soft_labels = None
         self.groups = []
         # Made here, not at the first evaluation, so that evaluations cost the same each time; and
         # first, so that a run that goes on has the same evaluation networks, whatever pool it

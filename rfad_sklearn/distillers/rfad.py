@@ -153,7 +153,9 @@ class RFADDistiller(RidgeDistiller):
     *Items for any model* lie within the range of each column of X, and are integers where a column
     holds integers only; items for the NNGP leave that range, and lose accuracy when they are held
     in it. ``validation_score`` is then the mean accuracy of the panel, and ``validation_loss`` its
-    mean error.
+    mean error. Beside their labels they have ``coreset_.solved_targets``, the best targets of
+    :class:`NNGPKernelRidge` (``fit_coreset``) on these items; with more than 10,000 items times
+    classes they have not, for want of time.
 
     ======================================================  ======  =====
     parameter                                               "nngp"  "any"
@@ -311,6 +313,8 @@ class RFADDistiller(RidgeDistiller):
     def _choose_start(self, context):
         if not (isinstance(self.init, str) and self.init == "auto"):
             return Start(self.init)
+        if self.corruption:
+            return Start("noise", "a share of each item stays noise")
         if context.downstream == "any":
             return Start(*best_start(context))
         return Start("random", "rows of each class")
@@ -382,7 +386,7 @@ class RFADDistiller(RidgeDistiller):
             print(f"teacher: {time.monotonic() - start:.1f} s | {result}")
 
     def _note(self, run):
-        soft_labels = getattr(run.objective, "soft_labels", None)
+        soft_labels = run.objective.soft_labels
         self.teacher_score_ = None if soft_labels is None else soft_labels.score
         self.flipped_classes_ = run.context.classes[list(run.plan.flipped_classes)]
         return {
