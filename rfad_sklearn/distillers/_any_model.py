@@ -19,6 +19,9 @@ from ._fit_context import RANK_CENTROIDS
 _UNUSED = ("preprocessing", "n_networks", "pool_size", "loss", "teacher", "augment", "solver")
 # Share of the steps in which surrogates see other units than the usual ones.
 _OTHER_VIEWS = 0.3
+# Rows of a batch of kernel ridge regression by random features: targets are solved for on eight of
+# them, which takes a quarter of a minute for images.
+_RIDGE_BATCH = 512
 # Rows that the spacing of the items is taken from, at most.
 _SPACING_ROWS = 4096
 # Step size in units of the spacing, for a learning rate of 1 and few items.
@@ -80,10 +83,10 @@ def _same(given, default):
     return given is default or (type(given) is type(default) and given == default)
 
 
-def panel_members(downstream, n_items):
+def panel_members(downstream, n_items, pixels):
     """Classifiers that evaluate the items: the user's own, or the default panel."""
     if isinstance(downstream, str):
-        return default_members(n_items)
+        return default_members(n_items, pixels)
     return (PanelMember(type(downstream).__name__, downstream, scaled=False),)
 
 
@@ -196,7 +199,7 @@ def _own_classifier(plan, context, reg, generator):
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
     generator = torch.Generator().manual_seed(seed)
     if plan.kernel_method == "random_features":
-        return evaluation_objective(context, data, reg, generator)
+        return evaluation_objective(context, data, reg, generator, _RIDGE_BATCH)
     return ExactKernelObjective(
         context.spec,
         data,

@@ -9,7 +9,7 @@ from .._planning.memory import N_EVALUATION_NETWORKS
 _SCALE_ROWS = 2048
 
 
-def evaluation_objective(context, data, reg, generator):
+def evaluation_objective(context, data, reg, generator, batch_size=_SCALE_ROWS):
     """Kernel ridge regression by a few fixed networks, which validates items and fits their scale.
 
     Parameters
@@ -18,13 +18,15 @@ def evaluation_objective(context, data, reg, generator):
     data : TrainingData
     reg : float
     generator : torch.Generator
+    batch_size : int, default=2048
+        Rows that the scale is fitted on where none are held out.
 
     Returns
     -------
     RandomFeatureObjective
     """
     config = PoolConfig(
-        batch_size=_SCALE_ROWS,
+        batch_size=batch_size,
         reg=reg,
         loss="cross_entropy",
         n_networks=N_EVALUATION_NETWORKS,

@@ -97,7 +97,7 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         dtype=resolve_dtype(estimator.dtype, device, reduced=reduced),
         frozen=frozen,
         downstream=downstream,
-        panel=estimator._panel(int(per_class.sum())) if downstream == "any" else (),
+        panel=_panel(estimator, int(per_class.sum()), image_shape, item_range),
         item_range=item_range,
         reasons=reasons,
     )
@@ -144,6 +144,13 @@ def _split(parameters, y_encoded, per_class, rng, limit, reasons):
         return everything
     reasons["n_held_out"] = "they choose the state that is kept"
     return parts
+
+
+def _panel(estimator, n_items, image_shape, item_range):
+    """What evaluates items for any model; nothing for others, which have no range."""
+    if item_range is None:
+        return ()
+    return estimator._panel(n_items, image_shape is not None or item_range.is_of_pixels)
 
 
 def _standardize(rows, image_shape, item_range):

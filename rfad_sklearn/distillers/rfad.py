@@ -335,8 +335,8 @@ class RFADDistiller(RidgeDistiller):
             return super()._divergence_advice()
         return f"Lower learning_rate={self.learning_rate!r}."
 
-    def _panel(self, n_items):
-        return panel_members(self.downstream, n_items)
+    def _panel(self, n_items, pixels):
+        return panel_members(self.downstream, n_items, pixels)
 
     def _make_objective(self, plan, context, generator):
         if context.downstream == "any":

@@ -121,8 +121,12 @@ def test_members_behind_a_scaler_see_scaled_rows(rng):
 
 
 def test_three_neighbours_need_four_items():
-    names = {member.name for member in default_members(4)}
-    assert names - {member.name for member in default_members(3)} == {"3-NN"}
+    names, few, of_pixels = (
+        {member.name for member in default_members(*what)}
+        for what in ((4, False), (3, False), (4, True))
+    )
+    assert names - few == {"3-NN"}
+    assert names - of_pixels == {"GaussianNB", "DecisionTree"}
 
 
 def test_float64_arithmetic_on_request(rng):
