@@ -6,7 +6,8 @@ The distiller is a transformer and lives inside a classifier: both fit into scik
 """
 
 # %% In a pipeline, ``transform`` gives one row of features per row of X, as ``Nystroem`` does: the
-# kernel with the coreset, whitened.
+# kernel with the coreset, whitened, centred, and of a size that linear models learn from by their
+# defaults.
 
 from tempfile import TemporaryDirectory
 

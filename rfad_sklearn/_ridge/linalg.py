@@ -97,6 +97,34 @@ def inverse_square_root(kernel, reg):
     return (vectors * values.rsqrt()) @ vectors.T
 
 
+def landmark_features(kernel, reg):
+    """Whitened features of rows by their kernel with landmarks: ``K(x, S) A - b``, in float64.
+
+    Whitening alone leaves them as large as the kernel, times one over the number of landmarks, and
+    far from zero; a linear model with a usual penalty then hardly learns. So they are centred, and
+    divided by one number: on the landmarks their mean variance is one.
+
+    Parameters
+    ----------
+    kernel : tensor of shape (n_items, n_items)
+        Of the landmarks.
+    reg : float
+        Ridge in units of its mean diagonal.
+
+    Returns
+    -------
+    A : tensor of shape (n_items, n_items)
+    b : tensor of shape (n_items,)
+    """
+    root = inverse_square_root(kernel, reg)
+    own = kernel.double() @ root
+    centre = own.mean(0)
+    spread = (own - centre).square().mean().sqrt()
+    # Landmarks that are all the same have none.
+    spread = torch.where(spread > 0, spread, 1.0)
+    return root / spread, centre / spread
+
+
 def fit_logit_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_steps=50):
     """Scale that minimises the cross entropy of ``softmax(scale * scores)``.
 

@@ -18,10 +18,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from .._kernels.exact import exact_kernel
 from .._networks.random_features import cached_features, cpu_networks, kernel_product
+from .._planning.kernel_method import select_kernel_method
 from .._planning.memory import N_EVALUATION_NETWORKS
-from .._ridge.linalg import inverse_square_root
-from .._ridge.models import FeatureModel, feature_weights
+from .._ridge.linalg import landmark_features
+from .._ridge.models import ExactModel, FeatureModel, exact_inputs, feature_weights
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
 from .._utils.labels import plain_label
 from .._utils.validation import check_rows, float_dtype, keep_state_on_error
@@ -43,11 +45,12 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     """Base class of distillers and selectors.
 
     A subclass provides ``_make(context, begin)``, which sets ``coreset_`` and what else ``fit``
-    promises, and ``_kernel`` and ``_transform_model(inputs)`` where the kernel is not the NNGP by
-    random features.
+    promises, and ``_kernel`` where it is not the NNGP.
     """
 
     _kernel = "nngp"
+    # How the kernel of ``transform`` is computed.
+    _transform_method = "auto"
     # Whether items come from network inputs, for which the preprocessing must have an inverse.
     _inverts = True
     # Held-out rows at most.
@@ -190,9 +193,12 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     @own_torch_modes()
     def transform(self, X: ArrayLike) -> np.ndarray:
-        """Features of the rows of X: their kernel with the coreset, whitened.
+        """Features of the rows of X: their kernel with the coreset, whitened, centred and scaled.
 
-        ``K(X, S) (K(S, S) + ridge)^(-1/2)``, a Nystroem map with the coreset as landmarks.
+        ``K(X, S) (K(S, S) + ridge)^(-1/2)``, a Nystroem map with the coreset as landmarks, less its
+        mean over the coreset, and divided by one number, so that its variance there is one on
+        average: linear models learn from it with their default penalty. The kernel is exact where
+        ``kernel_method="auto"`` of :class:`NNGPKernelRidge` is.
 
         Parameters
         ----------
@@ -215,18 +221,26 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         def read(start, stop):
             return as_inputs(coreset.preprocessing.apply(rows[start:stop]))
 
-        model = self._transform_model(as_inputs(inputs).to(device))
-        features = model.scores(read, len(rows), device=device, dtype=dtype)
+        model, offset = self._transform_model(as_inputs(inputs).to(device))
+        features = model.scores(read, len(rows), device=device, dtype=dtype) - offset
         return features.astype(float_dtype(rows), copy=False)
 
     def _transform_model(self, inputs):
+        """Model whose scores, less an offset, are the features; the offset as an array."""
         coreset, shape = self.coreset_, tuple(inputs.shape[1:])
-        spec = coreset.architecture
+        spec, kernel, reg = coreset.architecture, coreset.kernel, coreset.reg
+        method, _ = select_kernel_method(
+            self._transform_method, kernel, spec, shape, coreset.n_items
+        )
+        if method == "exact":
+            gram = exact_kernel(spec, exact_inputs(spec, inputs), kernel=kernel)
+            coefficients, offset = landmark_features(gram, reg)
+            return ExactModel.build(spec, kernel, inputs, coefficients), offset.cpu().numpy()
         networks = cpu_networks(spec, shape, self._seeds, inputs.device, inputs.dtype)
         features = cached_features(spec, networks, inputs).double()
-        root = inverse_square_root(kernel_product(spec, features, features), coreset.reg)
-        weights = feature_weights(spec, features, root)
-        return FeatureModel(spec, shape, self._seeds, weights.cpu().numpy())
+        coefficients, offset = landmark_features(kernel_product(spec, features, features), reg)
+        weights = feature_weights(spec, features, coefficients).cpu().numpy()
+        return FeatureModel(spec, shape, self._seeds, weights), offset.cpu().numpy()
 
     @_fit_context(prefer_skip_nested_validation=False)
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:

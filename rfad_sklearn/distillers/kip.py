@@ -3,11 +3,8 @@
 import torch
 from sklearn.utils._param_validation import Options, StrOptions
 
-from .._kernels.exact import exact_kernel
 from .._optimization.exact_kernel_objective import ExactKernelObjective
 from .._optimization.ridge_objective import RidgeConfig
-from .._ridge.linalg import inverse_square_root
-from .._ridge.models import ExactModel, exact_inputs
 from .._utils.docstrings import substitute
 from ._iterative import RidgeDistiller
 
@@ -96,6 +93,7 @@ class KIPDistiller(RidgeDistiller):
     }
     _max_held_out = 512
     _reduces_precision = False
+    _transform_method = "exact"
 
     def __init__(
         self,
@@ -165,8 +163,3 @@ class KIPDistiller(RidgeDistiller):
             device=context.device,
             project=context.project,
         )
-
-    def _transform_model(self, inputs):
-        spec, kernel = self.coreset_.architecture, self.coreset_.kernel
-        gram = exact_kernel(spec, exact_inputs(spec, inputs), kernel=kernel)
-        return ExactModel.build(spec, kernel, inputs, inverse_square_root(gram, self.coreset_.reg))

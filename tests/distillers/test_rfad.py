@@ -8,6 +8,10 @@ import torch
 from sklearn.base import clone
 from sklearn.datasets import load_iris
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import rfad_sklearn
@@ -608,7 +612,7 @@ def test_default_number_of_steps(monkeypatch):
 
 
 def test_transform_is_a_feature_map_of_the_kernel(digits):
-    """Scalar products of features are the Nystroem approximation of the kernel, up to the ridge."""
+    """Their scalar products are the Nystroem approximation of the kernel around the items' mean."""
     X, X_test, y, _ = digits
     flat, flat_test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
     distiller = make_for_rows(architecture=MLP(width=512), max_iter=0).fit(flat, y)
@@ -619,9 +623,29 @@ def test_transform_is_a_feature_map_of_the_kernel(digits):
     K = nngp_kernel(
         coreset.preprocessing.apply(flat_test), coreset.inputs, architecture=coreset.architecture
     )
-    for left, factor in ((K_items, distiller.transform(coreset.X)), (K, Z)):
-        expected = left @ solve_targets(torch.tensor(K_items), torch.tensor(K.T), 5e-3).numpy()
-        np.testing.assert_allclose(factor @ Z.T, expected, atol=0.1 * abs(expected).max())
+    Z_items, rows = distiller.transform(coreset.X), np.vstack([K_items, K])
+    Z_all = np.vstack([Z_items, Z])
+    np.testing.assert_allclose(Z_items.mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(np.square(Z_items).mean(), 1, rtol=1e-5)
+    products = rows @ solve_targets(torch.tensor(K_items), torch.tensor(rows.T), 5e-3).numpy()
+    products = products - products[:6].mean(0)
+    products = products - products[:, :6].mean(1, keepdims=True)
+    factor = Z_items.size / products[:6, :6].trace()
+    np.testing.assert_allclose(Z_all @ Z_all.T, factor * products, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [pytest.param("images", marks=pytest.mark.slow), "table"])
+def test_a_linear_model_learns_from_features_by_its_defaults(all_digits, kind):
+    X, X_test, y, y_test = all_digits
+    if kind == "table":
+        X, X_test = (images.reshape(len(images), -1) for images in (X, X_test))
+    distiller = make(ipc=5, max_iter=0, architecture="auto")
+    model = make_pipeline(distiller, LogisticRegression()).fit(X, y)
+    nystroem = make_pipeline(
+        MinMaxScaler(), Nystroem(n_components=50, random_state=0), LogisticRegression()
+    )
+    flat, flat_test = X.reshape(len(X), -1), X_test.reshape(len(X_test), -1)
+    assert model.score(X_test, y_test) > nystroem.fit(flat, y).score(flat_test, y_test)
 
 
 def test_transform_does_not_depend_on_the_rows_beside(fitted, digits):
