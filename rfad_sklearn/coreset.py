@@ -78,6 +78,10 @@ class Coreset(ReadOnlyArrays):
     solved_targets : array of shape (n_items, n_classes) or None
         What :class:`NNGPKernelRidge` regresses on in place of ``targets``: the best for these
         items, which items for any model have for it beside their labels.
+    sample_weight : array of shape (n_items,), default=None
+        How many rows each item stands for, in units of their mean: the share of its class among the
+        rows over that among the items. ``model.fit(X, y, sample_weight=sample_weight)`` gives
+        probabilities of the rows' class shares. None: ones.
     provenance : dict
         How it was made, in JSON values: library version, method, settings, plan, seed, steps,
         validation score.
@@ -121,6 +125,7 @@ class Coreset(ReadOnlyArrays):
     provenance: dict = field(default_factory=dict)
     corruption_mask: np.ndarray | None = None
     solved_targets: np.ndarray | None = None
+    sample_weight: np.ndarray | None = None
 
     def __post_init__(self):
         def put(name, value):
@@ -130,7 +135,9 @@ class Coreset(ReadOnlyArrays):
             put(name, _readonly(getattr(self, name)))
         for name in ("classes", "y"):
             put(name, _readonly(label_array(getattr(self, name))))
-        for name in ("corruption_mask", "solved_targets"):
+        if self.sample_weight is None:
+            put("sample_weight", np.ones(len(self.X) if self.X.ndim else 0))
+        for name in ("corruption_mask", "solved_targets", "sample_weight"):
             if getattr(self, name) is not None:
                 put(name, _readonly(getattr(self, name)))
         put("logit_scale", float(self.logit_scale))
@@ -183,6 +190,11 @@ class Coreset(ReadOnlyArrays):
                 yield f"{name} must hold real numbers, got dtype {array.dtype}"
             elif not np.isfinite(array).all():
                 yield f"{name} holds NaN or infinity"
+        weight = self.sample_weight
+        if weight.shape != (n,) or weight.dtype.kind != "f":
+            yield f"sample_weight must be floats of shape {(n,)}, got {weight.dtype} {weight.shape}"
+        elif not (np.isfinite(weight).all() and (weight > 0).all()):
+            yield "sample_weight must be positive and finite"
         mask = self.corruption_mask
         if mask is not None and (mask.dtype != bool or mask.shape != self.X.shape):
             yield (

@@ -200,6 +200,10 @@ def test_single_array_file(tmp_path):
         ({"solved_targets": np.zeros((6, 2))}, r"solved_targets must be of shape \(6, 3\)"),
         ({"solved_targets": np.full((6, 3), np.nan)}, "solved_targets holds NaN or infinity"),
         ({"solved_targets": np.zeros((6, 3), int)}, "solved_targets must hold real numbers"),
+        ({"sample_weight": np.ones(5)}, r"sample_weight must be floats of shape \(6,\)"),
+        ({"sample_weight": np.ones(6, int)}, "sample_weight must be floats"),
+        ({"sample_weight": np.zeros(6)}, "sample_weight must be positive and finite"),
+        ({"sample_weight": np.full(6, np.nan)}, "sample_weight must be positive and finite"),
         ({"X": np.full((6, 64), "a")}, "X must hold real numbers"),
         ({"targets": np.zeros((6, 3), dtype=complex)}, "targets must hold real numbers"),
         (
@@ -400,6 +404,8 @@ def test_files_of_version_2_stay_readable():
     assert coreset.feature_names == tuple(f"pixel {k}" for k in range(16))
     assert coreset.provenance == {"version": "0.1.0", "plan": {"pool_size": [1, "a reason"]}}
     assert coreset.corruption_mask.sum() == 3
+    assert coreset.solved_targets is None
+    assert coreset.sample_weight.tolist() == [1.0, 1.0, 1.0]
     np.testing.assert_array_equal(
         coreset.preprocessing.apply(coreset.X[:1])[0, :4], [-0.5, 0.0, 0.25, 0.5]
     )

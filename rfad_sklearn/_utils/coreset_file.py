@@ -31,7 +31,7 @@ _REQUIRED = (
     "provenance",
     *(f"preprocessing_{name}" for name in _PREPROCESSING),
 )
-_OPTIONAL = ("corruption_mask", "solved_targets")
+_OPTIONAL = ("corruption_mask", "solved_targets", "sample_weight")
 
 
 def write_coreset(path, coreset):

@@ -5,6 +5,9 @@ PASSAGES = {
     "ipc": """ipc : int or dict, default=1
         Items per class; a dict of label to int names every class. A class with fewer rows gives
         them all, as they are, with a warning.""",
+    "n_items": """n_items : int, default=None
+        Number of all items, in place of ``ipc``: as many of each class, and where a class has fewer
+        rows it gives them all, and others get more. One per class at least.""",
     "architecture": """architecture : {"auto"}, ConvNet or MLP, default="auto"
         Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or
         ``image_shape`` given), an :class:`MLP` for flat rows. Open fields of a network are filled

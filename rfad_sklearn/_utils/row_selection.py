@@ -56,6 +56,44 @@ def items_per_class(ipc, classes, counts):
     return np.array([min(pair) for pair in pairs]), np.array([n > count for n, count in pairs])
 
 
+def share_items(n_items, counts):
+    """Number of items of each class where only their sum is given: the same for all.
+
+    A class with no more rows than its share gives them all, and the others share the rest. What is
+    left over goes to the largest classes, one to each.
+
+    Parameters
+    ----------
+    n_items : int
+    counts : int array of shape (n_classes,)
+        Rows of each class.
+
+    Returns
+    -------
+    per_class : int array of shape (n_classes,)
+    exhausted : bool array of shape (n_classes,)
+        Classes that give all their rows.
+
+    Raises
+    ------
+    ValueError
+        For fewer items than classes, and for more than rows.
+    """
+    n_classes, n_rows = len(counts), int(counts.sum())
+    if not n_classes <= n_items <= n_rows:
+        raise ValueError(
+            f"n_items={n_items!r} must be at least one for each of the {n_classes} classes, and at "
+            f"most the {n_rows} rows of X."
+        )
+    order = np.argsort(counts, kind="stable")
+    per_class, left = np.zeros(n_classes, dtype=int), n_items
+    # From the smallest class on, each gets an even share of what is left, as far as it has rows.
+    for n_done, c in enumerate(order):
+        per_class[c] = min(counts[c], left // (n_classes - n_done))
+        left -= per_class[c]
+    return per_class, per_class == counts
+
+
 def split_holdout(y_encoded, fraction, per_class, rng, limit=_MAX_HELD_OUT):
     """Stratified split into training and held-out row numbers.
 

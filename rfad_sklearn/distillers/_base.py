@@ -62,6 +62,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     _parameter_constraints: dict = {
         "ipc": [Interval(Integral, 1, None, closed="left"), dict],
+        "n_items": [Interval(Integral, 2, None, closed="left"), None],
         "architecture": [StrOptions({"auto"}), *ARCHITECTURES],
         "image_shape": [None, "array-like"],
         "reg": [Interval(Real, 0, None, closed="neither")],
@@ -165,6 +166,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             feature_names=getattr(self, "feature_names_in_", None),
             corruption_mask=None if context.frozen is None else context.frozen.mask,
             solved_targets=_doubles(variables.get("solved_targets")),
+            sample_weight=context.item_weights,
             provenance={
                 "method": type(self).__name__,
                 "version": __version__,

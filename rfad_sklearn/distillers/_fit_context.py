@@ -76,6 +76,12 @@ class FitContext:
         return np.repeat(np.arange(len(self.classes), dtype=np.int64), self.per_class)
 
     @property
+    def item_weights(self):
+        """Rows that each item stands for, over their mean."""
+        rows_per_item = np.bincount(self.y_encoded) / self.per_class
+        return rows_per_item[self.item_y_encoded] * self.n_items / len(self.y_encoded)
+
+    @property
     def shape(self):
         """Shape of one network input."""
         return self.image_shape or (self.read([0]).shape[1],)

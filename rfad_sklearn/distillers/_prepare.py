@@ -11,7 +11,7 @@ from .._utils.item_range import ItemRange
 from .._utils.labels import check_labels, plain_label
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing
-from .._utils.row_selection import items_per_class, split_holdout
+from .._utils.row_selection import items_per_class, share_items, split_holdout
 from .._utils.validation import RowSubset, check_rows, resolve_image_shape, warn_caller
 from ..architectures import is_open, resolve_architecture
 from ..preprocessing import fit_preprocessing
@@ -58,9 +58,7 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     rows, seen, y = check_rows(estimator, X, reset=True, y=y)
     classes, y_encoded = check_labels(y)
     counts = np.bincount(y_encoded)
-    per_class, exhausted = items_per_class(estimator.ipc, classes, counts)
-    if exhausted.any():
-        _warn_of_exhausted(estimator.ipc, classes[exhausted], counts[exhausted])
+    per_class, exhausted = _count_items(estimator, classes, counts)
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
     shape = image_shape or (rows.shape[1],)
     spec = resolve_architecture(estimator.architecture, shape)
@@ -102,6 +100,22 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         reasons=reasons,
     )
     return _with_depth(estimator, context)
+
+
+def _count_items(estimator, classes, counts):
+    """Items of each class, and which classes give all their rows."""
+    ipc, n_items = estimator.ipc, estimator.n_items
+    if n_items is not None:
+        if ipc != 1:
+            raise ValueError(
+                f"ipc={ipc!r} and n_items={n_items!r} both say how many items there are; leave "
+                "one of them at its default."
+            )
+        return share_items(n_items, counts)
+    per_class, exhausted = items_per_class(ipc, classes, counts)
+    if exhausted.any():
+        _warn_of_exhausted(ipc, classes[exhausted], counts[exhausted])
+    return per_class, exhausted
 
 
 def _warn_of_exhausted(ipc, classes, counts):

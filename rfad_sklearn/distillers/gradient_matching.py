@@ -24,6 +24,7 @@ class GradientMatchingDistiller(BaseDistiller):
     Parameters
     ----------
     %(ipc)s
+    %(n_items)s
     architecture : {"auto"}, ConvNet or MLP, default="auto"
         Network whose gradients are matched. "auto": a :class:`ConvNet` of 128 channels for images,
         an :class:`MLP` of 256 units for flat rows.
@@ -121,6 +122,7 @@ class GradientMatchingDistiller(BaseDistiller):
         self,
         ipc=1,
         *,
+        n_items=None,
         architecture="auto",
         image_shape=None,
         preprocessing="standardize",
@@ -148,6 +150,7 @@ class GradientMatchingDistiller(BaseDistiller):
         dtype="auto",
     ):
         self.ipc = ipc
+        self.n_items = n_items
         self.architecture = architecture
         self.image_shape = image_shape
         self.preprocessing = preprocessing

@@ -23,6 +23,7 @@ class KIPDistiller(RidgeDistiller):
     Parameters
     ----------
     %(ipc)s
+    %(n_items)s
     kernel : {"ntk", "nngp"}, default="ntk"
         Neural tangent kernel, as in the paper, or the kernel of the untrained network.
     %(architecture)s
@@ -99,6 +100,7 @@ class KIPDistiller(RidgeDistiller):
         self,
         ipc=1,
         *,
+        n_items=None,
         kernel="ntk",
         architecture="auto",
         image_shape=None,
@@ -124,6 +126,7 @@ class KIPDistiller(RidgeDistiller):
         dtype="auto",
     ):
         self.ipc = ipc
+        self.n_items = n_items
         self.kernel = kernel
         self.architecture = architecture
         self.image_shape = image_shape

@@ -41,6 +41,7 @@ class RFADDistiller(RidgeDistiller):
     Parameters
     ----------
     %(ipc)s
+    %(n_items)s
     downstream : {"auto", "nngp", "any"} or classifier, default="auto"
         What the items are for. "nngp": :class:`NNGPKernelRidge`. "any": any model; the losses of
         several cheap models that are fitted on the items are minimised, and a panel of
@@ -160,7 +161,8 @@ class RFADDistiller(RidgeDistiller):
     ======================================================  ======  =====
     parameter                                               "nngp"  "any"
     ======================================================  ======  =====
-    ipc, image_shape, init, batch_size, learning_rate       yes     yes
+    ipc, n_items, image_shape, init                         yes     yes
+    batch_size, learning_rate                               yes     yes
     architecture, reg                                       yes     for the coreset's own classifier
     early_stopping, validation_fraction, n_iter_no_change   yes     yes
     max_iter, max_time, eval_every, tol, checkpoint         yes     yes
@@ -241,6 +243,7 @@ class RFADDistiller(RidgeDistiller):
         self,
         ipc=1,
         *,
+        n_items=None,
         downstream="auto",
         architecture="auto",
         image_shape=None,
@@ -272,6 +275,7 @@ class RFADDistiller(RidgeDistiller):
         dtype="auto",
     ):
         self.ipc = ipc
+        self.n_items = n_items
         self.downstream = downstream
         self.architecture = architecture
         self.image_shape = image_shape

@@ -32,6 +32,7 @@ class CoresetSelector(CoresetEstimator):
     Parameters
     ----------
     %(ipc)s
+    %(n_items)s
     strategy : {"random", "kmeans", "centroids", "herding", "kcenter"}, default="kmeans"
         "kmeans": the rows nearest to the centres of k-means. "centroids": these centres, which are
         means of rows, as ``ClusterCentroids`` of imbalanced-learn makes them. "herding": rows whose
@@ -101,6 +102,7 @@ class CoresetSelector(CoresetEstimator):
         self,
         ipc=1,
         *,
+        n_items=None,
         strategy="kmeans",
         space="input",
         architecture="auto",
@@ -113,6 +115,7 @@ class CoresetSelector(CoresetEstimator):
         dtype="auto",
     ):
         self.ipc = ipc
+        self.n_items = n_items
         self.strategy = strategy
         self.space = space
         self.architecture = architecture

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits, load_iris, load_wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
 from sklearn.preprocessing import Normalizer
 
-from rfad_sklearn import MLP, ConvNet, CoresetSelector, NNGPKernelRidge, RFADDistiller
+from rfad_sklearn import MLP, ConvNet, Coreset, CoresetSelector, NNGPKernelRidge, RFADDistiller
 from rfad_sklearn._utils.row_selection import STRATEGIES
 from rfad_sklearn.kernels import nngp_kernel
 
@@ -25,6 +27,28 @@ def test_coreset_holds_rows_as_they_are(strategy, space):
     np.testing.assert_array_equal(selector.coreset_.X, X[selector.sample_indices_])
     np.testing.assert_array_equal(selector.coreset_.y, y[selector.sample_indices_])
     assert selector.transform(X).shape == (len(X), 9)
+
+
+def test_a_number_of_items_in_place_of_those_per_class(rng):
+    y = np.repeat(["few", "many", "most"], [3, 40, 60])
+    X = rng.normal(size=(103, 4))
+    coreset = CoresetSelector(n_items=20, random_state=0).fit(X, y).coreset_
+    assert coreset.y.tolist() == ["few"] * 3 + ["many"] * 8 + ["most"] * 9
+    np.testing.assert_array_equal(np.unique(coreset.X[:3], axis=0), np.unique(X[:3], axis=0))
+
+
+def test_weights_of_the_items_give_back_the_shares_of_the_classes(rng, tmp_path):
+    y = np.repeat([0, 1], [900, 100])
+    X = rng.normal(size=(1000, 2)) + y[:, None]
+    path = CoresetSelector(ipc=30, random_state=0).fit(X, y).coreset_.save(tmp_path / "c.npz")
+    coreset = Coreset.load(path)
+    np.testing.assert_allclose(coreset.sample_weight, np.repeat([1.8, 0.2], 30))
+
+    def loss(**fit_parameters):
+        model = LogisticRegression().fit(coreset.X, coreset.y, **fit_parameters)
+        return log_loss(y, model.predict_proba(X))
+
+    assert loss(sample_weight=coreset.sample_weight) < 0.6 * loss()
 
 
 def test_the_space_matters():

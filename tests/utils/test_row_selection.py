@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rfad_sklearn._utils import row_selection
-from rfad_sklearn._utils.row_selection import initial_rows, items_per_class, split_holdout
+from rfad_sklearn._utils.row_selection import (
+    initial_rows,
+    items_per_class,
+    share_items,
+    split_holdout,
+)
 
 PROPERTY = settings(max_examples=30, deadline=None)
 # Rows and items of each class: of every class no more items than rows.
@@ -97,6 +102,29 @@ def test_holdout_is_bounded(rng, monkeypatch):
 def test_holdout_of_large_images_is_smaller(rng):
     _, validation = split_holdout(np.repeat([0, 1], 500), 0.5, np.array([1, 1]), rng, limit=30)
     assert len(validation) == 30
+
+
+@given(
+    counts=st.lists(st.integers(1, 40), min_size=2, max_size=8),
+    share=st.floats(0, 1),
+)
+def test_a_number_of_items_is_shared_as_evenly_as_rows_allow(counts, share):
+    counts = np.array(counts)
+    n_items = len(counts) + int(share * (counts.sum() - len(counts)))
+    per_class, exhausted = share_items(n_items, counts)
+    assert per_class.sum() == n_items
+    assert (per_class >= 1).all()
+    assert (per_class <= counts).all()
+    np.testing.assert_array_equal(exhausted, per_class == counts)
+    # Those that have rows left differ by one at most, and nobody has more.
+    if not exhausted.all():
+        assert per_class.max() - per_class[~exhausted].min() <= 1
+
+
+@pytest.mark.parametrize("n_items", [2, 16])
+def test_items_that_cannot_be_shared_are_refused(n_items):
+    with pytest.raises(ValueError, match=rf"n_items={n_items} must be .*3 classes.*15 rows"):
+        share_items(n_items, np.array([5, 5, 5]))
 
 
 def test_numbers_per_class_from_a_dict_of_numpy_labels():
