@@ -42,6 +42,8 @@ FASHION_NAMES = [
 # Most training rows that are held out for evaluation, and their largest share.
 _MOST_EVAL_ROWS = 5000
 _EVAL_SHARE = 10
+# Share of the training rows of a table that are for evaluation.
+_TABLE_EVAL_SHARE = 0.3
 # Rows of the smoke run.
 _SMOKE_TRAIN_ROWS = 200
 _SMOKE_TEST_ROWS = 60
@@ -195,6 +197,24 @@ def load(name, path=None, *, final=False, smoke=False):
             test_size=min(_MOST_EVAL_ROWS, len(X) // _EVAL_SHARE),
             random_state=0,
         )
+    return X, y, X_eval, y_eval
+
+
+def load_table(name, path, final):
+    """Rows and labels of a table in an ``.npz`` file: ``X, y, X_eval, y_eval``.
+
+    With ``final`` the latter are the test rows, else a part of the training rows.
+    """
+    found = find(f"{name}.npz", path)
+    if not found:
+        raise SystemExit(f"{name}.npz was not found; give its path, or put it into data/.")
+    with np.load(found) as data:
+        X, y, X_test, y_test = (data[k] for k in ("X_train", "y_train", "X_test", "y_test"))
+    if final:
+        return X, y, X_test, y_test
+    X, X_eval, y, y_eval = train_test_split(
+        X, y, stratify=y, test_size=_TABLE_EVAL_SHARE, random_state=0
+    )
     return X, y, X_eval, y_eval
 
 

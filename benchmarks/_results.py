@@ -21,6 +21,7 @@ PLACES = {
     "baselines": "docs/notes/baselines.md",
     "any model": "docs/notes/any_model.md",
     "any model picture": "docs/notes/any_model.png",
+    "tables": "docs/notes/tables.md",
     "privacy": "docs/privacy.md",
     "corruption picture": "docs/corruption.png",
 }

@@ -20,7 +20,7 @@ import warnings
 
 import numpy as np
 from _any_model_render import FRONT, IMAGES, write_pages
-from _common import SMOKE_SETTINGS, command_line, find, load, machine, parse
+from _common import SMOKE_SETTINGS, command_line, load, load_table, machine, parse
 from _results import append, missing, sandbox
 from sklearn.base import clone
 from sklearn.ensemble import (
@@ -31,7 +31,6 @@ from sklearn.ensemble import (
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
-from sklearn.model_selection import train_test_split
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -75,8 +74,6 @@ _BYTE = 255
 _MOST_ROWS = 10_000
 # Rows that a model of this library predicts.
 _OWN_ROWS = 2_000
-# Share of the rows of a table that are for evaluation, without --final.
-_EVAL_SHARE = 0.3
 # The seed is one that no recorded cell has, so that something is measured.
 SMOKE = {
     "data": "digits",
@@ -86,19 +83,6 @@ SMOKE = {
     "models": ["1-NN", "RandomForest"],
     "max_iter": 2,
 }
-
-
-def load_table(name, path, final):
-    """Rows and labels of a table in an ``.npz`` file: ``X, y, X_eval, y_eval``."""
-    found = find(f"{name}.npz", path)
-    if not found:
-        raise SystemExit(f"{name}.npz was not found; give its path, or put it into data/.")
-    with np.load(found) as data:
-        X, y, X_test, y_test = (data[k] for k in ("X_train", "y_train", "X_test", "y_test"))
-    if final:
-        return X, y, X_test, y_test
-    X, X_eval, y, y_eval = train_test_split(X, y, stratify=y, test_size=_EVAL_SHARE, random_state=0)
-    return X, y, X_eval, y_eval
 
 
 def load_data(args):

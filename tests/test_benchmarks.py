@@ -31,6 +31,7 @@ PRINTS = {
     "scaling": "pool full, ",
     "small_data": "'learned labels'",
     "step_time": "| 10 | default | ",
+    "tables": "features rfad seed 987: ",
     "time_to_accuracy": "paper, 2 steps: ",
 }
 # Those of several seconds: processes of their own, several models, or a profiler.

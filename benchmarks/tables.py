@@ -1,0 +1,169 @@
+"""Tables as people have them: features for linear models, weights of items.
+
+A cell is a task, a data set, a method and a seed; what it gives is appended at once to
+``benchmarks/results/tables.jsonl``, and cells that are there are not run again. ``--render`` writes
+``docs/notes/tables.md``. Without ``--final`` nothing touches the test rows: a part of the training
+rows is for evaluation::
+
+    python benchmarks/tables.py --task features --data digits satellite --folder data --final
+    python benchmarks/tables.py --task weights --data shuttle --folder data --final
+    python benchmarks/tables.py --render
+
+*features*: accuracy of logistic regression by its defaults on features of a distiller, ten items
+per class, and on those of ``Nystroem`` behind a ``StandardScaler`` with as many components and ten
+times as many. *weights*: log loss of logistic regression on items for any model, twenty per class,
+with the weights of the items and without, and on all rows.
+"""
+
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from _common import command_line, load, load_table, machine, parse
+from _results import append, missing, read, sandbox, write_page
+from sklearn.kernel_approximation import Nystroem
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from rfad_sklearn import RFADDistiller
+
+TASKS = {
+    "features": {"rfad": 1, "nystroem": 1, "nystroem of ten times as many": 10},
+    "weights": {"weighted": None, "unweighted": None, "all rows": None},
+}
+# Items per class.
+IPC = {"features": 10, "weights": 20}
+# The seed is one that no recorded cell has, so that something is measured.
+SMOKE = {
+    "task": ["features", "weights"],
+    "data": ["digits"],
+    "seeds": [987],
+    "max_iter": 2,
+    "ipc": 1,
+}
+HEAD = [
+    "# Tables\n",
+    "Written by `python benchmarks/tables.py --render` from `benchmarks/results/tables.jsonl`, "
+    "whose lines say machine and seconds. Mean and deviation over seeds, test rows.\n",
+]
+
+
+def features(method, seed, data, args):
+    """Accuracy in % of logistic regression on features, and what it took."""
+    X, y, X_eval, y_eval = data
+    ipc = args.ipc or IPC["features"]
+    if method == "rfad":
+        mapper = RFADDistiller(ipc, max_iter=args.max_iter, random_state=seed)
+    else:
+        n_components = min(TASKS["features"][method] * ipc * len(np.unique(y)), len(X))
+        mapper = Nystroem(n_components=n_components, random_state=seed)
+    steps = [mapper] if method == "rfad" else [StandardScaler(), mapper]
+    begin = time.monotonic()
+    model = make_pipeline(*steps, LogisticRegression()).fit(X, y)
+    seconds = time.monotonic() - begin
+    return {"accuracy": round(100 * model.score(X_eval, y_eval), 2), "seconds": round(seconds, 1)}
+
+
+def weights(method, seed, data, args):
+    """Log loss of logistic regression on items, or on all rows."""
+    X, y, X_eval, y_eval = data
+    items, labels, weight = X, y, None
+    if method != "all rows":
+        ipc = args.ipc or IPC["weights"]
+        distiller = RFADDistiller(ipc, max_iter=args.max_iter, random_state=seed)
+        items, labels = distiller.fit_resample(X, y)
+        weight = distiller.coreset_.sample_weight if method == "weighted" else None
+    scaler = StandardScaler().fit(X)
+    model = LogisticRegression(max_iter=1000)
+    model.fit(scaler.transform(items), labels, sample_weight=weight)
+    probabilities = model.predict_proba(scaler.transform(X_eval))
+    return {"log_loss": round(log_loss(y_eval, probabilities, labels=model.classes_), 4)}
+
+
+def load_flat(name, args):
+    """Flat rows of a data set: ``X, y, X_eval, y_eval``."""
+    if name == "digits":
+        X, y, X_eval, y_eval = load(name, final=args.final, smoke=args.smoke)
+        return X.reshape(len(X), -1), y, X_eval.reshape(len(X_eval), -1), y_eval
+    return load_table(name, Path(args.folder) / f"{name}.npz", args.final)
+
+
+def run(args):
+    """Measure what is missing."""
+    measure = {"features": features, "weights": weights}
+    cells = (
+        {
+            "task": task,
+            "data": name,
+            "ipc": args.ipc or IPC[task],
+            "method": method,
+            "seed": seed,
+            "final": args.final,
+        }
+        for task in args.task
+        for name in args.data
+        for seed in args.seeds
+        for method in TASKS[task]
+    )
+    for cell in missing("tables", cells):
+        with warnings.catch_warnings():
+            # Of models that have not converged.
+            warnings.simplefilter("ignore")
+            result = measure[cell["task"]](
+                cell["method"], cell["seed"], load_flat(cell["data"], args), args
+            )
+        append("tables", {**cell, **result, "machine": machine()})
+        print(f"{cell['data']} {cell['task']} {cell['method']} seed {cell['seed']}: {result}")
+
+
+def write_pages():
+    """Write the page from the file of cells."""
+    records, parts = [record for record in read("tables") if record["final"]], list(HEAD)
+    for task, (figure, heading) in {
+        "features": ("accuracy", "Logistic regression on features, accuracy in %"),
+        "weights": ("log_loss", "Logistic regression on items, log loss"),
+    }.items():
+        methods = TASKS[task]
+        parts += [f"\n## {heading}\n", f"| | {' | '.join(methods)} |"]
+        parts.append(f"|{' --- |' * (len(methods) + 1)}")
+        for data in dict.fromkeys(r["data"] for r in records if r["task"] == task):
+            cells = []
+            for method in methods:
+                found = [
+                    r
+                    for r in records
+                    if (r["task"], r["data"], r["method"]) == (task, data, method)
+                ]
+                values = [r[figure] for r in found]
+                text = f"{np.mean(values):.3g} ± {np.std(values):.2g}" if values else ""
+                if values and "seconds" in found[0]:
+                    text += f" ({np.mean([r['seconds'] for r in found]):.0f} s)"
+                cells.append(text)
+            parts.append(f"| {data} | {' | '.join(cells)} |")
+    write_page("tables", parts)
+
+
+def main(arguments=None):
+    """Measure, or render what was measured."""
+    parser = command_line(__doc__)
+    parser.add_argument("--task", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--data", nargs="+", default=["digits"], help="digits, or names of tables")
+    parser.add_argument("--folder", default="data", help="of the tables' files")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--ipc", type=int, help="items per class")
+    parser.add_argument("--max-iter", type=int, help="steps of the distillers")
+    parser.add_argument("--final", action="store_true", help="evaluate on the test rows")
+    parser.add_argument("--render", action="store_true", help="write the page")
+    args = parse(parser, arguments, SMOKE)
+    with sandbox(args.smoke):
+        if not args.render:
+            run(args)
+        if args.render or args.smoke:
+            write_pages()
+
+
+if __name__ == "__main__":
+    main()
