@@ -8,7 +8,6 @@ import torch
 
 from .._surrogates.models import Batch, SurrogateModels
 from .objective import Objective
-from .training_data import RowStream
 
 # Steps that trees serve before others are fitted.
 _FOREST_LIFE = 4
@@ -86,7 +85,7 @@ class AnyModelObjective(Objective):
         self.generator, self.device = generator, device
         self.item_y_encoded = item_y_encoded
         self.y = torch.from_numpy(item_y_encoded).to(device)
-        self.stream = RowStream(data.train, generator)
+        self.stream = data.stream(generator)
         self.views = space.views()
         self.models = SurrogateModels(config.surrogates)
         # Steps since the trees were fitted, and what they were fitted on.

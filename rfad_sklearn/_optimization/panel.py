@@ -76,10 +76,12 @@ class Panel:
     y_encoded : int array of shape (n,)
     offset, scale : array of shape (d,)
         Mean and deviation of the training rows.
+    weights : array of shape (n,), optional
+        How much each row counts.
     """
 
-    def __init__(self, members, rows, y_encoded, offset, scale):
-        self.members, self.y_encoded = members, y_encoded
+    def __init__(self, members, rows, y_encoded, offset, scale, weights=None):
+        self.members, self.y_encoded, self.weights = members, y_encoded, weights
         self.rows, self.offset, self.scale = rows, offset, scale
         self.scaled_rows = self._scaled(rows)
 
@@ -103,7 +105,11 @@ class Panel:
                 member.name: float(
                     clone(member.model)
                     .fit(scaled if member.scaled else items, y_encoded)
-                    .score(self.scaled_rows if member.scaled else self.rows, self.y_encoded)
+                    .score(
+                        self.scaled_rows if member.scaled else self.rows,
+                        self.y_encoded,
+                        sample_weight=self.weights,
+                    )
                 )
                 for member in self.members
             }

@@ -11,7 +11,6 @@ from .._ridge.label_solve import best_targets
 from .._ridge.linalg import fit_logit_scale, scaled_quality, solve_targets
 from .._utils.labels import centred_one_hot
 from .objective import Objective
-from .training_data import RowStream
 
 # Labels are solved on this many batches of rows, or more where there are many items.
 _SOLVE_BATCHES = 8
@@ -93,8 +92,8 @@ class KernelRidgeObjective(Objective):
     def __init__(self, data, config, *, generator, device, project=None):
         self.data, self.config = data, config
         self.generator, self.device, self.project = generator, device, project
-        self.stream = RowStream(data.train, generator)
-        self.whole = config.batch_size >= len(data.train)
+        self.stream = data.stream(generator)
+        self.whole = config.batch_size >= len(data.train) and data.row_weights is None
 
     @abc.abstractmethod
     def scores(self, variables):
@@ -120,13 +119,14 @@ class KernelRidgeObjective(Objective):
         if not len(self.data.validation):
             return None
         scores, labels = self.validation_scores(variables)
-        return scaled_quality(scores, labels, start=variables["log_scale"].exp().item())[1:]
+        return self._held_out_quality(scores, labels, variables["log_scale"].exp().item())[1:]
 
     def fit_scale(self, variables, *, held_out=False):
         """Best scale on the current rows, or on the held-out ones where there are any."""
         with torch.no_grad():
             if held_out and len(self.data.validation):
-                return fit_logit_scale(*self.validation_scores(variables))
+                weights = self.data.validation_weights
+                return fit_logit_scale(*self.validation_scores(variables), weights=weights)
             return fit_logit_scale(self.scores(variables), self.labels)
 
     @torch.no_grad()
@@ -165,7 +165,7 @@ class KernelRidgeObjective(Objective):
             held_out, held_out_labels = self.validation_scores({**variables, "targets": identity})
 
             def validation_loss(candidate):
-                return scaled_quality(held_out @ candidate.double(), held_out_labels)[2]
+                return self._held_out_quality(held_out @ candidate.double(), held_out_labels)[2]
 
         return best_targets(
             design,
@@ -182,12 +182,17 @@ class KernelRidgeObjective(Objective):
         """Items as the networks see them."""
         return variables["X"] if self.project is None else self.project(variables["X"])
 
+    def _held_out_quality(self, scores, labels, start=1.0):
+        return scaled_quality(scores, labels, start=start, weights=self.data.validation_weights)
+
     def _next_rows(self):
         return self.data.train if self.whole else self.stream.take(self.config.batch_size)
 
     def _rows_to_solve_on(self, n_items, deadline):
         rows = self.data.train
         limit = max(_SOLVE_BATCHES * self.config.batch_size, _SOLVE_ROWS_PER_ITEM * n_items)
+        if self.data.row_weights is not None:
+            return self.data.stream(self.generator).take(min(limit, len(rows)))
         if len(rows) > limit or deadline is not None:
             # Truncated by the deadline too, the rows are of all classes.
             rows = rows[torch.randperm(len(rows), generator=self.generator)[:limit]]

@@ -20,6 +20,8 @@ class TrainingData:
         Numbers of the rows to train on and to hold out, on the CPU.
     shape : tuple of int
         Of one input.
+    row_weights : float64 tensor of shape (n,) or None
+        How much each row counts, on the CPU; None: all the same.
     """
 
     read: object
@@ -28,24 +30,45 @@ class TrainingData:
     train: torch.Tensor
     validation: torch.Tensor
     shape: tuple
+    row_weights: torch.Tensor | None = None
+
+    def stream(self, generator):
+        """Stream of the training rows."""
+        weights = None if self.row_weights is None else self.row_weights[self.train]
+        return RowStream(self.train, generator, weights)
+
+    @property
+    def validation_weights(self):
+        """How much each held-out row counts; None: all the same."""
+        return None if self.row_weights is None else self.row_weights[self.validation]
 
 
 class RowStream:
     """Endless stream of row numbers: a new shuffle of all of them each epoch.
+
+    With weights rows are drawn by these, independently: a rare class that counts as much as the
+    others is in every batch, which weights in the loss would not do.
 
     Parameters
     ----------
     rows : int tensor
     generator : torch.Generator
         On the CPU.
+    weights : float64 tensor, optional
+        One per row.
     """
 
-    def __init__(self, rows, generator):
+    def __init__(self, rows, generator, weights=None):
         self.rows, self.generator = rows, generator
+        # Sums up to each row: a sorted number falls into a row by its weight.
+        self.sums = None if weights is None else weights.cumsum(0)
         self.order = rows.new_empty(0)
 
     def take(self, n):
         """The next n row numbers."""
+        if self.sums is not None:
+            drawn = torch.rand(n, generator=self.generator, dtype=torch.float64) * self.sums[-1]
+            return self.rows[torch.searchsorted(self.sums, drawn, right=True)]
         parts = []
         while n:
             if not len(self.order):

@@ -125,7 +125,9 @@ def landmark_features(kernel, reg):
     return root / spread, centre / spread
 
 
-def fit_logit_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_steps=50):
+def fit_logit_scale(
+    scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_steps=50, weights=None
+):
     """Scale that minimises the cross entropy of ``softmax(scale * scores)``.
 
     Temperature scaling (Guo et al. 2017), by Newton steps in the logarithm of the scale. Labels are
@@ -142,6 +144,8 @@ def fit_logit_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
         Bounds of the result: the scale of bad scores stays positive, that of good ones finite.
     n_steps : int, default=50
         Newton steps at most.
+    weights : tensor of shape (n,), optional
+        How much each row counts.
 
     Returns
     -------
@@ -149,6 +153,7 @@ def fit_logit_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
     """
     # On the CPU: every Newton step is read there.
     scores, labels = scores.detach().double().cpu(), labels.cpu()
+    weights = None if weights is None else weights.cpu()
     smoothing = 1 / (len(scores) + 2)
     picked = (1 - smoothing) * scores.gather(1, labels[:, None]).squeeze(
         1
@@ -160,10 +165,10 @@ def fit_logit_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
         probabilities = torch.softmax(scale * scores, dim=1)
         mean = (probabilities * scores).sum(1)
         variance = (probabilities * scores.square()).sum(1) - mean.square()
-        slope = scale * (mean - picked).mean().item()
+        slope = scale * weighted_mean(mean - picked, weights).item()
         # The second derivative in log(scale) can be negative far from the optimum; its Gauss-Newton
         # part cannot.
-        curvature = scale**2 * variance.mean().item() + max(slope, 0.0)
+        curvature = scale**2 * weighted_mean(variance, weights).item() + max(slope, 0.0)
         step = -slope / max(curvature, 1e-12)
         before, log_scale = log_scale, min(max(log_scale + min(max(step, -1.0), 1.0), low), high)
         if abs(log_scale - before) < 1e-8:
@@ -171,11 +176,19 @@ def fit_logit_scale(scores, labels, *, start=1.0, floor=1e-3, ceiling=1e6, n_ste
     return math.exp(log_scale)
 
 
-def scaled_quality(scores, labels, *, start=1.0):
+def scaled_quality(scores, labels, *, start=1.0, weights=None):
     """Best scale of scores, their accuracy, and their cross entropy at that scale, as floats.
 
-    The scale is that of :func:`fit_logit_scale`, begun at ``start``.
+    The scale is that of :func:`fit_logit_scale`, begun at ``start``; rows count by ``weights``.
     """
-    scale = fit_logit_scale(scores, labels, start=start)
-    accuracy = (scores.argmax(1) == labels).double().mean().item()
-    return scale, accuracy, F.cross_entropy(scale * scores, labels).item()
+    scale = fit_logit_scale(scores, labels, start=start, weights=weights)
+    right = (scores.argmax(1) == labels).double()
+    if weights is None:
+        return scale, right.mean().item(), F.cross_entropy(scale * scores, labels).item()
+    losses = F.cross_entropy(scale * scores, labels, reduction="none")
+    return scale, *(weighted_mean(each.cpu(), weights.cpu()).item() for each in (right, losses))
+
+
+def weighted_mean(values, weights):
+    """Mean of the values of rows that count by weights; None: all the same."""
+    return values.mean() if weights is None else (weights * values).sum() / weights.sum()

@@ -8,6 +8,11 @@ PASSAGES = {
     "n_items": """n_items : int, default=None
         Number of all items, in place of ``ipc``: as many of each class, and where a class has fewer
         rows it gives them all, and others get more. One per class at least.""",
+    "class_weight": """class_weight : dict, "balanced" or None, default=None
+        How much the rows of each class count, in the loss, where labels are solved for, and when
+        held-out rows judge. "balanced": all classes count the same, ``n / (n_classes * rows of the
+        class)`` per row. A dict of label to number; 1 for those that it does not name. Rows are
+        drawn by these weights, so that rare classes are in every batch.""",
     "architecture": """architecture : {"auto"}, ConvNet or MLP, default="auto"
         Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or
         ``image_shape`` given), an :class:`MLP` for flat rows. Open fields of a network are filled

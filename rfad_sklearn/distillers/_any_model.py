@@ -222,4 +222,5 @@ def _panel(context):
         context.y_encoded[context.validation],
         offset=context.item_range.mean,
         scale=context.item_range.deviation,
+        weights=None if context.row_weights is None else context.row_weights[context.validation],
     )

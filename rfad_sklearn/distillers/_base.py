@@ -179,7 +179,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _plain_settings(self):
         """Parameters as JSON values."""
         settings = {
-            name: [[plain_label(key), int(n)] for key, n in value.items()]
+            name: [[plain_label(key), n] for key, n in value.items()]
             if isinstance(value, dict)
             else value
             for name, value in self.get_params(deep=False).items()

@@ -45,7 +45,8 @@ class FitContext:
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
     ``exhausted`` the classes with fewer rows than ``ipc``, ``train`` and
     ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``downstream`` is
-    what the items are for; where that is any model, ``panel`` is what evaluates them and
+    what the items are for, ``row_weights`` how much rows count, None where all count the same;
+    where items are for any model, ``panel`` is what evaluates them and
     ``item_range`` says where they may lie.
     """
 
@@ -68,6 +69,7 @@ class FitContext:
     downstream: str
     panel: tuple
     item_range: ItemRange | None
+    row_weights: np.ndarray | None
     reasons: dict
 
     @property
@@ -236,6 +238,7 @@ class FitContext:
             train=torch.from_numpy(self.train),
             validation=torch.from_numpy(self.validation),
             shape=shape,
+            row_weights=None if self.row_weights is None else torch.from_numpy(self.row_weights),
         )
 
     def initial_variables(self, init):

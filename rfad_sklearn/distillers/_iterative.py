@@ -330,6 +330,7 @@ class RidgeDistiller(BaseDistiller):
         **BaseDistiller._parameter_constraints,
         "loss": [StrOptions({"cross_entropy", "mse"})],
         "learn_labels": ["boolean", StrOptions({"solve"})],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
     }
 
     def _check_downstream(self, downstream, resampling):

@@ -1,14 +1,16 @@
 """From the arguments of ``fit`` to its context: everything is checked against everything else."""
 
 from dataclasses import replace
+from numbers import Real
 
 import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
 
 from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
 from .._utils.device import resolve_device, resolve_dtype
 from .._utils.item_range import ItemRange
-from .._utils.labels import check_labels, plain_label
+from .._utils.labels import check_labels, comparable_label, plain_label
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing
 from .._utils.row_selection import items_per_class, share_items, split_holdout
@@ -97,6 +99,7 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         downstream=downstream,
         panel=_panel(estimator, int(per_class.sum()), image_shape, item_range),
         item_range=item_range,
+        row_weights=_row_weights(parameters.get("class_weight"), classes, y_encoded),
         reasons=reasons,
     )
     return _with_depth(estimator, context)
@@ -158,6 +161,30 @@ def _split(parameters, y_encoded, per_class, rng, limit, reasons):
         return everything
     reasons["n_held_out"] = "they choose the state that is kept"
     return parts
+
+
+def _row_weights(class_weight, classes, y_encoded):
+    """How much each row counts, in float64; None where all count the same."""
+    if class_weight is None:
+        return None
+    if isinstance(class_weight, dict):
+        labels = [comparable_label(label, classes.dtype) for label in classes]
+        given = {comparable_label(key, classes.dtype): value for key, value in class_weight.items()}
+        unknown = [key for key in given if key not in labels]
+        if unknown:
+            raise ValueError(
+                f"class_weight names unknown classes {unknown}; the classes of y are {labels}."
+            )
+        values = [given.get(label, 1.0) for label in labels]
+        if not all(isinstance(value, Real) and 0 < value < np.inf for value in values):
+            raise ValueError(
+                f"class_weight={class_weight!r} must hold positive, finite numbers; to leave out a "
+                "class, leave out its rows."
+            )
+        weights = np.array(values, dtype=np.float64)
+    else:
+        weights = compute_class_weight("balanced", classes=classes, y=classes[y_encoded])
+    return weights[y_encoded]
 
 
 def _panel(estimator, n_items, image_shape, item_range):

@@ -35,6 +35,7 @@ class KIPDistiller(RidgeDistiller):
     loss : {"cross_entropy", "mse"}, default="mse"
         "cross_entropy": cross entropy of ``logit_scale * scores`` with a learned scale; "mse":
         squared distance to the centred one-hot targets.
+    %(class_weight)s
     %(learn_labels)s
     %(init)s
     learning_rate : float, default=0.03
@@ -108,6 +109,7 @@ class KIPDistiller(RidgeDistiller):
         batch_size=512,
         reg=5e-3,
         loss="mse",
+        class_weight=None,
         learn_labels=False,
         init="random",
         learning_rate=0.03,
@@ -134,6 +136,7 @@ class KIPDistiller(RidgeDistiller):
         self.batch_size = batch_size
         self.reg = reg
         self.loss = loss
+        self.class_weight = class_weight
         self.learn_labels = learn_labels
         self.init = init
         self.learning_rate = learning_rate

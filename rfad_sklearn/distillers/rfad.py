@@ -71,6 +71,7 @@ class RFADDistiller(RidgeDistiller):
     loss : {"cross_entropy", "mse"}, default="cross_entropy"
         "cross_entropy": cross entropy of ``logit_scale * scores`` with a learned scale; "mse":
         squared distance to the centred one-hot targets.
+    %(class_weight)s
     %(learn_labels)s
     teacher : {"auto", "network"} or None, default="auto"
         Soft labels (knowledge distillation, [4]_). None: hard labels only. "network": a small
@@ -161,7 +162,7 @@ class RFADDistiller(RidgeDistiller):
     ======================================================  ======  =====
     parameter                                               "nngp"  "any"
     ======================================================  ======  =====
-    ipc, n_items, image_shape, init                         yes     yes
+    ipc, n_items, class_weight, image_shape, init           yes     yes
     batch_size, learning_rate                               yes     yes
     architecture, reg                                       yes     for the coreset's own classifier
     early_stopping, validation_fraction, n_iter_no_change   yes     yes
@@ -184,9 +185,6 @@ class RFADDistiller(RidgeDistiller):
     times as much. The blocks of these networks have 32, 64 and 256 channels, two of them 32 and
     128: much of the noise of a random kernel comes from the last block, whose maps are small and
     cost little. The last block has fewer, but at least 64, where a pool's memory asks for it.
-
-    *Evaluation networks.* 8 to 16 networks evaluate the held-out rows, as many as 256 MB of cached
-    features allow; on a GPU up to 32, and 2 GB.
 
     *Long runs.* ``max_time`` is enough for about 1,000 steps of networks twice as wide, and
     ``max_iter`` allows them. The run takes those, and flips: late in a run the noise of the
@@ -253,6 +251,7 @@ class RFADDistiller(RidgeDistiller):
         batch_size=1024,
         reg=5e-3,
         loss="cross_entropy",
+        class_weight=None,
         learn_labels=False,
         teacher="auto",
         augment="auto",
@@ -285,6 +284,7 @@ class RFADDistiller(RidgeDistiller):
         self.batch_size = batch_size
         self.reg = reg
         self.loss = loss
+        self.class_weight = class_weight
         self.learn_labels = learn_labels
         self.teacher = teacher
         self.augment = augment

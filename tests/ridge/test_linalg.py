@@ -12,6 +12,7 @@ from rfad_sklearn._ridge.linalg import (
     fit_logit_scale,
     inverse_square_root,
     regularised,
+    scaled_quality,
     solve_and_leave_one_out,
     solve_targets,
 )
@@ -211,3 +212,16 @@ def test_too_little_memory_says_what_to_lower(rng, monkeypatch):
             device=torch.device("cpu"),
             dtype=torch.float32,
         )
+
+
+def test_weights_are_repeated_rows():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(40, 3, generator=generator, dtype=torch.float64)
+    labels = torch.randint(3, (40,), generator=generator)
+    times = torch.randint(1, 4, (40,), generator=generator)
+    repeated = scores.repeat_interleave(times, 0), labels.repeat_interleave(times)
+    weighted = scaled_quality(scores, labels, weights=times.double())
+    # Smoothing of the labels goes by the number of rows.
+    np.testing.assert_allclose(weighted, scaled_quality(*repeated), rtol=0.02)
+    assert weighted[1] == pytest.approx(scaled_quality(*repeated)[1])
+    assert weighted[1] != pytest.approx(scaled_quality(scores, labels)[1])
