@@ -16,16 +16,12 @@ _MAX_HELD_OUT = 2048
 _MAX_COMPARED = 8192
 
 
-def items_per_class(ipc, classes, counts):
-    """Number of items of each class from an int or a dict of label to int.
-
-    Of a class with fewer rows it is the number of its rows.
+def items_per_class(ipc, classes):
+    """Number of items that are wanted of each class, of an int or a dict of label to int.
 
     Returns
     -------
-    per_class : int array of shape (n_classes,)
-    exhausted : bool array of shape (n_classes,)
-        Classes with fewer rows than items were wanted for.
+    int array of shape (n_classes,)
 
     Raises
     ------
@@ -52,8 +48,7 @@ def items_per_class(ipc, classes, counts):
                 )
     else:
         numbers = [ipc] * len(classes)
-    pairs = list(zip(numbers, counts, strict=True))
-    return np.array([min(pair) for pair in pairs]), np.array([n > count for n, count in pairs])
+    return np.array(numbers)
 
 
 def share_items(n_items, counts):
@@ -70,9 +65,7 @@ def share_items(n_items, counts):
 
     Returns
     -------
-    per_class : int array of shape (n_classes,)
-    exhausted : bool array of shape (n_classes,)
-        Classes that give all their rows.
+    int array of shape (n_classes,)
 
     Raises
     ------
@@ -91,7 +84,7 @@ def share_items(n_items, counts):
     for n_done, c in enumerate(order):
         per_class[c] = min(counts[c], left // (n_classes - n_done))
         left -= per_class[c]
-    return per_class, per_class == counts
+    return per_class
 
 
 def split_holdout(y_encoded, fraction, per_class, rng, limit=_MAX_HELD_OUT):

@@ -265,14 +265,20 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             self.coreset_.X.reshape(-1, *self._layout).copy(), self._item_labels.copy(), X, y
         )
 
-    def as_sampler(self) -> CoresetSampler:
+    def as_sampler(self, sampling_strategy: Any = None) -> CoresetSampler:
         """This estimator as a step of an imbalanced-learn pipeline.
+
+        Parameters
+        ----------
+        sampling_strategy : str, float, dict, callable or None, default=None
+            Which classes are distilled, and to how many items; see :class:`CoresetSampler`. None:
+            all, by ``ipc`` or ``n_items``.
 
         Returns
         -------
         CoresetSampler
         """
-        return CoresetSampler(self)
+        return CoresetSampler(self, sampling_strategy)
 
     @property
     def _n_features_out(self):

@@ -60,7 +60,9 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     rows, seen, y = check_rows(estimator, X, reset=True, y=y)
     classes, y_encoded = check_labels(y)
     counts = np.bincount(y_encoded)
-    per_class, exhausted = _count_items(estimator, classes, counts)
+    wanted = _count_items(estimator, classes, counts)
+    # A class that is to give as many items as it has rows gives these.
+    per_class, exhausted = np.minimum(wanted, counts), wanted >= counts
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
     shape = image_shape or (rows.shape[1],)
     spec = resolve_architecture(estimator.architecture, shape)
@@ -106,7 +108,7 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
 
 
 def _count_items(estimator, classes, counts):
-    """Items of each class, and which classes give all their rows."""
+    """Items that are wanted of each class; a warning where a class has fewer rows."""
     ipc, n_items = estimator.ipc, estimator.n_items
     if n_items is not None:
         if ipc != 1:
@@ -115,10 +117,11 @@ def _count_items(estimator, classes, counts):
                 "one of them at its default."
             )
         return share_items(n_items, counts)
-    per_class, exhausted = items_per_class(ipc, classes, counts)
-    if exhausted.any():
-        _warn_of_exhausted(ipc, classes[exhausted], counts[exhausted])
-    return per_class, exhausted
+    wanted = items_per_class(ipc, classes)
+    small = wanted > counts
+    if small.any():
+        _warn_of_exhausted(ipc, classes[small], counts[small])
+    return wanted
 
 
 def _warn_of_exhausted(ipc, classes, counts):

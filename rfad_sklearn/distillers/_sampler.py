@@ -1,11 +1,16 @@
 """The coreset as the output of an imbalanced-learn sampler."""
 
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils._param_validation import HasMethods
+from sklearn.utils._param_validation import HasMethods, StrOptions
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
+
+from .._utils.labels import comparable_label
+from .._utils.sampling_strategy import WORDS, resolve_sampling_strategy
 
 __all__ = ["CoresetSampler"]
 
@@ -33,6 +38,17 @@ def like_input(items, labels, X, y):
     return items, labels
 
 
+def _of_one_hot(y):
+    """Numbers of the columns of one-hot rows."""
+    y = np.asarray(y)
+    if (y.sum(1) != 1).any():
+        raise ValueError(
+            "y has rows with several labels or none; give one label per row, or one-hot rows with "
+            "a single one in each."
+        )
+    return y.argmax(1)
+
+
 class CoresetSampler(BaseEstimator):
     """Adapter that puts a distiller into an ``imblearn.pipeline.Pipeline``.
 
@@ -43,11 +59,21 @@ class CoresetSampler(BaseEstimator):
     ----------
     distiller : distiller
         Cloned before it is fitted; its parameters are reached as ``distiller__ipc`` and so on.
+    sampling_strategy : str, float, dict, callable or None, default=None
+        None: the distiller's own ``ipc`` or ``n_items``. Else which classes are distilled, and to
+        how many items, as in imbalanced-learn's under-samplers, whatever these say; of all other
+        classes the rows stay as they are, and items are optimised beside them. "auto" or "not
+        minority": all but the rarest class, "majority": the largest, "not majority", "all": each to
+        as many items as the rarest class has rows. float: of two classes, the rows of the smaller
+        over the items of the larger. dict: label to number of items. callable: takes y and gives
+        such a dict.
 
     Attributes
     ----------
     distiller_ : distiller
         The fitted clone; ``distiller_.coreset_`` is the coreset.
+    sampling_strategy_ : dict of label to int, or None
+        Items of each class that was distilled; None without ``sampling_strategy``.
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features,)
         Column names, when X is a data frame with string names.
@@ -62,10 +88,14 @@ class CoresetSampler(BaseEstimator):
     ((6, 4), [0, 0, 1, 1, 2, 2])
     """
 
-    _parameter_constraints: dict = {"distiller": [HasMethods(["fit", "fit_resample"])]}
+    _parameter_constraints: dict = {
+        "distiller": [HasMethods(["fit", "fit_resample"])],
+        "sampling_strategy": [StrOptions(set(WORDS)), Real, dict, callable, None],
+    }
 
-    def __init__(self, distiller):
+    def __init__(self, distiller, sampling_strategy=None):
         self.distiller = distiller
+        self.sampling_strategy = sampling_strategy
 
     def fit(self, X: Any, y: Any) -> "CoresetSampler":
         """Distil X and y.
@@ -88,18 +118,37 @@ class CoresetSampler(BaseEstimator):
         Parameters
         ----------
         X : array or data frame
-        y : array of shape (n,)
+        y : array of shape (n,), or of shape (n, n_classes) with a single one in each row
 
         Returns
         -------
         X_resampled : array or data frame
         y_resampled : array or series
+            One-hot where y is.
+
+        Raises
+        ------
+        ValueError
+            For a ``sampling_strategy`` that y does not allow.
         """
         self._validate_params()
-        distiller = clone(self.distiller)
-        resampled = distiller.fit_resample(X, y)
-        self.distiller_ = distiller
-        return resampled
+        distiller, strategy = clone(self.distiller), None
+        one_hot = type_of_target(y) == "multilabel-indicator"
+        labels = _of_one_hot(y) if one_hot else y
+        if self.sampling_strategy is not None:
+            classes, counts = np.unique(np.asarray(labels), return_counts=True)
+            strategy = resolve_sampling_strategy(self.sampling_strategy, classes, counts, labels)
+            named = [comparable_label(label, classes.dtype) for label in classes]
+            rows = dict(zip(named, counts.tolist(), strict=True))
+            distiller.set_params(ipc={**rows, **strategy}, n_items=None)
+        items, item_labels = distiller.fit_resample(X, labels)
+        if one_hot:
+            given = np.asarray(y)
+            item_labels = np.eye(given.shape[1], dtype=given.dtype)[item_labels]
+            if hasattr(y, "iloc"):
+                item_labels = type(y)(item_labels, columns=y.columns)
+        self.distiller_, self.sampling_strategy_ = distiller, strategy
+        return items, item_labels
 
     @property
     def n_features_in_(self) -> int:

@@ -1,0 +1,116 @@
+"""The sampler: how many rows and items of each class, in the meanings of imbalanced-learn."""
+
+import numpy as np
+import pytest
+
+from rfad_sklearn import MLP, CoresetSampler, CoresetSelector, RFADDistiller
+
+SHORT = {"max_iter": 3, "eval_every": 3, "random_state": 0, "architecture": MLP(width=16)}
+
+
+@pytest.fixture
+def three(rng):
+    """Three classes with 60, 20 and 8 rows."""
+    y = np.repeat(["a", "b", "c"], [60, 20, 8])
+    order = rng.permutation(88)
+    X = rng.normal(size=(88, 3)) + 2 * (y == "b")[:, None] - 2 * (y == "c")[:, None]
+    return X[order], y[order]
+
+
+@pytest.fixture
+def two(three):
+    X, y = three
+    return X[y != "b"], y[y != "b"]
+
+
+def counts(labels):
+    names, numbers = np.unique(labels, return_counts=True)
+    return dict(zip(names.tolist(), numbers.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        (None, {"a": 2, "b": 2, "c": 2}),
+        ("auto", {"a": 8, "b": 8, "c": 8}),
+        ("not minority", {"a": 8, "b": 8, "c": 8}),
+        ("all", {"a": 8, "b": 8, "c": 8}),
+        ("majority", {"a": 8, "b": 20, "c": 8}),
+        ("not majority", {"a": 60, "b": 8, "c": 8}),
+        ({"a": 30}, {"a": 30, "b": 20, "c": 8}),
+        (lambda y: {"b": int((y == "c").sum()) + 1}, {"a": 60, "b": 9, "c": 8}),
+    ],
+)
+def test_numbers_of_rows_and_items(three, strategy, expected):
+    X, y = three
+    sampler = RFADDistiller(ipc=2, **SHORT).as_sampler(strategy)
+    items, labels = sampler.fit_resample(X, y)
+    assert counts(labels) == expected
+    # Rows of a class that keeps its number are its rows.
+    rows = {tuple(row) for row in X.tolist()}
+    for name, number in expected.items():
+        if number == (y == name).sum():
+            assert {tuple(row) for row in items[labels == name].tolist()} <= rows
+        else:
+            assert not {tuple(row) for row in items[labels == name].tolist()} <= rows
+    if strategy is None:
+        assert sampler.sampling_strategy_ is None
+
+
+def test_strategies_are_those_of_imbalanced_learn(three, two):
+    under_sampling = pytest.importorskip("imblearn.under_sampling")
+    strategies = ["auto", "majority", "not minority", "not majority", "all", {"a": 11}]
+    cases = [(three, each) for each in strategies] + [(two, 0.5), (two, 1.0), (two, 8 / 59)]
+    for (X, y), strategy in cases:
+        theirs = under_sampling.RandomUnderSampler(sampling_strategy=strategy).fit(X, y)
+        ours = CoresetSampler(CoresetSelector(random_state=0), strategy).fit(X, y)
+        assert ours.sampling_strategy_ == dict(theirs.sampling_strategy_)
+        assert counts(ours.fit_resample(X, y)[1]) == counts(theirs.fit_resample(X, y)[1])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "message"),
+    [
+        ("some", "The 'sampling_strategy' parameter of CoresetSampler must be"),
+        ({"z": 3}, "names the class 'z', which y has not"),
+        ({"a": 0}, "asks for 0 rows of the class 'a'; it must be an int from 1 to 60"),
+        ({"a": 61}, "asks for 61 rows of the class 'a'"),
+        ({"a": 2.5}, "asks for 2.5 rows"),
+        (0.5, "0.5 is a ratio of two classes, but y has 3"),
+        (lambda y: "few", "'few' is no word for it"),
+        (lambda y: None, "is none of a word, a float, a dict"),
+    ],
+)
+def test_refused(three, strategy, message):
+    with pytest.raises(ValueError, match=message):
+        CoresetSampler(CoresetSelector(), strategy).fit_resample(*three)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "message"),
+    [(0.0, "must lie above 0"), (1.5, "and not above 1"), (0.1, r"80 rows of .* 'a'.*has 60; r")],
+)
+def test_ratios_that_are_refused(two, ratio, message):
+    with pytest.raises(ValueError, match=message):
+        CoresetSampler(CoresetSelector(), ratio).fit_resample(*two)
+
+
+def test_one_hot_labels_come_back(three):
+    X, y = three
+    one_hot = (y[:, None] == np.unique(y)).astype(np.int8)
+    _, labels = CoresetSampler(CoresetSelector(random_state=0), "auto").fit_resample(X, one_hot)
+    assert labels.dtype == np.int8
+    assert labels.sum(0).tolist() == [8, 8, 8]
+    with pytest.raises(ValueError, match="several labels or none"):
+        CoresetSampler(CoresetSelector()).fit_resample(X, np.maximum(one_hot, [1, 0, 0]))
+
+
+def test_lists_and_frames(three):
+    pd = pytest.importorskip("pandas")
+    X, y = three
+    sampler = CoresetSampler(CoresetSelector(random_state=0), "auto")
+    items, labels = sampler.fit_resample(X.tolist(), y.tolist())
+    frame, series = sampler.fit_resample(pd.DataFrame(X, columns=list("uvw")), pd.Series(y))
+    assert counts(labels) == counts(series) == {"a": 8, "b": 8, "c": 8}
+    assert frame.columns.tolist() == list("uvw")
+    np.testing.assert_array_equal(frame.to_numpy(), items)
