@@ -182,7 +182,7 @@ def test_numbers_per_class_from_a_dict_of_dates(unit, key):
     with pytest.raises(
         ValueError, match=r"unknown classes \['never'\], missing classes \['2020-02-01"
     ):
-        items_per_class({key(days[0]): 1, "never": 1}, classes, [9, 9])
+        items_per_class({key(days[0]): 1, "never": 1}, classes)
 
 
 @pytest.mark.parametrize("strategy", row_selection.STRATEGIES)
