@@ -61,8 +61,10 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     classes, y_encoded = check_labels(y)
     counts = np.bincount(y_encoded)
     wanted = _count_items(estimator, classes, counts)
-    # A class that is to give as many items as it has rows gives these.
-    per_class, exhausted = np.minimum(wanted, counts), wanted >= counts
+    # A class that is to give as many items as it has rows gives these, unless it is said where its
+    # items start.
+    given = not isinstance(parameters.get("init", ""), str)
+    per_class, exhausted = np.minimum(wanted, counts), wanted > counts - (not given)
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
     shape = image_shape or (rows.shape[1],)
     spec = resolve_architecture(estimator.architecture, shape)
