@@ -44,7 +44,9 @@ HEAD = [
     "items. Accuracy in %, mean over seeds; *mean*: over all models of the line, with the standard "
     "deviation over seeds. Models are scikit-learn's with their defaults (200 trees, enough "
     "iterations to converge), images divided by 255; *+*: behind a `StandardScaler` fitted on the "
-    "real rows. Models that cannot take all rows are fitted on 10,000. Written by `python "
+    "real rows. *NNGP ridge* and *network* are fitted on the coreset: the former takes the solved "
+    "targets that items for any model have beside their labels. Models that cannot take all rows "
+    "are fitted on 10,000. Written by `python "
     "benchmarks/any_model.py --render` from `benchmarks/results/any_model.jsonl`, whose lines say "
     "machine, version and seconds.\n",
 ]

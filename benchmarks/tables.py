@@ -101,6 +101,7 @@ def run(args):
             "ipc": args.ipc or IPC[task],
             "method": method,
             "seed": seed,
+            "max_iter": args.max_iter,
             "final": args.final,
         }
         for task in args.task
@@ -136,6 +137,7 @@ def write_pages():
                     r
                     for r in records
                     if (r["task"], r["data"], r["method"]) == (task, data, method)
+                    and (r["ipc"], r["max_iter"]) == (IPC[task], None)
                 ]
                 values = [r[figure] for r in found]
                 text = f"{np.mean(values):.3g} ± {np.std(values):.2g}" if values else ""

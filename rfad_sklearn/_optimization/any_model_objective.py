@@ -126,7 +126,7 @@ class AnyModelObjective(Objective):
     @property
     def slack(self):
         """About the standard error of a difference between two states in the panel's mean."""
-        n_rows = len(self.data.validation)
+        n_rows = self.data.effective_validation
         return _SLACK / n_rows**0.5 if n_rows else 0.0
 
     def panel_accuracies(self, variables):
@@ -139,11 +139,16 @@ class AnyModelObjective(Objective):
         return self.ridge.fit_scale(self._ridge_variables(variables), held_out=held_out)
 
     def solve_labels(self, variables, deadline=None):
-        """Best targets of kernel ridge regression on the items; see its own method."""
+        """Best targets of kernel ridge regression on the items; see its own method.
+
+        Their size is such that the factor of the scores is that of the labels.
+        """
         inputs = self._ridge_variables(variables)
         scale = self.ridge.fit_scale(inputs, held_out=True)
         inputs["log_scale"] = torch.full_like(inputs["log_scale"], math.log(scale))
-        return self.ridge.solve_labels(inputs, deadline, cross_validate=True)
+        solved = self.ridge.solve_labels(inputs, deadline, cross_validate=True)
+        own_scale = self.ridge.fit_scale({**inputs, "targets": solved}, held_out=True)
+        return solved * (own_scale / scale)
 
     def state_dict(self):
         """The generator, the rows of the current step and of the epoch, and the trees."""
@@ -179,11 +184,10 @@ class AnyModelObjective(Objective):
         self.validate(variables, 0.0)
 
     def _ridge_variables(self, variables):
-        """The same with items as the coreset's own classifier sees them, and its targets."""
+        """The same with items as the coreset's own classifier sees them."""
         with torch.no_grad():
             items = self.space.decode(variables["X"].flatten(1))
-        targets = variables.get("solved_targets", variables["targets"])
-        return {**variables, "X": items.view_as(variables["X"]), "targets": targets}
+        return {**variables, "X": items.view_as(variables["X"])}
 
     def _draw_seed(self):
         return int(torch.randint(_MAX_SEED, (1,), generator=self.generator))

@@ -7,6 +7,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -101,15 +102,12 @@ class Panel:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             # Of models that have not converged: they are fitted as a user's are.
             warnings.simplefilter("ignore")
-            return {
-                member.name: float(
-                    clone(member.model)
-                    .fit(scaled if member.scaled else items, y_encoded)
-                    .score(
-                        self.scaled_rows if member.scaled else self.rows,
-                        self.y_encoded,
-                        sample_weight=self.weights,
-                    )
+            out = {}
+            for member in self.members:
+                model = clone(member.model).fit(scaled if member.scaled else items, y_encoded)
+                # Not its score, which need be no accuracy, nor take weights.
+                predicted = model.predict(self.scaled_rows if member.scaled else self.rows)
+                out[member.name] = float(
+                    accuracy_score(self.y_encoded, predicted, sample_weight=self.weights)
                 )
-                for member in self.members
-            }
+            return out

@@ -148,7 +148,7 @@ class KernelRidgeObjective(Objective):
         targets : tensor of shape (n_items, n_classes)
             Those of ``variables`` where no others predict other rows better.
         """
-        rows = self._rows_to_solve_on(len(variables["targets"]), deadline)
+        rows, weights = self._rows_to_solve_on(len(variables["targets"]), deadline)
         kernel_ss, kernel_with = self.solving_kernels(variables)
         identity = torch.eye(len(kernel_ss), dtype=torch.float32, device=self.device)
         solved = solve_targets(kernel_ss, identity, self.config.reg)
@@ -176,6 +176,8 @@ class KernelRidgeObjective(Objective):
             scale=variables["log_scale"].exp().item(),
             held_out_loss=validation_loss,
             cross_validate=cross_validate,
+            weights=None if weights is None else weights[: len(design)].to(self.device),
+            deadline=deadline,
         )
 
     def items(self, variables):
@@ -189,14 +191,18 @@ class KernelRidgeObjective(Objective):
         return self.data.train if self.whole else self.stream.take(self.config.batch_size)
 
     def _rows_to_solve_on(self, n_items, deadline):
-        rows = self.data.train
+        """Numbers of rows, each once, and their weights; None: all count the same."""
+        rows, weights = self.data.train, self.data.row_weights
         limit = max(_SOLVE_BATCHES * self.config.batch_size, _SOLVE_ROWS_PER_ITEM * n_items)
-        if self.data.row_weights is not None:
-            return self.data.stream(self.generator).take(min(limit, len(rows)))
+        if weights is not None and len(rows) > limit:
+            rows, weights = self.data.stream(self.generator).take(limit).unique(return_counts=True)
+        elif weights is not None:
+            weights = weights[rows]
         if len(rows) > limit or deadline is not None:
             # Truncated by the deadline too, the rows are of all classes.
-            rows = rows[torch.randperm(len(rows), generator=self.generator)[:limit]]
-        return rows
+            order = torch.randperm(len(rows), generator=self.generator)[:limit]
+            rows, weights = rows[order], None if weights is None else weights[order]
+        return rows, None if weights is None else weights.double()
 
     def _current_labels_and_targets(self):
         return self.labels, self.targets

@@ -235,17 +235,22 @@ class Teacher:
         """
         network = _Network(self.data.shape, self.n_classes, self.generator, self.like)
         n_steps, begin = n_epochs * self.per_epoch, time.monotonic()
+        weighted = None if self.data.row_weights is None else self.data.stream(self.generator)
         for step in range(n_steps):
             done = (step + 0.5) / n_steps
             if deadline is not None:
                 done = max(done, (time.monotonic() - begin) / max(deadline - begin, 1e-6))
             if done >= 1:
                 break
-            if step % self.per_epoch == 0:
-                order = torch.randperm(len(self.data.train), generator=self.generator)
-                batches = self.data.train[order].split(self.batch_size)
+            if weighted is not None:
+                rows = weighted.take(self.batch_size)
+            else:
+                if step % self.per_epoch == 0:
+                    order = torch.randperm(len(self.data.train), generator=self.generator)
+                    batches = self.data.train[order].split(self.batch_size)
+                rows = batches[step % self.per_epoch]
             learning_rate = _LEARNING_RATE * min(done / _RISING, (1 - done) / (1 - _RISING))
-            self._step(network, batches[step % self.per_epoch], learning_rate)
+            self._step(network, rows, learning_rate)
         if not len(self.data.validation) and network.n_steps < min(n_steps, _MIN_STEPS):
             return None
         return self._soft_labels(network)
@@ -283,5 +288,9 @@ class Teacher:
         held_out = self.data.validation.to(scores.device)
         if not len(held_out):
             return SoftLabels(scores.softmax(1), None, -math.inf)
-        scale, score, loss = scaled_quality(scores[held_out].double(), self.data.labels[held_out])
+        scale, score, loss = scaled_quality(
+            scores[held_out].double(),
+            self.data.labels[held_out],
+            weights=self.data.validation_weights,
+        )
         return SoftLabels((scale * scores).softmax(1), score, loss)

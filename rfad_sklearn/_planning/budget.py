@@ -37,9 +37,12 @@ def default_max_iter(parameters, downstream, n_train, pixels):
     return min(max(n_steps, _FEWEST_STEPS), DEFAULT_MAX_ITER)
 
 
-def loop_seconds(parameters):
-    """Seconds of ``fit`` after which the steps end, or None."""
-    solves = isinstance(parameters.get("learn_labels"), str)
+def loop_seconds(parameters, solves_targets=False):
+    """Seconds of ``fit`` after which the steps end, or None.
+
+    Less than all of them where labels, or targets of items for any model, are solved for.
+    """
+    solves = solves_targets or isinstance(parameters.get("learn_labels"), str)
     seconds = parameters["max_time"]
     return seconds if seconds is None or not solves else _LOOP_SHARE * seconds
 

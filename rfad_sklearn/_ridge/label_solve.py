@@ -3,6 +3,8 @@
 After Nguyen et al. (2021), "Dataset Meta-Learning from Kernel Ridge-Regression" (label solve).
 """
 
+import time
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -17,35 +19,39 @@ _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 _N_FOLDS = 5
 
 
-def ridge_targets(design, targets, start, penalty):
+def ridge_targets(design, targets, start, penalty, weights=None):
     """Minimiser of ``|A Y - T|^2 / 2n + penalty * mean curvature / 2 * |Y - Y_0|^2``.
 
-    ``design`` is A, ``targets`` T and ``start`` Y_0.
+    ``design`` is A, ``targets`` T and ``start`` Y_0; rows count by ``weights``.
     """
     n = len(design)
-    gram = design.T @ design / n
+    weighted = design if weights is None else (weights / weights.mean())[:, None] * design
+    gram = weighted.T @ design / n
     shift = penalty * gram.diagonal().mean()
-    moments = design.T @ (targets - design @ start) / n
+    moments = weighted.T @ (targets - design @ start) / n
     return start + torch.linalg.solve(
         gram + shift * torch.eye(len(gram), dtype=gram.dtype, device=gram.device), moments
     )
 
 
-def cross_entropy_targets(design, labels, start, scale, penalty):
+def cross_entropy_targets(design, labels, start, scale, penalty, weights=None):
     """Minimiser of the mean cross entropy of ``softmax(scale A Y)`` plus an L2 penalty, by L-BFGS.
 
-    The penalty is that of :func:`ridge_targets`.
+    The penalty, and the weights, are those of :func:`ridge_targets`.
     """
     n, shape = len(design), tuple(start.shape)
+    shares = design.new_full((n,), 1 / n) if weights is None else weights / weights.sum()
     # The curvature of the cross entropy in each score is at most scale^2 / 4.
-    shift = penalty * (scale**2 / 4) * design.square().sum(0).mean().item() / n
+    shift = penalty * (scale**2 / 4) * (shares @ design.square()).mean().item()
     one_hot = F.one_hot(labels, shape[1]).to(design)
 
     def loss_and_gradient(flat):
         move = torch.from_numpy(flat).to(design).view(shape)
         scores = scale * (design @ (start + move))
-        loss = F.cross_entropy(scores, labels).item() + 0.5 * shift * move.square().sum().item()
-        gradient = scale / n * (design.T @ (torch.softmax(scores, 1) - one_hot)) + shift * move
+        losses = F.cross_entropy(scores, labels, reduction="none")
+        loss = (shares @ losses).item() + 0.5 * shift * move.square().sum().item()
+        error = shares[:, None] * (torch.softmax(scores, 1) - one_hot)
+        gradient = scale * (design.T @ error) + shift * move
         return loss, gradient.flatten().cpu().numpy()
 
     result = minimize(
@@ -59,7 +65,17 @@ def cross_entropy_targets(design, labels, start, scale, penalty):
 
 
 def best_targets(
-    design, labels, targets, start, *, loss, scale, held_out_loss, cross_validate=False
+    design,
+    labels,
+    targets,
+    start,
+    *,
+    loss,
+    scale,
+    held_out_loss,
+    cross_validate=False,
+    weights=None,
+    deadline=None,
 ):
     """Targets that minimise the loss with an L2 penalty that other rows choose.
 
@@ -80,6 +96,11 @@ def best_targets(
     cross_validate : bool, default=False
         Without held-out rows, parts of the rows choose. False: the largest penalty is taken, as for
         items that were fitted to these very rows.
+    weights : tensor of shape (n,), optional
+        How much each row counts.
+    deadline : float, optional
+        Moment of ``time.monotonic()`` after which no other penalty is tried; then the largest is
+        taken of those that were.
 
     Returns
     -------
@@ -90,26 +111,42 @@ def best_targets(
     def solve(penalty, rows=slice(None)):
         if penalty is None:
             return start
+        problem, own = design[rows], None if weights is None else weights[rows]
         origin = start.to(design)
         if loss == "mse":
-            solved = ridge_targets(design[rows], targets[rows].to(design), origin, penalty)
+            solved = ridge_targets(problem, targets[rows].to(design), origin, penalty, own)
         else:
-            solved = cross_entropy_targets(design[rows], labels[rows], origin, scale, penalty)
+            solved = cross_entropy_targets(problem, labels[rows], origin, scale, penalty, own)
         return solved.to(start.dtype)
 
+    # The largest penalty first: it is taken where there is no time for others.
+    tried = (
+        penalty
+        for penalty in (*_PENALTIES[::-1], None)
+        if penalty == _PENALTIES[-1] or deadline is None or time.monotonic() < deadline
+    )
     if held_out_loss is not None:
-        return min(map(solve, (None, *_PENALTIES)), key=held_out_loss)
+        return min(map(solve, tried), key=held_out_loss)
     if not cross_validate:
         return solve(_PENALTIES[-1])
 
-    fold = torch.arange(len(design), device=design.device) % _N_FOLDS
+    fold = _folds(labels)
 
     def left_out_loss(penalty):
         total = 0.0
         for k in range(_N_FOLDS):
             left = fold == k
+            own = None if weights is None else weights[left]
             scores = design[left] @ solve(penalty, ~left).to(design)
-            total += int(left.sum()) * scaled_quality(scores, labels[left])[2]
+            size = int(left.sum()) if own is None else own.sum().item()
+            total += size * scaled_quality(scores, labels[left], weights=own)[2]
         return total
 
-    return solve(min((None, *_PENALTIES), key=left_out_loss))
+    return solve(min(tried, key=left_out_loss))
+
+
+def _folds(labels):
+    """Number of the part that each row belongs to: in each are rows of every class."""
+    fold = torch.empty_like(labels)
+    fold[labels.argsort(stable=True)] = torch.arange(len(labels), device=labels.device) % _N_FOLDS
+    return fold

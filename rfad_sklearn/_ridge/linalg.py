@@ -120,8 +120,8 @@ def landmark_features(kernel, reg):
     own = kernel.double() @ root
     centre = own.mean(0)
     spread = (own - centre).square().mean().sqrt()
-    # Landmarks that are all the same have none.
-    spread = torch.where(spread > 0, spread, 1.0)
+    # Landmarks that are all the same have none, but for rounding.
+    spread = torch.where(spread > 1e-9 * own.abs().max(), spread, 1.0)
     return root / spread, centre / spread
 
 

@@ -199,8 +199,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
         ``K(X, S) (K(S, S) + ridge)^(-1/2)``, a Nystroem map with the coreset as landmarks, less its
         mean over the coreset, and divided by one number, so that its variance there is one on
-        average: linear models learn from it with their default penalty. The kernel is exact where
-        ``kernel_method="auto"`` of :class:`NNGPKernelRidge` is.
+        average: linear models learn from it with their default penalty. The kernel is exact for
+        :class:`KIPDistiller`, and where ``kernel_method="auto"`` of :class:`NNGPKernelRidge` is.
 
         Parameters
         ----------

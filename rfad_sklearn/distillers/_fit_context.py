@@ -43,7 +43,7 @@ class FitContext:
     """Data, labels, split, network and preprocessing of one ``fit``.
 
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
-    ``exhausted`` the classes with fewer rows than ``ipc``, ``train`` and
+    ``exhausted`` the classes that give all their rows, ``train`` and
     ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``downstream`` is
     what the items are for, ``row_weights`` how much rows count, None where all count the same;
     where items are for any model, ``panel`` is what evaluates them and
@@ -76,6 +76,14 @@ class FitContext:
     def item_y_encoded(self):
         """Class number of each item."""
         return np.repeat(np.arange(len(self.classes), dtype=np.int64), self.per_class)
+
+    @property
+    def class_weights(self):
+        """How much a row of each class counts, as a list; None where all count the same."""
+        if self.row_weights is None:
+            return None
+        first = np.unique(self.y_encoded, return_index=True)[1]
+        return self.row_weights[first].tolist()
 
     @property
     def item_weights(self):

@@ -147,11 +147,14 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
             n_done = n_done if isinstance(n_done, int) else 0
             plan = self._with_expected_time(plan, objective, variables, timing, n_done)
             print(plan)
+        deadline = None
+        if self.max_time is not None:
+            deadline = begin + loop_seconds(parameters, bool(plan.solves_targets))
         config = LoopConfig(
             learning_rates=plan.learning_rates,
             begin=begin,
             max_iter=plan.max_iter,
-            deadline=None if self.max_time is None else begin + loop_seconds(parameters),
+            deadline=deadline,
             eval_every=plan.eval_every,
             n_iter_no_change=plan.n_iter_no_change,
             tol=self.tol,
@@ -196,7 +199,10 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         try:
             self._moved = context.round_trip(variables)
             if result.reason not in ("interrupted", "diverged"):
-                self._finish(run, variables)
+                try:
+                    self._finish(run, variables)
+                except KeyboardInterrupt:
+                    result.reason = "interrupted"
             variables["log_scale"].fill_(np.log(objective.fit_scale(variables, held_out=True)))
         except KeyboardInterrupt:
             result.reason = "interrupted"

@@ -21,6 +21,8 @@ from ._fit_context import FitContext, Frozen
 
 # With fewer held-out rows early_stopping="auto" holds none out: they choose by chance.
 _LEAST_HELD_OUT = 100
+# Share of the rows, by weight, whose classes have none to hold out.
+_MOST_UNJUDGED = 0.05
 # Classes that a warning names, at most.
 _FEW_CLASSES = 5
 
@@ -61,16 +63,18 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     classes, y_encoded = check_labels(y)
     counts = np.bincount(y_encoded)
     wanted = _count_items(estimator, classes, counts)
-    # A class that is to give as many items as it has rows gives these, unless it is said where its
-    # items start.
-    given = not isinstance(parameters.get("init", ""), str)
-    per_class, exhausted = np.minimum(wanted, counts), wanted > counts - (not given)
+    per_class = np.minimum(wanted, counts)
+    # A class that is to give as many items as it has rows gives these, unless its items are to
+    # start elsewhere.
+    exhausted = (per_class == counts) & _starts_from_rows(parameters)
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
     shape = image_shape or (rows.shape[1],)
     spec = resolve_architecture(estimator.architecture, shape)
     rng = np.random.default_rng(seed)
     limit = held_out_limit(spec, shape, estimator._max_held_out)
-    train, validation = _split(parameters, y_encoded, per_class, rng, limit, reasons)
+    row_weights = _row_weights(parameters.get("class_weight"), classes, y_encoded)
+    judged = _enough_are_judged(y_encoded, row_weights, per_class == counts)
+    train, validation = _split(parameters, y_encoded, per_class, rng, limit, judged, reasons)
     training_rows = RowSubset(rows, train)
     item_range = ItemRange.of(training_rows) if downstream == "any" else None
     preprocessing = (
@@ -103,10 +107,16 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         downstream=downstream,
         panel=_panel(estimator, int(per_class.sum()), image_shape, item_range),
         item_range=item_range,
-        row_weights=_row_weights(parameters.get("class_weight"), classes, y_encoded),
+        row_weights=row_weights,
         reasons=reasons,
     )
     return _with_depth(estimator, context)
+
+
+def _starts_from_rows(parameters):
+    """Whether items start from rows: not from noise, nor from given items."""
+    init = parameters.get("init", "random")
+    return isinstance(init, str) and init != "noise" and not parameters.get("corruption")
 
 
 def _count_items(estimator, classes, counts):
@@ -134,9 +144,9 @@ def _warn_of_exhausted(ipc, classes, counts):
     )
     more = f" and {len(classes) - _FEW_CLASSES} more" if len(classes) > _FEW_CLASSES else ""
     warn_caller(
-        f"ipc={ipc!r} asks for more items than these classes have rows: {named}{more}. Their rows "
-        "are taken as they are; lower ipc, or give a dict with a number for every class, to "
-        "avoid that."
+        f"ipc={ipc!r} asks for more items than these classes have rows: {named}{more}. They get as "
+        "many items as they have rows, the rows as they are where items start from rows; lower "
+        "ipc, or give a dict with a number for every class, to avoid that."
     )
 
 
@@ -149,11 +159,28 @@ def _with_depth(estimator, context):
     return replace(context, spec=spec, reasons={**context.reasons, "architecture": why})
 
 
-def _split(parameters, y_encoded, per_class, rng, limit, reasons):
+def _enough_are_judged(y_encoded, row_weights, without):
+    """Whether held-out rows can judge: but for a few rows, the classes have some to hold out.
+
+    Parameters
+    ----------
+    y_encoded : int array of shape (n,)
+    row_weights : array of shape (n,) or None
+    without : bool array of shape (n_classes,)
+        Classes all of whose rows become items.
+    """
+    sizes = np.bincount(y_encoded, row_weights)
+    return (~without).sum() >= 2 and sizes[without].sum() <= _MOST_UNJUDGED * sizes.sum()
+
+
+def _split(parameters, y_encoded, per_class, rng, limit, judged, reasons):
     """Row numbers to train on and to hold out."""
     wish = parameters.get("early_stopping", False)
     everything = np.arange(len(y_encoded)), np.empty(0, dtype=int)
     if not wish:
+        return everything
+    if wish == "auto" and not judged:
+        reasons["n_held_out"] = "classes that give all their rows as items would not be judged"
         return everything
     fraction = parameters["validation_fraction"]
     parts = split_holdout(y_encoded, fraction, per_class, rng, limit)

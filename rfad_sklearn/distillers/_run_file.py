@@ -12,8 +12,8 @@ from .._optimization.checkpoint import (
 from .._planning.plan import Plan
 from .._version import __version__
 
-# Parameters that a run that goes on may change.
-_BUDGETS = ("max_iter", "max_time", "n_iter_no_change")
+# Parameters that a run that goes on may change, and one that others stand for.
+_BUDGETS = ("max_iter", "max_time", "n_iter_no_change", "n_items")
 # Preprocessed rows that discriminate two preprocessings.
 _FINGERPRINT_ROWS = 16
 
@@ -78,6 +78,7 @@ def run_fingerprint(method, settings, context, variables):
         "network": str(context.spec),
         # Whatever their form: as they were understood.
         "ipc": context.per_class.tolist(),
+        "class_weight": context.class_weights,
         "image_shape": context.image_shape and list(context.image_shape),
         "data": array_fingerprint(context.rows, context.y_encoded),
         "start": array_fingerprint(variables["X"].cpu().numpy(), read),

@@ -136,6 +136,11 @@ class CoresetSampler(BaseEstimator):
         one_hot = type_of_target(y) == "multilabel-indicator"
         labels = _of_one_hot(y) if one_hot else y
         if self.sampling_strategy is not None:
+            if not isinstance(getattr(distiller, "init", ""), str):
+                raise ValueError(
+                    f"sampling_strategy={self.sampling_strategy!r} keeps the rows of some classes, "
+                    "which an array as init of the distiller contradicts; use a word as init."
+                )
             classes, counts = np.unique(np.asarray(labels), return_counts=True)
             strategy = resolve_sampling_strategy(self.sampling_strategy, classes, counts, labels)
             named = [comparable_label(label, classes.dtype) for label in classes]

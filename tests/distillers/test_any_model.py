@@ -339,6 +339,14 @@ def test_a_coreset_for_any_model_has_targets_for_its_own_classifier(all_digits, 
     assert score(coreset) > score(without) + 0.02
 
 
+def test_one_factor_of_the_scores_is_that_of_labels_and_of_solved_targets(all_digits):
+    X, X_test, y, y_test = all_digits
+    coreset = make(ipc=1, max_iter=0, architecture="auto").fit(X, y).coreset_
+    for each in (coreset, replace(coreset, solved_targets=None)):
+        refitted = NNGPKernelRidge(random_state=0).fit_coreset(each, X_test, y_test)
+        assert np.log(coreset.logit_scale / refitted.logit_scale_) == pytest.approx(0, abs=0.3)
+
+
 def test_what_is_explained_are_scores_with_solved_targets(table):
     X, y = table
     fitted = NNGPKernelRidge(distiller=make(ipc=2), random_state=0).fit(X, y)

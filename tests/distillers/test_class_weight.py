@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import GridSearchCV
 
 from rfad_sklearn import MLP, KIPDistiller, NNGPKernelRidge, RFADDistiller
 
@@ -62,6 +64,40 @@ def test_held_out_rows_count_by_their_class(lopsided):
     # 57 held-out rows of the common class, 3 of the other.
     some = {"common": 1.0, "rare": 57 / 9}
     assert score(downstream=always_common, class_weight=some) == pytest.approx(0.75)
+
+
+def test_a_classifier_whose_score_is_no_accuracy_judges(lopsided):
+    X, y = lopsided
+    search = GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=2, scoring="neg_log_loss")
+    for class_weight in (None, "balanced"):
+        settings = {**SHORT, "early_stopping": True, "class_weight": class_weight}
+        distiller = RFADDistiller(ipc=3, downstream=search, **settings).fit(X, y)
+        assert 0.5 < distiller.best_validation_score_ <= 1
+
+
+@pytest.mark.parametrize("downstream", ["nngp", "any"])
+def test_a_run_that_goes_on_has_the_same_bits(lopsided, tmp_path, downstream):
+    X, y = lopsided
+    path = tmp_path / "run.npz"
+
+    def make(class_weight, **changes):
+        settings = {**SHORT, "downstream": downstream, "class_weight": class_weight, **changes}
+        return RFADDistiller(**settings)
+
+    def cut_off(state):
+        if state.step == 3:
+            raise RuntimeError("cut off")
+
+    weights = {"rare": 9, "common": 1}
+    with pytest.raises(RuntimeError, match="cut off"):
+        make(weights, checkpoint=path, callback=cut_off).fit(X, y)
+    with pytest.raises(ValueError, match=r"class_weight.*another path"):
+        make({"rare": 8}, checkpoint=path).fit(X, y)
+    # The same weights in other words.
+    resumed = make({"rare": 9.0}, checkpoint=path).fit(X, y)
+    whole = make(weights).fit(X, y)
+    np.testing.assert_array_equal(whole.coreset_.X, resumed.coreset_.X)
+    assert whole.loss_curve_ == resumed.loss_curve_
 
 
 def test_the_coreset_says_what_counted(lopsided):

@@ -76,3 +76,11 @@ def test_bad_parameters(digits, coreset):
         RFADDistiller(corruption=1.0, **FAST).fit(X, y)
     with pytest.raises(ValueError, match="corruption_mask must be of type bool"):
         Coreset(**{**vars(coreset), "corruption_mask": np.ones(coreset.X.shape)})
+
+
+def test_noise_stays_where_items_are_as_many_as_rows(rng):
+    y = np.repeat([0, 1], [30, 4])
+    X = rng.normal(size=(34, 10))
+    distiller = RFADDistiller(ipc=4, corruption=0.5, max_iter=1, random_state=0, downstream="nngp")
+    items = distiller.fit(X, y).coreset_.X[4:]
+    assert not {tuple(row) for row in items.tolist()} & {tuple(row) for row in X[30:].tolist()}

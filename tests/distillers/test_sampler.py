@@ -95,6 +95,23 @@ def test_ratios_that_are_refused(two, ratio, message):
         CoresetSampler(CoresetSelector(), ratio).fit_resample(*two)
 
 
+def test_given_items_contradict_rows_that_stay(two):
+    distiller = RFADDistiller(init=np.zeros((16, 3)), ipc=8, **SHORT)
+    with pytest.raises(ValueError, match="use a word as init"):
+        CoresetSampler(distiller, "auto").fit_resample(*two)
+
+
+def test_nothing_is_held_out_where_one_class_alone_would_judge(rng):
+    y = np.repeat([0, 1], [1100, 100])
+    X = rng.normal(size=(1200, 3)) + y[:, None]
+    sampler = RFADDistiller(ipc=2, **SHORT).as_sampler("auto")
+    sampler.fit_resample(X, y)
+    plan = sampler.distiller_.plan_
+    assert plan.n_held_out == 0
+    assert "would not be judged" in plan.reasons["n_held_out"]
+    assert RFADDistiller(ipc=2, **SHORT).fit(X, y).plan_.n_held_out > 100
+
+
 def test_one_hot_labels_come_back(three):
     X, y = three
     one_hot = (y[:, None] == np.unique(y)).astype(np.int8)

@@ -7,7 +7,12 @@ import torch.nn.functional as F
 from sklearn.linear_model import Ridge
 
 from rfad_sklearn import KIPDistiller, NNGPKernelRidge, RFADDistiller
-from rfad_sklearn._ridge.label_solve import best_targets, cross_entropy_targets, ridge_targets
+from rfad_sklearn._ridge.label_solve import (
+    _folds,
+    best_targets,
+    cross_entropy_targets,
+    ridge_targets,
+)
 from rfad_sklearn._utils.labels import centred_one_hot
 from rfad_sklearn.distillers._prepare import prepare
 from tests.building import objective_of
@@ -67,6 +72,46 @@ def test_held_out_rows_decide(problem, loss):
     nearest = solve(None)
     assert farthest.dtype == nearest.dtype == torch.float32
     assert (farthest - start).abs().sum() > (nearest - start).abs().sum() > 0
+
+
+@pytest.mark.parametrize("classes_in_turn", [True, False])
+def test_every_part_has_every_class(classes_in_turn):
+    labels = torch.arange(50) % 5 if classes_in_turn else torch.arange(50) // 10
+    counts = torch.stack([labels[_folds(labels) == k].bincount(minlength=5) for k in range(5)])
+    assert (counts == 2).all()
+
+
+def test_weights_are_repeated_rows(problem):
+    design, labels, targets, start = problem
+    times = torch.arange(len(labels)) % 3 + 1
+    repeated = [each.repeat_interleave(times, 0) for each in (design, labels, targets)]
+    weights = times.double()
+    torch.testing.assert_close(
+        ridge_targets(design, targets, start, 0.1, weights),
+        ridge_targets(repeated[0], repeated[2], start, 0.1),
+    )
+    torch.testing.assert_close(
+        cross_entropy_targets(design, labels, start, 2.0, 0.1, weights),
+        cross_entropy_targets(*repeated[:2], start, 2.0, 0.1),
+        atol=1e-3,
+        rtol=0,
+    )
+
+
+def test_after_the_deadline_the_largest_penalty_is_taken(problem):
+    design, labels, targets, start = problem
+    settings = {"loss": "mse", "scale": 1.0}
+    largest = best_targets(design, labels, targets, start, held_out_loss=None, **settings)
+    late = best_targets(
+        design,
+        labels,
+        targets,
+        start,
+        held_out_loss=lambda candidate: (candidate - start).abs().sum().item(),
+        deadline=time.monotonic(),
+        **settings,
+    )
+    torch.testing.assert_close(late, largest)
 
 
 @pytest.mark.parametrize("loss", ["mse", "cross_entropy"])

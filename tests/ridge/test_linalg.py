@@ -11,6 +11,7 @@ from rfad_sklearn._ridge.linalg import (
     SingularKernelError,
     fit_logit_scale,
     inverse_square_root,
+    landmark_features,
     regularised,
     scaled_quality,
     solve_and_leave_one_out,
@@ -54,6 +55,13 @@ def test_leave_one_out_equals_leaving_one_out(problem):
         rest = [j for j in range(12) if j != k]
         dual = torch.linalg.solve((kernel + shift)[rest][:, rest], targets[rest])
         torch.testing.assert_close(closed[k], kernel[k, rest] @ dual)
+
+
+@pytest.mark.parametrize("n", [2, 3, 7])
+def test_landmarks_that_are_all_the_same(n):
+    coefficients, offset = landmark_features(torch.full((n, n), 3.0), 5e-3)
+    assert coefficients.abs().max() < 100
+    assert offset.abs().max() < 100
 
 
 def test_inverse_square_root(problem):
