@@ -76,7 +76,9 @@ class RowStream:
         """The next n row numbers."""
         if self.sums is not None:
             drawn = torch.rand(n, generator=self.generator, dtype=torch.float64) * self.sums[-1]
-            return self.rows[torch.searchsorted(self.sums, drawn, right=True)]
+            # Rounded up, a number can be the sum of all.
+            found = torch.searchsorted(self.sums, drawn, right=True)
+            return self.rows[found.clamp_max(len(self.rows) - 1)]
         parts = []
         while n:
             if not len(self.order):
