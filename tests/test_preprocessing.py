@@ -470,7 +470,7 @@ def test_items_that_do_not_pass_a_second_time_move_into_the_range_of_the_rows(rn
 class Recording(RFADDistiller):
     """Keeps the items that the last step of a fit sees."""
 
-    def _finish(self, objective, variables, begin):
+    def _finish(self, run, variables):
         self.seen_ = variables["X"].flatten(1).numpy().copy()
 
 
