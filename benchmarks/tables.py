@@ -44,6 +44,8 @@ SMOKE = {
     "max_iter": 2,
     "ipc": 1,
 }
+# Coresets by data set, seed and items per class.
+_coresets = {}
 HEAD = [
     "# Tables\n",
     "Written by `python benchmarks/tables.py --render` from `benchmarks/results/tables.jsonl`, "
@@ -51,10 +53,10 @@ HEAD = [
 ]
 
 
-def features(method, seed, data, args):
+def features(cell, data, args):
     """Accuracy in % of logistic regression on features, and what it took."""
     X, y, X_eval, y_eval = data
-    ipc = args.ipc or IPC["features"]
+    method, seed, ipc = cell["method"], cell["seed"], cell["ipc"]
     if method == "rfad":
         mapper = RFADDistiller(ipc, max_iter=args.max_iter, random_state=seed)
     else:
@@ -67,15 +69,19 @@ def features(method, seed, data, args):
     return {"accuracy": round(100 * model.score(X_eval, y_eval), 2), "seconds": round(seconds, 1)}
 
 
-def weights(method, seed, data, args):
+def weights(cell, data, args):
     """Log loss of logistic regression on items, or on all rows."""
     X, y, X_eval, y_eval = data
     items, labels, weight = X, y, None
-    if method != "all rows":
-        ipc = args.ipc or IPC["weights"]
-        distiller = RFADDistiller(ipc, max_iter=args.max_iter, random_state=seed)
-        items, labels = distiller.fit_resample(X, y)
-        weight = distiller.coreset_.sample_weight if method == "weighted" else None
+    if cell["method"] != "all rows":
+        # The same items with weights and without.
+        made = cell["data"], cell["seed"], cell["ipc"]
+        if made not in _coresets:
+            settings = {"max_iter": args.max_iter, "random_state": cell["seed"]}
+            distiller = RFADDistiller(cell["ipc"], downstream="any", **settings)
+            _coresets[made] = distiller.fit(X, y).coreset_
+        items, labels = _coresets[made].X, _coresets[made].y
+        weight = _coresets[made].sample_weight if cell["method"] == "weighted" else None
     scaler = StandardScaler().fit(X)
     model = LogisticRegression(max_iter=1000)
     model.fit(scaler.transform(items), labels, sample_weight=weight)
@@ -113,11 +119,10 @@ def run(args):
         with warnings.catch_warnings():
             # Of models that have not converged.
             warnings.simplefilter("ignore")
-            result = measure[cell["task"]](
-                cell["method"], cell["seed"], load_flat(cell["data"], args), args
-            )
+            result = measure[cell["task"]](cell, load_flat(cell["data"], args), args)
         append("tables", {**cell, **result, "machine": machine()})
-        print(f"{cell['data']} {cell['task']} {cell['method']} seed {cell['seed']}: {result}")
+        where = f"{cell['data']} {cell['task']} {cell['method']} seed {cell['seed']}"
+        print(f"{where}: {result}", flush=True)
 
 
 def write_pages():
