@@ -24,7 +24,9 @@ from rfad_sklearn import (
     NNGPKernelRidge,
     RFADDistiller,
 )
+from rfad_sklearn._optimization.ridge_objective import KernelRidgeObjective
 from rfad_sklearn._planning import any_model_plan
+from rfad_sklearn._planning.budget import loop_seconds
 
 # Few steps, evaluated now and then.
 SHORT = {"max_iter": 6, "eval_every": 3, "random_state": 0, "architecture": MLP(width=16)}
@@ -345,6 +347,29 @@ def test_one_factor_of_the_scores_is_that_of_labels_and_of_solved_targets(all_di
     for each in (coreset, replace(coreset, solved_targets=None)):
         refitted = NNGPKernelRidge(random_state=0).fit_coreset(each, X_test, y_test)
         assert np.log(coreset.logit_scale / refitted.logit_scale_) == pytest.approx(0, abs=0.3)
+
+
+def test_interrupted_while_targets_are_solved_for(table, monkeypatch):
+    X, y = table
+    whole = make().fit(X, y).coreset_
+
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(KernelRidgeObjective, "solve_labels", interrupt)
+    with pytest.warns(UserWarning, match="interrupted"):
+        fitted = make().fit(X, y)
+    assert fitted.stop_reason_ == "interrupted"
+    assert fitted.coreset_.solved_targets is None
+    # The items, and the factor that belongs to their labels, are those of a whole run.
+    np.testing.assert_array_equal(fitted.coreset_.X, whole.X)
+    assert fitted.coreset_.logit_scale == whole.logit_scale
+
+
+def test_time_is_kept_for_solving():
+    assert loop_seconds({"max_time": 100.0}, solves_targets=True) == pytest.approx(85)
+    assert loop_seconds({"max_time": 100.0}) == 100
+    assert loop_seconds({"max_time": None}, solves_targets=True) is None
 
 
 def test_what_is_explained_are_scores_with_solved_targets(table):
