@@ -3,9 +3,8 @@
 # Each passage begins at the indentation of a parameter; ``%(name)s`` on a line stands for it.
 PASSAGES = {
     "ipc": """ipc : int or dict, default=1
-        Items per class; a dict of label to int names every class. A class with as
-        many rows gives them as they are, where items start from rows; one with fewer too, with a
-        warning.""",
+        Items per class; a dict of label to int names every class. A class with as many rows gives
+        them as they are, where items start from rows; one with fewer too, with a warning.""",
     "n_items": """n_items : int, default=None
         Number of all items, in place of ``ipc``: as many of each class, and where a class has fewer
         rows it gives them all, and others get more. One per class at least.""",

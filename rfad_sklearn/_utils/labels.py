@@ -58,6 +58,16 @@ def comparable_label(label, dtype):
         return label
 
 
+def comparable_labels(classes):
+    """The classes as :func:`comparable_label` gives them, in a list."""
+    return [comparable_label(label, classes.dtype) for label in classes]
+
+
+def by_comparable_label(values, classes):
+    """A user's dict of label to value with labels that equal those of the classes."""
+    return {comparable_label(key, classes.dtype): value for key, value in values.items()}
+
+
 def label_array(labels):
     """Labels as an array that needs no pickle: strings and other objects become unicode."""
     labels = np.asarray(labels)

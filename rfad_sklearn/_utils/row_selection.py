@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import euclidean_distances
 
-from .labels import comparable_label
+from .labels import by_comparable_label, comparable_labels
 
 # Held-out rows, at most: of 2048 the standard error of an accuracy of 85 % is 0.8 points, and more
 # would cost more than they gain.
@@ -30,9 +30,9 @@ def items_per_class(ipc, classes):
     """
     if isinstance(ipc, bool | np.bool_):
         raise ValueError(f"ipc must be an int of at least 1, or a dict, got {ipc!r}.")
-    labels = [comparable_label(label, classes.dtype) for label in classes]
+    labels = comparable_labels(classes)
     if isinstance(ipc, dict):
-        given = {comparable_label(key, classes.dtype): value for key, value in ipc.items()}
+        given = by_comparable_label(ipc, classes)
         unknown = [key for key in given if key not in labels]
         missing = [label for label in labels if label not in given]
         if unknown or missing:

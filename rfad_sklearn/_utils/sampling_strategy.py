@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
-from .labels import comparable_label
+from .labels import by_comparable_label, comparable_labels
 
 # Words for the classes that are shrunk to the size of the rarest.
 WORDS = ("auto", "all", "majority", "not majority", "not minority")
@@ -58,8 +58,7 @@ def _by_word(word, classes, counts):
         targeted[counts.argmax()] = False
     elif word != "all":
         targeted[counts.argmin()] = False
-    labels = [comparable_label(label, classes.dtype) for label in classes[targeted]]
-    return dict.fromkeys(labels, int(counts.min()))
+    return dict.fromkeys(comparable_labels(classes[targeted]), int(counts.min()))
 
 
 def _by_ratio(ratio, classes, counts):
@@ -71,7 +70,7 @@ def _by_ratio(ratio, classes, counts):
     if not 0 < ratio <= 1:
         raise ValueError(f"sampling_strategy={ratio!r} must lie above 0 and not above 1.")
     few, many = counts.argsort(kind="stable")
-    label, wanted = comparable_label(classes[many], classes.dtype), int(counts[few] / ratio)
+    label, wanted = comparable_labels(classes)[many], int(counts[few] / ratio)
     if wanted > counts[many]:
         raise ValueError(
             f"sampling_strategy={ratio!r} asks for {wanted} rows of the class {label!r}, which has "
@@ -81,13 +80,9 @@ def _by_ratio(ratio, classes, counts):
 
 
 def _by_dict(wanted, classes, counts):
-    available = {
-        comparable_label(label, classes.dtype): count
-        for label, count in zip(classes, counts, strict=True)
-    }
+    available = dict(zip(comparable_labels(classes), counts, strict=True))
     out = {}
-    for label, number in wanted.items():
-        key = comparable_label(label, classes.dtype)
+    for key, number in by_comparable_label(wanted, classes).items():
         if key not in available:
             raise ValueError(
                 f"sampling_strategy names the class {key!r}, which y has not; its classes are "

@@ -46,8 +46,8 @@ class FitContext:
     ``exhausted`` the classes that give all their rows, ``train`` and
     ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``downstream`` is
     what the items are for, ``row_weights`` how much rows count, None where all count the same;
-    where items are for any model, ``panel`` is what evaluates them and
-    ``item_range`` says where they may lie.
+    where items are for any model, ``panel`` is what evaluates them and ``item_range`` says where
+    they may lie. ``pixels`` says whether columns are pixels, of images or of rows with one range.
     """
 
     rows: np.ndarray
@@ -68,6 +68,7 @@ class FitContext:
     frozen: Frozen | None
     downstream: str
     panel: tuple
+    pixels: bool
     item_range: ItemRange | None
     row_weights: np.ndarray | None
     reasons: dict
@@ -130,13 +131,6 @@ class FitContext:
         items = np.flatnonzero(self.exhausted[self.item_y_encoded])
         rows = [np.flatnonzero(self.y_encoded == c) for c in np.flatnonzero(self.exhausted)]
         return items, np.concatenate([np.empty(0, dtype=int), *rows])
-
-    @property
-    def pixels(self):
-        """Whether the columns are pixels, of images or of rows whose columns have one range."""
-        return self.image_shape is not None or (
-            self.item_range is not None and self.item_range.is_of_pixels
-        )
 
     @functools.cached_property
     def space(self):

@@ -10,7 +10,7 @@ from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
 from .._utils.device import resolve_device, resolve_dtype
 from .._utils.item_range import ItemRange
-from .._utils.labels import check_labels, comparable_label, plain_label
+from .._utils.labels import by_comparable_label, check_labels, comparable_labels, plain_label
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing
 from .._utils.row_selection import items_per_class, share_items, split_holdout
@@ -77,10 +77,11 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     train, validation = _split(parameters, y_encoded, per_class, rng, limit, judged, reasons)
     training_rows = RowSubset(rows, train)
     item_range = ItemRange.of(training_rows) if downstream == "any" else None
+    pixels = image_shape is not None or (item_range is not None and item_range.is_of_pixels)
     preprocessing = (
         _fit_preprocessing(estimator, parameters, training_rows, image_shape, reasons)
         if item_range is None
-        else _standardize(training_rows, image_shape, item_range)
+        else _standardize(training_rows, image_shape, pixels)
     )
     frozen = None
     if parameters.get("corruption"):
@@ -105,7 +106,8 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         dtype=resolve_dtype(estimator.dtype, device, reduced=reduced),
         frozen=frozen,
         downstream=downstream,
-        panel=_panel(estimator, int(per_class.sum()), image_shape, item_range),
+        panel=estimator._panel(int(per_class.sum()), pixels) if downstream == "any" else (),
+        pixels=pixels,
         item_range=item_range,
         row_weights=row_weights,
         reasons=reasons,
@@ -200,8 +202,7 @@ def _row_weights(class_weight, classes, y_encoded):
     if class_weight is None:
         return None
     if isinstance(class_weight, dict):
-        labels = [comparable_label(label, classes.dtype) for label in classes]
-        given = {comparable_label(key, classes.dtype): value for key, value in class_weight.items()}
+        labels, given = comparable_labels(classes), by_comparable_label(class_weight, classes)
         unknown = [key for key in given if key not in labels]
         if unknown:
             raise ValueError(
@@ -219,16 +220,9 @@ def _row_weights(class_weight, classes, y_encoded):
     return weights[y_encoded]
 
 
-def _panel(estimator, n_items, image_shape, item_range):
-    """What evaluates items for any model; nothing for others, which have no range."""
-    if item_range is None:
-        return ()
-    return estimator._panel(n_items, image_shape is not None or item_range.is_of_pixels)
-
-
-def _standardize(rows, image_shape, item_range):
+def _standardize(rows, image_shape, pixels):
     """Preprocessing of items for any model: by channel, or column; one scale for all pixels."""
-    if image_shape is None and item_range.is_of_pixels:
+    if pixels and image_shape is None:
         image_shape = (1, rows.shape[1], 1)
     return fit_preprocessing("standardize", rows, image_shape)
 

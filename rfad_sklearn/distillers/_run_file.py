@@ -12,8 +12,8 @@ from .._optimization.checkpoint import (
 from .._planning.plan import Plan
 from .._version import __version__
 
-# Parameters that a run that goes on may change, and one that others stand for.
-_BUDGETS = ("max_iter", "max_time", "n_iter_no_change", "n_items")
+# Parameters that a run that goes on may change, and n_items, which ``per_class`` stands for.
+_NOT_COMPARED = ("max_iter", "max_time", "n_iter_no_change", "n_items")
 # Preprocessed rows that discriminate two preprocessings.
 _FINGERPRINT_ROWS = 16
 
@@ -63,7 +63,7 @@ def run_fingerprint(method, settings, context, variables):
     -------
     dict
     """
-    settings = {name: value for name, value in settings.items() if name not in _BUDGETS}
+    settings = {name: value for name, value in settings.items() if name not in _NOT_COMPARED}
     if settings.get("downstream") == "auto":
         settings["downstream"] = context.downstream
     # Parameters that are arrays or transformers have no words: what they lead to is compared.

@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.labels import comparable_label
+from .._utils.labels import comparable_labels
 from .._utils.sampling_strategy import WORDS, resolve_sampling_strategy
 
 __all__ = ["CoresetSampler"]
@@ -143,8 +143,7 @@ class CoresetSampler(BaseEstimator):
                 )
             classes, counts = np.unique(np.asarray(labels), return_counts=True)
             strategy = resolve_sampling_strategy(self.sampling_strategy, classes, counts, labels)
-            named = [comparable_label(label, classes.dtype) for label in classes]
-            rows = dict(zip(named, counts.tolist(), strict=True))
+            rows = dict(zip(comparable_labels(classes), counts.tolist(), strict=True))
             distiller.set_params(ipc={**rows, **strategy}, n_items=None)
         items, item_labels = distiller.fit_resample(X, labels)
         if one_hot:
