@@ -4,13 +4,8 @@ import time
 from dataclasses import replace
 from numbers import Integral, Real
 
-import numpy as np
-import torch
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
-from .._optimization.random_feature_objective import PoolConfig, RandomFeatureObjective
-from .._optimization.teacher import Teacher
-from .._planning.budget import TEACHER_SHARE
 from .._utils.docstrings import substitute
 from .._utils.labels import label_array
 from ._any_model import (
@@ -22,11 +17,9 @@ from ._any_model import (
     resolve_downstream,
 )
 from ._iterative import RidgeDistiller, Start
+from ._random_features import random_feature_objective, train_teacher
 
 __all__ = ["RFADDistiller"]
-
-# Stream of seeds of the teacher, beside that of the items.
-_TEACHER_STREAM = 1
 
 
 @substitute
@@ -345,46 +338,16 @@ class RFADDistiller(RidgeDistiller):
     def _make_objective(self, plan, context, generator):
         if context.downstream == "any":
             return any_model_objective(plan, context, self.reg, generator)
-        config = PoolConfig(
-            batch_size=plan.batch_size,
-            reg=self.reg,
-            loss=self.loss,
-            n_networks=plan.n_networks,
-            pool_size=plan.pool_size,
-            refresh_interval=plan.refresh_interval,
-            n_evaluation_networks=plan.n_evaluation_networks,
-            flipped=plan.flipped_classes,
-            augmentations=plan.augmentations,
-        )
-        return RandomFeatureObjective(
-            plan.architecture,
-            context.training_data,
-            config,
-            generator=generator,
-            device=context.device,
-            dtype=context.dtype,
-            project=context.project,
-            evaluation_spec=plan.evaluation_architecture,
-        )
+        return random_feature_objective(plan, context, self.reg, self.loss, generator)
 
     def _prepare(self, run):
         """Train the teacher whose soft labels the plan asks for."""
         plan, objective, context = run.plan, run.objective, run.context
         if not plan.soft_labels:
             return
-        start, deadline = time.monotonic(), None
-        if self.max_time is not None:
-            deadline = start + TEACHER_SHARE * max(run.begin + self.max_time - start, 0.0)
-        seed = int(np.random.default_rng([context.seed, _TEACHER_STREAM]).integers(2**62))
-        teacher = Teacher(
-            objective.data,
-            len(context.classes),
-            generator=torch.Generator().manual_seed(seed),
-            dtype=context.dtype,
-            flipped=objective.config.flipped,
-            augmentations=objective.config.augmentations,
-        )
-        objective.soft_labels = teacher.train(plan.teacher_epochs, deadline)
+        deadline = None if self.max_time is None else run.begin + self.max_time
+        start = time.monotonic()
+        objective.soft_labels = train_teacher(plan, context, objective, deadline)
         if self.verbose:
             result = objective.soft_labels or "of no use, hard labels count"
             print(f"teacher: {time.monotonic() - start:.1f} s | {result}")

@@ -201,7 +201,7 @@ def test_a_memory_map_is_not_read_at_once(rng, tmp_path, monkeypatch):
 def test_held_out_rows_are_never_trained_on(digits):
     X, _, y, _ = digits
     seen, held_out = set(), []
-    original = rfad_sklearn.distillers.rfad.RandomFeatureObjective
+    original = rfad_sklearn.distillers._random_features.RandomFeatureObjective
 
     class Spy(original):
         def _make_validation(self):
@@ -213,7 +213,7 @@ def test_held_out_rows_are_never_trained_on(digits):
             return rows
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("rfad_sklearn.distillers.rfad.RandomFeatureObjective", Spy)
+        patch.setattr("rfad_sklearn.distillers._random_features.RandomFeatureObjective", Spy)
         patch.setattr(Spy, "validate", lambda self, variables, progress: (0.0, 0.0))
         patch.setattr(Spy, "fit_scale", lambda self, variables, held_out=False: 1.0)
         make(
