@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ._utils.columns import Columns
+from ._utils.coreset_checks import n_inputs, problems_of
 from ._utils.coreset_file import read_coreset, write_coreset
+from ._utils.frames import coreset_frame
 from ._utils.html import coreset_html
 from ._utils.labels import label_array
 from ._utils.network_spec import ConvNetSpec, MLPSpec
@@ -21,6 +24,7 @@ from ._utils.preprocessing_value import (
 from .architectures import MLP, ConvNet
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
     from torch.utils.data import TensorDataset
 
 __all__ = ["Coreset"]
@@ -82,6 +86,9 @@ class Coreset(ReadOnlyArrays):
         How many rows each item stands for, in units of their mean: the share of its class among the
         rows over that among the items. ``model.fit(X, y, sample_weight=sample_weight)`` gives
         probabilities of the rows' class shares. None: ones.
+    columns : Columns or None
+        What the columns of a table are. Where some are categories ``X`` holds their numbers in
+        ``columns.categories[k]``, and one more for gaps; :meth:`to_frame` gives the words.
     provenance : dict
         How it was made, in JSON values: library version, method, settings, plan, seed, steps,
         validation score.
@@ -126,6 +133,7 @@ class Coreset(ReadOnlyArrays):
     corruption_mask: np.ndarray | None = None
     solved_targets: np.ndarray | None = None
     sample_weight: np.ndarray | None = None
+    columns: Columns | None = None
 
     def __post_init__(self):
         def put(name, value):
@@ -147,95 +155,31 @@ class Coreset(ReadOnlyArrays):
         if self.feature_names is not None:
             put("feature_names", tuple(str(name) for name in self.feature_names))
         if isinstance(self.architecture, ConvNet | MLP):
-            put("architecture", self.architecture._resolve(self.image_shape or self.X.shape[1:]))
+            shape = self.image_shape or (n_inputs(self),)
+            put("architecture", self.architecture._resolve(shape))
         if self.preprocessing is None and self.X.ndim == 2:
-            put("preprocessing", Preprocessing.identity(self.X.shape[1]))
+            put("preprocessing", Preprocessing.identity(n_inputs(self)))
         self._check()
 
     def _check(self):
-        problems = [
-            *self._problems_of_arrays(),
-            *self._problems_of_numbers(),
-            *self._problems_of_inputs(),
-        ]
+        problems = list(problems_of(self))
         if problems:
             raise ValueError("Coreset: " + "; ".join(problems) + ".")
-
-    def _problems_of_arrays(self):
-        """Words for what is wrong with the items, their targets and their labels."""
-        if self.X.ndim != 2 or not len(self.X):
-            yield (
-                "X must be of shape (n_items, n_features) with at least one item, got "
-                f"{self.X.shape}"
-            )
-        n_classes = len(self.classes) if self.classes.ndim == 1 else -1
-        if n_classes < 2 or not np.array_equal(np.unique(self.classes), self.classes):
-            yield (
-                "classes must hold two or more distinct labels, sorted, in one dimension, got "
-                f"{self.classes!r}"
-            )
-        n = len(self.X) if self.X.ndim else 0
-        arrays = {"X": self.X, "targets": self.targets}
-        if self.solved_targets is not None:
-            arrays["solved_targets"] = self.solved_targets
-        for name, array in arrays.items():
-            if name != "X" and array.shape != (n, n_classes):
-                yield f"{name} must be of shape {(n, n_classes)}, got {array.shape}"
-        if self.y.shape != (n,):
-            yield f"y must be of shape {(n,)}, got {self.y.shape}"
-        elif not np.isin(self.y, self.classes).all():
-            yield "y holds labels that are not in classes"
-        for name, array in arrays.items():
-            if array.dtype.kind not in ("biuf" if name == "X" else "f"):
-                yield f"{name} must hold real numbers, got dtype {array.dtype}"
-            elif not np.isfinite(array).all():
-                yield f"{name} holds NaN or infinity"
-        weight = self.sample_weight
-        if weight.shape != (n,) or weight.dtype.kind != "f":
-            yield f"sample_weight must be floats of shape {(n,)}, got {weight.dtype} {weight.shape}"
-        elif not (np.isfinite(weight).all() and (weight > 0).all()):
-            yield "sample_weight must be positive and finite"
-        mask = self.corruption_mask
-        if mask is not None and (mask.dtype != bool or mask.shape != self.X.shape):
-            yield (
-                f"corruption_mask must be of type bool and shape {self.X.shape}, got {mask.dtype} "
-                f"and {mask.shape}"
-            )
-
-    def _problems_of_numbers(self):
-        """Words for what is wrong with the single numbers and the provenance."""
-        if not (np.isfinite(self.logit_scale) and self.logit_scale > 0):
-            yield f"logit_scale must be positive and finite, got {self.logit_scale!r}"
-        if not (np.isfinite(self.reg) and self.reg >= 0):
-            yield f"reg must be finite and at least 0, got {self.reg!r}"
-        if self.kernel not in ("nngp", "ntk"):
-            yield f"kernel must be 'nngp' or 'ntk', got {self.kernel!r}"
-        if not isinstance(self.provenance, dict):
-            yield f"provenance must be a dict, got {self.provenance!r}"
-
-    def _problems_of_inputs(self):
-        """Words for what does not fit the columns of the items."""
-        d = self.X.shape[1] if self.X.ndim == 2 else -1
-        shape, spec = self.image_shape, self.architecture
-        if shape is not None and (len(shape) != 3 or np.prod(shape) != d):
-            yield f"image_shape must be (H, W, channels) with product {d}, got {shape}"
-        elif isinstance(spec, ConvNetSpec) and shape is None:
-            yield "image_shape is needed by a ConvNet"
-        elif not isinstance(spec, ConvNetSpec | MLPSpec):
-            yield f"architecture must be a ConvNet or an MLP, got {spec!r}"
-        elif not spec.fits(shape or (d,)):
-            yield f"architecture={spec} cannot take inputs of shape {shape or (d,)}"
-        if self.X.ndim == 2 and not hasattr(self.preprocessing, "n_features"):
-            yield f"preprocessing must be a Preprocessing or None, got {self.preprocessing!r}"
-        elif self.X.ndim == 2 and self.preprocessing.n_features != d:
-            yield f"preprocessing takes {self.preprocessing.n_features} columns, X has {d}"
-        if self.feature_names is not None and len(self.feature_names) != d:
-            yield f"feature_names must hold {d} names, got {len(self.feature_names)}"
 
     @property
     def ridge_targets(self) -> np.ndarray:
         """What kernel ridge regression regresses on: ``solved_targets``, or else ``targets``."""
         return self.targets if self.solved_targets is None else self.solved_targets
+
+    @property
+    def rows(self) -> np.ndarray:
+        """``X`` as ``preprocessing`` takes it: with a column of zeros and ones for each category.
+
+        Array of shape (n_items, n_inputs); ``X`` itself where no column is of categories.
+        """
+        if self.columns is None or not self.columns.encodes:
+            return self.X
+        return self.columns.expand(self.X)
 
     @property
     def n_items(self) -> int:
@@ -261,7 +205,8 @@ class Coreset(ReadOnlyArrays):
 
         Array of shape (n, d) for rows, (n, H, W, channels) for images.
         """
-        return self.preprocessing.apply(self.X).reshape(self.n_items, *(self.image_shape or (-1,)))
+        inputs = self.preprocessing.apply(self.rows)
+        return inputs.reshape(self.n_items, *(self.image_shape or (-1,)))
 
     def __len__(self) -> int:
         return self.n_items
@@ -283,6 +228,28 @@ class Coreset(ReadOnlyArrays):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def to_frame(self) -> DataFrame:
+        """The items as a ``pandas.DataFrame``, in the types of the frame they came from.
+
+        Returns
+        -------
+        pandas.DataFrame of shape (n_items, n_features)
+            Without the labels, which are ``y``. Columns of integers are rounded, those of
+            categories hold words. A column that was of type "category" has those that were seen.
+
+        Raises
+        ------
+        ImportError
+            Without pandas.
+        ValueError
+            For images.
+        """
+        if self.image_shape is not None:
+            raise ValueError(
+                "to_frame is for tables, but the items are images; see coreset.images."
+            )
+        return coreset_frame(self.X, self.columns, self.feature_names)
+
     def to_torch(self, *, preprocess: bool = False) -> TensorDataset:
         """The coreset as a ``torch.utils.data.TensorDataset`` of float32 items and targets.
 
@@ -294,11 +261,12 @@ class Coreset(ReadOnlyArrays):
         Returns
         -------
         TensorDataset of (items, targets)
-            Images are channels first, ``(n, channels, H, W)``, as torch layers take them.
+            Images are channels first, ``(n, channels, H, W)``, as torch layers take them. Columns
+            of categories are columns of zeros and ones, as in ``rows``.
         """
         import torch
 
-        X = self.preprocessing.apply(self.X) if preprocess else self.X
+        X = self.preprocessing.apply(self.rows) if preprocess else self.rows
         items = torch.tensor(X, dtype=torch.float32)
         if self.image_shape is not None:
             items = items.reshape(-1, *self.image_shape).permute(0, 3, 1, 2).contiguous()

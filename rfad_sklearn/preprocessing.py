@@ -37,7 +37,7 @@ __all__ = ["ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"]
 _BOUNDS_ROWS = 2048
 
 
-def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
+def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True, columns=None):
     """The fitted value of a user's ``preprocessing`` parameter.
 
     Parameters
@@ -47,6 +47,8 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
     image_shape : tuple (H, W, channels) or None
     invertible : bool, default=True
         Refuse a transformer that cannot be taken back.
+    columns : Columns, optional
+        Of a table with categories.
 
     Returns
     -------
@@ -55,16 +57,24 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
     Raises
     ------
     ValueError
-        When a transformer has no inverse, or changes the number of pixels of images.
+        When a transformer has no inverse, or changes the number of pixels of images, or where
+        there are categories.
     """
+    one_hot = columns.one_hot if columns is not None and columns.is_categorical.any() else None
     if preprocessing is None:
         return Preprocessing.identity(rows.shape[1])
     if preprocessing == "zca":
-        return whitening_value(rows, image_shape, reg=RegularizedZCA().reg, n_components=None)
+        reg = RegularizedZCA().reg
+        return whitening_value(rows, image_shape, reg, n_components=None, one_hot=one_hot)
     if preprocessing == "auto" and image_shape is not None:
         return leading_whitening_value(rows, image_shape)
     if isinstance(preprocessing, str):
-        return standardizing_value(rows, image_shape)
+        return standardizing_value(rows, image_shape, one_hot)
+    if one_hot is not None:
+        raise ValueError(
+            f"preprocessing={preprocessing!r} takes numbers, but X has columns of categories; use "
+            "'standardize', 'zca' or None, or encode them first and use categorical_features=None."
+        )
     transformer = clone(preprocessing)
     if isinstance(transformer, _NumericPreprocessor):
         # Not by its ``fit``, which would take all rows at once.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._utils.columns import shown_values
 from .._utils.pictures import drawable
 from ..coreset import Coreset
 from .figures import check_class_names, import_pyplot, label_names, show_image, without_ticks
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
+# Letters of a category in a cell, at most.
+_MAX_LETTERS = 12
 # Share of its row's largest entry from which a learned target is named in a title.
 _VISIBLE_TARGET = 0.15
 
@@ -150,7 +153,13 @@ class CoresetDisplay:
     def _plot_table(self, figure, names, cmap):
         """Standardised items against columns, with learned targets as further columns."""
         coreset = self.coreset
-        values = np.asarray(coreset.preprocessing.apply(coreset.X), dtype=float)
+        values = np.asarray(coreset.preprocessing.apply(coreset.rows), dtype=float)
+        categorical = np.zeros(0, dtype=int)
+        if coreset.columns is not None and values.shape[1] == coreset.columns.n_expanded:
+            # One cell for each column of categories, without a colour, for its word.
+            values = values[:, coreset.columns.starts]
+            categorical = np.flatnonzero(coreset.columns.is_categorical)
+            values[:, categorical] = np.nan
         columns = [str(k) for k in range(values.shape[1])]
         if coreset.feature_names is not None and values.shape[1] == len(coreset.feature_names):
             columns = list(coreset.feature_names)
@@ -158,14 +167,20 @@ class CoresetDisplay:
             values = np.concatenate([values, coreset.targets], axis=1)
             columns += [f"target {name}" for name in names]
         if figure is None:
+            width = 0.35 * len(columns) + 0.75 * len(categorical) + 3
             figure = import_pyplot().figure(
-                figsize=(min(0.35 * len(columns) + 3, 16), min(0.3 * coreset.n_items + 1.8, 16))
+                figsize=(min(width, 16), min(0.3 * coreset.n_items + 1.8, 16))
             )
         ax = figure.subplots()
-        limit = max(abs(values).max(), 1e-12)
+        limit = max(np.nanmax(abs(values), initial=0.0), 1e-12)
         image = ax.imshow(
             values, cmap=cmap, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
         )
+        words = shown_values(coreset.X, coreset.columns)
+        for item, k in np.ndindex(coreset.n_items, len(categorical)):
+            word = words[item][categorical[k]]
+            short = word if len(word) <= _MAX_LETTERS else word[: _MAX_LETTERS - 1] + "\u2026"
+            ax.text(categorical[k], item, short, ha="center", va="center", fontsize=6, clip_on=True)
         ax.set_yticks(range(coreset.n_items), label_names(coreset, names))
         ax.set_xticks(range(len(columns)), columns, rotation=90)
         figure.colorbar(image, ax=ax, label="preprocessed value")

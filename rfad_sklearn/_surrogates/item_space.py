@@ -21,6 +21,8 @@ class ItemSpace(abc.ABC):
     ----------
     scaled_range : ScaledRange
         Where items may lie.
+    groups : CategoryGroups, optional
+        Columns that stand for categories.
     """
 
     #: Bounds of the coordinates, tensors of shape (d,).
@@ -29,8 +31,8 @@ class ItemSpace(abc.ABC):
     #: Decades of the length of rows that a network sees; None where it sees them as they are.
     network_lengths: tuple | None
 
-    def __init__(self, scaled_range):
-        self.scaled_range = scaled_range
+    def __init__(self, scaled_range, groups=None):
+        self.scaled_range, self.groups = scaled_range, groups
 
     @abc.abstractmethod
     def encode(self, x):
@@ -58,8 +60,9 @@ class ItemSpace(abc.ABC):
         """
 
     def decode(self, u):
-        """Scaled rows of coordinates, within the range and on the grid of the columns."""
-        return self.scaled_range.on_grid(self.scaled_range.clip(self._decode(u)))
+        """Scaled rows of the coordinates of all items: in range, on the grid, of one category."""
+        z = self.scaled_range.clip(self._decode(u))
+        return self.scaled_range.on_grid(z if self.groups is None else self.groups.harden(z))
 
     def clip(self, u):
         """Coordinates within their bounds."""
@@ -112,7 +115,7 @@ class RankSpace(ItemSpace):
 
     Parameters
     ----------
-    scaled_range
+    scaled_range, groups
         As for :class:`ItemSpace`.
     rows : tensor of shape (n, d)
         Some scaled training rows.
@@ -120,8 +123,8 @@ class RankSpace(ItemSpace):
 
     network_lengths = None
 
-    def __init__(self, scaled_range, rows):
-        super().__init__(scaled_range)
+    def __init__(self, scaled_range, rows, groups=None):
+        super().__init__(scaled_range, groups)
         self.column_map = ColumnMap.of(rows, scaled_range.low, scaled_range.high)
         self.low, self.high = self.column_map.low, self.column_map.high
 
@@ -144,7 +147,7 @@ class RankSpace(ItemSpace):
         return [(torch.ones_like(scale), zero), (factor, zero), (factor, offset / size)]
 
 
-def item_space(scaled_range, read, train, pixels):
+def item_space(scaled_range, read, train, pixels, groups=None):
     """Space of some training rows.
 
     Parameters
@@ -155,6 +158,7 @@ def item_space(scaled_range, read, train, pixels):
     train : int tensor
         Numbers of the training rows.
     pixels : bool
+    groups : CategoryGroups, optional
 
     Returns
     -------
@@ -164,4 +168,4 @@ def item_space(scaled_range, read, train, pixels):
         return PixelSpace(scaled_range)
     most = max(min(_SAMPLE_ROWS, _SAMPLE_NUMBERS // len(scaled_range.low)), 2)
     at = np.unique(np.linspace(0, len(train) - 1, most).astype(int))
-    return RankSpace(scaled_range, read(train[torch.from_numpy(at)]).flatten(1))
+    return RankSpace(scaled_range, read(train[torch.from_numpy(at)]).flatten(1), groups)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .columns import Columns
 from .files import read_arrays, write_arrays
 from .network_spec import spec_from_dict, spec_to_dict
 from .preprocessing_value import Preprocessing
@@ -32,6 +33,8 @@ _REQUIRED = (
     *(f"preprocessing_{name}" for name in _PREPROCESSING),
 )
 _OPTIONAL = ("corruption_mask", "solved_targets", "sample_weight")
+# What the columns are, in JSON, and an array for the categories of each column that has some.
+_COLUMNS, _CATEGORIES = "columns", "categories_{}"
 
 
 def write_coreset(path, coreset):
@@ -55,7 +58,47 @@ def write_coreset(path, coreset):
             arrays[name] = getattr(coreset, name)
     for name in _PREPROCESSING:
         arrays[f"preprocessing_{name}"] = getattr(coreset.preprocessing, name)
+    if coreset.columns is not None:
+        arrays.update(_arrays_of(coreset.columns))
     return write_arrays(path, arrays)
+
+
+def _arrays_of(columns):
+    """A coreset's columns as plain arrays."""
+    facts = {
+        "categorical": np.flatnonzero(columns.is_categorical).tolist(),
+        "with_gaps": np.flatnonzero(columns.with_gaps).tolist(),
+        "medians": None if columns.medians is None else columns.medians.tolist(),
+        "dtypes": columns.dtypes,
+    }
+    return {_COLUMNS: np.str_(json.dumps(facts))} | {
+        _CATEGORIES.format(k): columns.categories[k] for k in facts["categorical"]
+    }
+
+
+def _read_columns(path, n_columns):
+    """The :class:`Columns` of a file; None where it has none."""
+    arrays = read_arrays(path, (), (_COLUMNS,))
+    if not arrays:
+        return None
+    facts = json.loads(str(arrays[_COLUMNS]))
+    categorical = facts["categorical"]
+    if not all(type(k) is int and 0 <= k < n_columns for k in categorical + facts["with_gaps"]):
+        raise ValueError("columns names columns that X does not have")
+    names = [_CATEGORIES.format(k) for k in categorical]
+    arrays = read_arrays(path, names, ())
+    categories = [None] * n_columns
+    for k, name in zip(categorical, names, strict=True):
+        categories[k] = arrays[name]
+    with_gaps = np.zeros(n_columns, dtype=bool)
+    with_gaps[facts["with_gaps"]] = True
+    dtypes = facts["dtypes"]
+    return Columns(
+        tuple(categories),
+        with_gaps,
+        facts["medians"],
+        None if dtypes is None else tuple(map(str, dtypes)),
+    )
 
 
 def read_coreset(path, make):
@@ -74,7 +117,9 @@ def read_coreset(path, make):
         version = read_arrays(path, ("format_version",), ())["format_version"]
     _check_version(path, version)
     with _explained(path):
-        return make(**_fields(read_arrays(path, _REQUIRED, _OPTIONAL)))
+        arrays = read_arrays(path, _REQUIRED, _OPTIONAL)
+        n_columns = arrays["X"].shape[-1] if arrays["X"].ndim else 0
+        return make(**_fields(arrays), columns=_read_columns(path, n_columns))
 
 
 @contextlib.contextmanager

@@ -19,6 +19,16 @@ PASSAGES = {
         in by ``fit``.""",
     "image_shape": """image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows.""",
+    "categorical_features": """categorical_features : "from_dtype", array-like or None, \
+default="from_dtype"
+        Which columns of a table are categories: a mask, numbers of columns, or names of those of a
+        data frame. "from_dtype": the columns of a data frame that are of a categorical type. Each
+        item has exactly one of the categories that its class has shown; gaps are a category of
+        their own. At most 1,000 in a column, each of which costs as much as a column of numbers.
+        ``coreset_.X`` holds their numbers.""",
+    "missing": """missing : {"error", "impute"}, default="error"
+        What to do about gaps in columns of numbers. "error": refuse them. "impute": put the median
+        of the column in their place; items have no gaps.""",
     "reg": """reg : float, default=5e-3
         Ridge, relative to the mean diagonal of the kernel matrix.""",
     "learn_labels": """learn_labels : bool or "solve", default=False
@@ -107,6 +117,12 @@ default="auto"
     "classifier_image_shape": """image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows. None: the coreset's own, or that of
         X.""",
+    "classifier_categorical_features": """categorical_features : "from_dtype", array-like or None, \
+default="from_dtype"
+        Which columns of a table are categories: a mask, numbers of columns, or names of those of a
+        data frame. "from_dtype": the columns of a data frame that are of a categorical type. A
+        category that was not there in ``fit`` counts as none. A coreset, or a distiller, has its
+        own.""",
     "classifier_preprocessing": """preprocessing : {"auto", "standardize", "zca"}, transformer or \
 None, default="auto"
         "auto": the coreset's own; without one as in :class:`RFADDistiller`.""",

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 
+from .columns import shown_values
 from .pictures import drawable, scaled
 
 # Classes that are shown, at most.
@@ -87,8 +88,9 @@ def _table_rows(coreset):
     names = coreset.feature_names or tuple(map(str, range(n_columns)))
     heads = "".join(f"<th>{_text(name)}</th>" for name in names[:_MAX_COLUMNS])
     rows = [f"<tr><th>class</th>{heads}</tr>"]
-    for label, item in zip(coreset.y[:_MAX_ITEMS], coreset.X[:_MAX_ITEMS], strict=True):
-        cells = "".join(f"<td>{value:.4g}</td>" for value in item[:_MAX_COLUMNS].astype(float))
+    words = shown_values(coreset.X[:_MAX_ITEMS], coreset.columns)
+    for label, item in zip(coreset.y[:_MAX_ITEMS], words, strict=True):
+        cells = "".join(f"<td>{_text(value)}</td>" for value in item[:_MAX_COLUMNS])
         rows.append(f"<tr><th>{_text(label)}</th>{cells}</tr>")
     counts = [
         (coreset.n_items - _MAX_ITEMS, "more items"),

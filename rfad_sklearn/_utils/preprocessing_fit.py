@@ -22,6 +22,8 @@ _SAMPLE_ROWS = 8192
 _SAMPLE_NUMBERS = 2**25
 # Rows below which nothing is whitened: their second moment is mostly chance.
 _FEWEST_ROWS = 50
+# Of the columns of a category: another category is at a distance of sqrt(2) / scale.
+_CATEGORY_SCALE = 2**0.5
 # Columns up to which the shrinkage of the gentle whitening is at least 1. Larger images want less:
 # 28x28 hardly, photographs clearly.
 _SMALL_IMAGE = 256
@@ -32,13 +34,18 @@ def _chunks(rows):
         yield np.asarray(rows[start : start + _CHUNK], dtype=np.float64)
 
 
-def standardizing_value(rows, image_shape):
+def standardizing_value(rows, image_shape, one_hot=None):
     """Standardisation per channel (images) or per column (tables).
+
+    Columns of categories are centred and have one common scale: two categories are as far apart as
+    a number and its mean plus one standard deviation, however rare they are.
 
     Parameters
     ----------
     rows : array of shape (n, d), or anything with its length, shape and slices
     image_shape : tuple (H, W, channels) or None
+    one_hot : bool array of shape (d,), optional
+        Columns of zeros and ones that stand for categories.
 
     Returns
     -------
@@ -62,6 +69,8 @@ def standardizing_value(rows, image_shape):
     deviation = np.sqrt(squares / count)
     # A constant column carries nothing; rounding must not be blown up to unit variance.
     deviation[deviation <= 1e-10 * np.maximum(np.abs(mean), 1e-300)] = 1.0
+    if one_hot is not None:
+        deviation[one_hot] = _CATEGORY_SCALE
     if not (np.isfinite(mean).all() and np.isfinite(deviation).all()):
         raise ValueError(
             "X holds numbers whose squares, or whose sum, are too large for float64; divide it by "
@@ -71,12 +80,12 @@ def standardizing_value(rows, image_shape):
     return Preprocessing(np.tile(mean, repeats), np.tile(deviation, repeats))
 
 
-def whitening_value(rows, image_shape, reg, n_components, *, row_norm=False):
+def whitening_value(rows, image_shape, reg, n_components, *, row_norm=False, one_hot=None):
     """Standardisation followed by regularised ZCA.
 
     Parameters
     ----------
-    rows, image_shape
+    rows, image_shape, one_hot
         As for :func:`standardizing_value`.
     reg : float
         Shrinkage, relative to the mean eigenvalue.
@@ -89,7 +98,7 @@ def whitening_value(rows, image_shape, reg, n_components, *, row_norm=False):
     -------
     Preprocessing
     """
-    base = standardizing_value(rows, image_shape)
+    base = standardizing_value(rows, image_shape, one_hot)
     d = rows.shape[1]
     moment = np.zeros((d, d))
     for chunk in _chunks(rows):

@@ -9,12 +9,17 @@ import sys
 import warnings
 
 import numpy as np
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_array, check_X_y, validate_data
 
+from .columns import ExpandedRows
+from .columns_fit import learn_columns
+from .frames import column_names
 from .preprocessing_value import is_double
 
 # Packages whose frames lie between a program and what warns it.
 _WRAPPERS = ("rfad_sklearn", "sklearn", "joblib", "contextlib")
+# What to do about gaps among numbers.
+_GAPS = "Use missing='impute', which takes medians, or a SimpleImputer in a Pipeline."
 
 
 def as_rows(X):
@@ -89,11 +94,13 @@ def _warn_of_channels_first(X):
         )
 
 
-def check_rows(estimator, X, *, reset, image_shape=None, **labels):
+def check_rows(estimator, X, *, reset, image_shape=None, settings=None, **labels):
     """Validate X, and y when given by keyword; gives ``(rows, image shape seen)`` and y.
 
-    ``rows`` is a view where X is already numeric. ``image_shape`` is the one learned in ``fit``:
-    images of another shape are refused even when their sizes agree.
+    ``rows`` is a view where X is already numeric, and :class:`ExpandedRows` where it has categories
+    or where gaps are filled. What its columns are is learned with ``reset``, by the parameters of
+    ``settings``, of the estimator itself by default, and kept as ``_columns``. ``image_shape`` is
+    the one learned in ``fit``: images of another shape are refused even when their sizes agree.
     """
     rows, seen = as_rows(X)
     if not reset and seen is not None and seen != image_shape:
@@ -116,16 +123,47 @@ def check_rows(estimator, X, *, reset, image_shape=None, **labels):
         )
     if reset:
         _warn_of_channels_first(X)
+        estimator._columns = None
+        own = vars(estimator if settings is None else settings)
+        if seen is None and "categorical_features" in own:
+            estimator._columns = learn_columns(rows, own["categorical_features"], own["missing"])
+    columns = getattr(estimator, "_columns", None)
+    if columns is not None and columns.encodes:
+        validated = _encoded(estimator, rows, columns, reset, labels)
+    else:
+        validated = _numeric(estimator, rows, reset, labels)
+    return (*validated[:1], seen, *validated[1:]) if labels else (validated[0], seen)
+
+
+def _numeric(estimator, rows, reset, labels):
+    """Rows of numbers, and y where it is given."""
     try:
         validated = validate_data(estimator, rows, reset=reset, **labels)
     except ValueError as error:
+        if "contains NaN" in str(error) and hasattr(estimator, "missing"):
+            raise ValueError(f"{error}\n{_GAPS}") from error
         if not str(error).startswith("could not convert string"):
             raise
         raise ValueError(
-            f"X has a column that is not numeric: {error}. Encode text and categories first, for "
-            "example with a ColumnTransformer of OneHotEncoder(sparse_output=False)."
+            f"X has a column that is not numeric: {error}. Name columns of categories, "
+            "categorical_features=[...], or encode them first, for example with a "
+            "ColumnTransformer of OneHotEncoder(sparse_output=False)."
         ) from error
-    return (*validated[:1], seen, *validated[1:]) if labels else (validated, seen)
+    return validated if labels else (validated,)
+
+
+def _encoded(estimator, rows, columns, reset, labels):
+    """Expanded rows, and y where it is given."""
+    # Names and number of the columns.
+    validate_data(estimator, rows, reset=reset, skip_check_array=True, **labels)
+    codes = columns.encode(rows)
+    if np.isnan(codes).any():
+        k = int(np.isnan(codes).any(0).argmax())
+        raise ValueError(f"Input X contains NaN in column {column_names(rows)[k]!r}.\n{_GAPS}")
+    if labels:
+        codes, y = check_X_y(codes, labels["y"], estimator=estimator)
+        return ExpandedRows(codes, columns), y
+    return (ExpandedRows(check_array(codes, estimator=estimator), columns),)
 
 
 def float_dtype(X):

@@ -31,6 +31,8 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
     _parameter_constraints: dict = {
         "architecture": [StrOptions({"auto"}), *ARCHITECTURES],
         "image_shape": [None, "array-like"],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "missing": [StrOptions({"error", "impute"})],
         "preprocessing": [
             None,
             StrOptions({"auto", "standardize", "zca"}),
@@ -59,7 +61,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
             )
         if (X is None) != (y is None):
             raise ValueError("X and y must be given together, or neither.")
-        self.n_features_in_ = coreset.X.shape[1]
+        self.n_features_in_, self._columns = coreset.X.shape[1], coreset.columns
         self.__dict__.pop("feature_names_in_", None)
         if coreset.feature_names is not None:
             self.feature_names_in_ = np.array(coreset.feature_names, dtype=object)
@@ -82,7 +84,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
             self,
             coreset.architecture,
             coreset.image_shape,
-            self.n_features_in_,
+            coreset.preprocessing.n_features,
             coreset.preprocessing,
         )
         return spec, rows, y_encoded
@@ -108,7 +110,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
                 reasons[name] = "the coreset's own"
         context = RowsContext(
             spec=spec,
-            shape=image_shape or (self.n_features_in_,),
+            shape=image_shape or (rows.shape[1],),
             n_items=len(rows) if of_coreset else None,
             n_train=None if of_coreset else len(rows),
             n_held_out=n_held_out,
@@ -199,4 +201,5 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = self.missing == "impute"
         return tags

@@ -112,7 +112,7 @@ class ExplainingMixin:
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
         # The ridge is linear in the targets: with the identity in their place it gives the weights.
         model, *_ = self._solve(
-            coreset.X, torch.eye(coreset.n_items, dtype=torch.float64), self._fitted_kernel
+            coreset.rows, torch.eye(coreset.n_items, dtype=torch.float64), self._fitted_kernel
         )
         weights = self._scores_by(model, rows)
         return weights[:, :, None] * coreset.ridge_targets
@@ -174,7 +174,7 @@ class ExplainingMixin:
     def _similarity(self):
         """Function for the normalised kernel of inputs with the items, float64 on the CPU."""
         device, dtype = self._arithmetic
-        spec, items = self.architecture_, self._inputs(self.coreset_.X).to(device)
+        spec, items = self.architecture_, self._inputs(self.coreset_.rows).to(device)
         if self.kernel_method_ == "exact":
             kernel = _ExactKernel(spec, self._fitted_kernel)
         else:

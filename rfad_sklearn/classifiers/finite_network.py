@@ -52,6 +52,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
     ----------
     %(classifier_architecture)s
     %(classifier_image_shape)s
+    %(classifier_categorical_features)s
+    %(missing)s
     norm : {"auto", "instance"} or None, default=None
         Instance normalisation after each convolution, for coresets that were made with it. "auto":
         for a ConvNet whose smallest feature maps have at least 4x4 pixels.
@@ -159,6 +161,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
         *,
         architecture="auto",
         image_shape=None,
+        categorical_features="from_dtype",
+        missing="error",
         norm=None,
         preprocessing="auto",
         loss="mse",
@@ -180,6 +184,8 @@ class FiniteNetworkClassifier(CoresetClassifier):
     ):
         self.architecture = architecture
         self.image_shape = image_shape
+        self.categorical_features = categorical_features
+        self.missing = missing
         self.norm = norm
         self.preprocessing = preprocessing
         self.loss = loss
@@ -236,7 +242,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
                 y_encoded, self.validation_fraction, ones, rng, _MAX_HELD_OUT
             )
         preprocessing = fit_preprocessing(
-            self.preprocessing, rows[chosen], image_shape, invertible=False
+            self.preprocessing, rows[chosen], image_shape, invertible=False, columns=self._columns
         )
         self._make_plan(
             spec,
@@ -287,7 +293,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
             spec,
             coreset.image_shape,
             coreset.preprocessing,
-            coreset.X,
+            coreset.rows,
             items,
             classes,
             self._hidden_dtype(spec),
@@ -296,12 +302,12 @@ class FiniteNetworkClassifier(CoresetClassifier):
             seed=seed,
         )
         if rows is None:
-            rows, y_encoded = coreset.X[:0], np.empty(0, dtype=int)
+            rows, y_encoded = coreset.rows[:0], np.empty(0, dtype=int)
         elif len(rows) > _MAX_HELD_OUT:
             chosen = np.sort(rng.choice(len(rows), _MAX_HELD_OUT, replace=False))
             rows, y_encoded = rows[chosen], y_encoded[chosen]
         return self._train(
-            coreset.X, torch.tensor(coreset.targets), rows, y_encoded, coreset.logit_scale, rng
+            coreset.rows, torch.tensor(coreset.targets), rows, y_encoded, coreset.logit_scale, rng
         )
 
     def _hidden_dtype(self, spec):

@@ -67,6 +67,8 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         ``fit`` distils the rows with a clone of it, then solves the ridge on the coreset.
     %(classifier_architecture)s
     %(classifier_image_shape)s
+    %(classifier_categorical_features)s
+    %(missing)s
     %(classifier_preprocessing)s
     n_networks : int, default=8
         Random networks, with random features.
@@ -139,6 +141,8 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         distiller=None,
         architecture="auto",
         image_shape=None,
+        categorical_features="from_dtype",
+        missing="error",
         preprocessing="auto",
         n_networks=8,
         memory=None,
@@ -153,6 +157,8 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         self.distiller = distiller
         self.architecture = architecture
         self.image_shape = image_shape
+        self.categorical_features = categorical_features
+        self.missing = missing
         self.preprocessing = preprocessing
         self.n_networks = n_networks
         self.memory = memory
@@ -184,8 +190,9 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         MemoryError
             When neither the primal nor the dual problem fits; the message names what to lower.
         """
-        rows, seen, y = check_rows(self, X, reset=True, y=refuse_soft_targets(y))
-        classes, y_encoded = check_labels(y)
+        labels = {"y": refuse_soft_targets(y)}
+        rows, seen, labels = check_rows(self, X, reset=True, settings=self.distiller, **labels)
+        classes, y_encoded = check_labels(labels)
         if self.distiller is None:
             return self._fit_rows(rows, seen, classes, y_encoded)
         check_compatible_with_distiller(self, seen, rows.shape[1], len(classes))
@@ -263,7 +270,9 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         spec = resolve_architecture(self.architecture, shape)
         self.__dict__.pop("distiller_", None)
         self.__dict__.pop("coreset_", None)
-        preprocessing = fit_preprocessing(self.preprocessing, rows, image_shape, invertible=False)
+        preprocessing = fit_preprocessing(
+            self.preprocessing, rows, image_shape, invertible=False, columns=self._columns
+        )
         self._prepare(spec, image_shape, preprocessing, rows, y_encoded, classes)
         self.reg_ = _DEFAULT_REG if self.reg is None else float(self.reg)
         y_encoded = torch.from_numpy(y_encoded.astype(np.int64))
@@ -280,12 +289,12 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
 
     def _fit_coreset(self, coreset, spec, classes, rows, y_encoded):
         items = np.searchsorted(coreset.classes, coreset.y)
-        own = coreset.image_shape, coreset.preprocessing, coreset.X
+        own = coreset.image_shape, coreset.preprocessing, coreset.rows
         self._prepare(spec, *own, items, classes, of_coreset=True)
         self.reg_ = coreset.reg if self.reg is None else float(self.reg)
         self.coreset_ = coreset
         self._model, *_ = self._solve(
-            coreset.X, torch.tensor(coreset.ridge_targets, dtype=torch.float64), self.kernel
+            coreset.rows, torch.tensor(coreset.ridge_targets, dtype=torch.float64), self.kernel
         )
         self.logit_scale_ = coreset.logit_scale
         if rows is not None:

@@ -65,6 +65,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         "n_items": [Interval(Integral, 2, None, closed="left"), None],
         "architecture": [StrOptions({"auto"}), *ARCHITECTURES],
         "image_shape": [None, "array-like"],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "missing": [StrOptions({"error", "impute"})],
         "reg": [Interval(Real, 0, None, closed="neither")],
         "preprocessing": [
             None,
@@ -152,6 +154,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if rows is None:
             items = variables["X"].detach().cpu().numpy()
             rows = context.raw_items(items.reshape(len(context.item_y_encoded), -1))
+        if context.columns is not None:
+            rows = context.columns.collapse(rows)
         return Coreset(
             X=np.asarray(rows).astype(float_dtype(context.rows), copy=False),
             targets=_doubles(variables["targets"]),
@@ -167,6 +171,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             corruption_mask=None if context.frozen is None else context.frozen.mask,
             solved_targets=_doubles(variables.get("solved_targets")),
             sample_weight=context.item_weights,
+            columns=self._columns,
             provenance={
                 "method": type(self).__name__,
                 "version": __version__,
@@ -256,14 +261,14 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Returns
         -------
         X_resampled : array of shape (n_items, ...), or data frame
-            In the layout, the units and the types of X: bytes stay bytes.
+            In the layout, the units and the types of X: bytes stay bytes, categories categories;
+            numbers are rounded in columns of a data frame that hold integers.
         y_resampled : array of shape (n_items,) or series
         """
         self._fit(X, y, resampling=True)
         self._warn_of_ending()
-        return like_input(
-            self.coreset_.X.reshape(-1, *self._layout).copy(), self._item_labels.copy(), X, y
-        )
+        items = self.coreset_.X.reshape(-1, *self._layout).copy()
+        return like_input(items, self._item_labels.copy(), X, y, self._columns)
 
     def as_sampler(self, sampling_strategy: Any = None) -> CoresetSampler:
         """This estimator as a step of an imbalanced-learn pipeline.
@@ -288,6 +293,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = self.missing == "impute"
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 

@@ -9,6 +9,8 @@ import torch
 from .._optimization.training_data import TrainingData
 from .._planning.context import describe_preprocessing
 from .._surrogates.item_space import item_space
+from .._utils.category_groups import CategoryGroups
+from .._utils.columns import Columns
 from .._utils.device_rows import DeviceRows, fits_on_device
 from .._utils.item_range import ItemRange
 from .._utils.labels import centred_one_hot
@@ -16,6 +18,8 @@ from .._utils.preprocessing_value import TransformerPreprocessing
 from .._utils.row_selection import CENTROIDS, centroid_groups, initial_rows, means_of
 from .._utils.validation import as_rows
 
+# Rows per pass over the data.
+_CHUNK = 4096
 # Means of ranks: of items for any model, in tables.
 RANK_CENTROIDS = "centroids of ranks"
 
@@ -48,6 +52,8 @@ class FitContext:
     what the items are for, ``row_weights`` how much rows count, None where all count the same;
     where items are for any model, ``panel`` is what evaluates them and ``item_range`` says where
     they may lie. ``pixels`` says whether columns are pixels, of images or of rows with one range.
+    ``columns`` says which columns of X are categories, None for all other rows; ``rows`` are
+    expanded then.
     """
 
     rows: np.ndarray
@@ -69,6 +75,7 @@ class FitContext:
     downstream: str
     panel: tuple
     pixels: bool
+    columns: Columns | None
     item_range: ItemRange | None
     row_weights: np.ndarray | None
     reasons: dict
@@ -139,7 +146,21 @@ class FitContext:
             return None
         data, dtype = self.training_data, torch.promote_types(self.dtype, torch.float32)
         scaled_range = self.item_range.scaled(self.preprocessing, self.device, dtype)
-        return item_space(scaled_range, data.read, data.train, self.pixels)
+        return item_space(scaled_range, data.read, data.train, self.pixels, self.groups)
+
+    @functools.cached_property
+    def groups(self):
+        """What keeps one category per group in the items; None without categories."""
+        if self.columns is None or not self.columns.is_categorical.any():
+            return None
+        shown = np.zeros((len(self.classes), self.rows.shape[1]), dtype=bool)
+        for start in range(0, len(self.train), _CHUNK):
+            at = self.train[start : start + _CHUNK]
+            members = np.arange(len(self.classes))[:, None] == self.y_encoded[at]
+            shown |= members.astype(float) @ (self.rows[at] != 0) > 0
+        dtype = torch.promote_types(self.dtype, torch.float32)
+        allowed = shown[self.item_y_encoded]
+        return CategoryGroups(self.columns, allowed, self.preprocessing, self.device, dtype)
 
     @property
     def panel_names(self):
@@ -150,13 +171,14 @@ class FitContext:
     def project(self):
         """Differentiable ``transform(inverse_transform(x))`` of network inputs, or None.
 
-        Frozen coordinates are restored in between. None where it changes nothing.
+        In between, frozen coordinates are restored, and each group of columns becomes a category.
+        None where it changes nothing.
         """
-        if self.frozen is None and not self.preprocessing.row_norm:
+        if self.frozen is None and self.groups is None and not self.preprocessing.row_norm:
             return None
         dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
         on_device = self.preprocessing.to(self.device, dtype)
-        restore = None
+        restore = None if self.groups is None else self.groups.harden
         if self.frozen is not None:
             mask = torch.from_numpy(self.frozen.mask).to(self.device)
             noise = torch.from_numpy(self.frozen.noise).to(self.device, dtype)
@@ -175,6 +197,9 @@ class FitContext:
         x = variables["X"]
         if self.space is not None:
             x.copy_(self.space.clip(x.flatten(1)).view_as(x))
+        elif self.groups is not None:
+            on_device = self.preprocessing.to(self.device, x.dtype)
+            x.copy_(on_device.project(x, restore=self.groups.clip))
         items, rows = self.fixed_items
         if len(items):
             x[torch.from_numpy(items)] = self.coordinates(self.read(rows)).view(-1, *self.shape)
@@ -191,12 +216,24 @@ class FitContext:
         raw = self.preprocessing.invert(x)
         if self.space is not None:
             raw = self.item_range.clip(raw)
+        elif self.groups is not None:
+            raw = self.one_category(raw)
         if self.frozen is not None:
             noise = self.frozen.noise * self.preprocessing.scale + self.preprocessing.offset
             raw = np.where(self.frozen.mask, noise, raw)
         items, rows = self.fixed_items
         raw[items] = self.rows[rows]
         return raw
+
+    def one_category(self, raw):
+        """Items ``(n_items, d)`` in the units of X, with one category in each group of columns."""
+        if self.groups is None:
+            return raw
+        scaled = (raw - self.preprocessing.offset) / self.preprocessing.scale
+        dtype = self.groups.offset.dtype
+        hard = self.groups.harden(torch.tensor(scaled, dtype=dtype, device=self.device))
+        hard = hard.cpu().numpy() * self.preprocessing.scale + self.preprocessing.offset
+        return np.where(self.columns.one_hot, np.rint(hard), raw)
 
     def round_trip(self, variables):
         """Put the items where they come back from the units of X.
@@ -222,7 +259,8 @@ class FitContext:
         y_encoded = torch.from_numpy(self.y_encoded.astype(np.int64))
         shape = tuple(self.shape)
         on_device = None
-        if self.device.type == "cuda" and fits_on_device(self.rows, self.preprocessing):
+        kept_there = self.device.type == "cuda" and self.columns is None
+        if kept_there and fits_on_device(self.rows, self.preprocessing):
             on_device = DeviceRows(self.rows, self.preprocessing, self.device)
         dtype = torch.promote_types(self.dtype, torch.float32)
 
@@ -286,7 +324,10 @@ class FitContext:
 
     def _check_init(self, init):
         rows, seen = as_rows(init)
-        rows = np.asarray(rows, dtype=float)
+        if self.columns is None:
+            rows = np.asarray(rows, dtype=float)
+        elif np.ndim(rows) == 2 and np.shape(rows)[1] == self.columns.n_columns:
+            rows = self.columns.expand(self.columns.encode(rows))
         if seen is not None and seen != self.image_shape:
             raise ValueError(
                 f"init holds images of shape {seen}, but those of X are {self.image_shape}; "

@@ -8,6 +8,7 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
+from .._utils.columns import ExpandedRows
 from .._utils.device import resolve_device, resolve_dtype
 from .._utils.item_range import ItemRange
 from .._utils.labels import by_comparable_label, check_labels, comparable_labels, plain_label
@@ -77,20 +78,21 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     train, validation = _split(parameters, y_encoded, per_class, rng, limit, judged, reasons)
     training_rows = RowSubset(rows, train)
     item_range = ItemRange.of(training_rows) if downstream == "any" else None
-    pixels = image_shape is not None or (item_range is not None and item_range.is_of_pixels)
+    columns = estimator._columns if isinstance(rows, ExpandedRows) else None
+    pixels = image_shape is not None or (
+        item_range is not None and columns is None and item_range.is_of_pixels
+    )
     preprocessing = (
         _fit_preprocessing(estimator, parameters, training_rows, image_shape, reasons)
         if item_range is None
-        else _standardize(training_rows, image_shape, pixels)
+        else _standardize(training_rows, image_shape, pixels, columns)
     )
-    frozen = None
-    if parameters.get("corruption"):
-        _check_corruption(estimator, preprocessing, rows.shape[1])
-        frozen = Frozen.draw(per_class.sum(), rows.shape[1], estimator.corruption, rng)
+    frozen = _draw_frozen(estimator, preprocessing, per_class.sum(), rows.shape[1], rng)
     reduced = estimator._reduces_precision and isinstance(spec, ConvNetSpec)
     context = FitContext(
         rows=rows,
-        layout=np.shape(X)[1:] if seen is not None else (rows.shape[1],),
+        layout=np.shape(X)[1:] if seen is not None else (estimator.n_features_in_,),
+        columns=columns,
         classes=classes,
         y_encoded=y_encoded,
         per_class=per_class,
@@ -220,11 +222,11 @@ def _row_weights(class_weight, classes, y_encoded):
     return weights[y_encoded]
 
 
-def _standardize(rows, image_shape, pixels):
+def _standardize(rows, image_shape, pixels, columns):
     """Preprocessing of items for any model: by channel, or column; one scale for all pixels."""
     if pixels and image_shape is None:
         image_shape = (1, rows.shape[1], 1)
-    return fit_preprocessing("standardize", rows, image_shape)
+    return fit_preprocessing("standardize", rows, image_shape, columns=columns)
 
 
 def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons):
@@ -232,11 +234,21 @@ def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons):
     if isinstance(wanted, str) and wanted == "auto" and parameters.get("corruption"):
         wanted = "standardize"
         reasons["preprocessing"] = "whitening would raise the noise of corruption"
-    return fit_preprocessing(wanted, rows, image_shape, invertible=estimator._inverts)
+    return fit_preprocessing(
+        wanted, rows, image_shape, invertible=estimator._inverts, columns=estimator._columns
+    )
 
 
-def _check_corruption(estimator, preprocessing, d):
-    corruption = estimator.corruption
+def _draw_frozen(estimator, preprocessing, n_items, d, rng):
+    """Coordinates of the items that stay noise; None without ``corruption``."""
+    corruption = getattr(estimator, "corruption", 0.0)
+    if not corruption:
+        return None
+    if estimator._columns is not None and estimator._columns.is_categorical.any():
+        raise ValueError(
+            f"corruption={corruption!r} freezes noise, but X has columns of categories, which no "
+            "noise can be; use corruption=0.0."
+        )
     if not isinstance(preprocessing, Preprocessing):
         raise ValueError(
             f"corruption={corruption!r} needs a built-in preprocessing, got "
@@ -248,3 +260,4 @@ def _check_corruption(estimator, preprocessing, d):
             f"corruption={corruption!r} freezes {round(corruption * d)} of the {d} coordinates of "
             "an item; some of them, but not all, must be frozen."
         )
+    return Frozen.draw(n_items, d, corruption, rng)

@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
+from .._utils.frames import is_polars
 from .._utils.labels import comparable_labels
 from .._utils.sampling_strategy import WORDS, resolve_sampling_strategy
 
@@ -24,17 +25,18 @@ def _as_type(items, dtype):
     return cast if dtype.kind == "f" or np.array_equal(cast, items) else items
 
 
-def like_input(items, labels, X, y):
-    """Items and labels in the containers and the types of X and y."""
-    if hasattr(X, "iloc"):
-        columns = [_as_type(items[:, k], dtype) for k, dtype in enumerate(X.dtypes)]
-        items = type(X)(dict(enumerate(columns))).set_axis(X.columns, axis=1)
-    else:
-        items = _as_type(items, np.asarray(X).dtype)
+def like_input(items, labels, X, y, columns=None):
+    """Items and labels in the containers and the types of X and y.
+
+    ``columns`` says what the columns of X are; None for arrays of numbers.
+    """
+    items = _as_type(items, np.asarray(X).dtype) if columns is None else columns.like(X, items)
     if hasattr(y, "iloc") and hasattr(y, "columns"):
         labels = type(y)(labels[:, None], columns=y.columns).astype(y.dtypes)
     elif hasattr(y, "iloc"):
         labels = type(y)(labels, name=getattr(y, "name", None), dtype=y.dtype)
+    elif is_polars(y):
+        labels = type(y)(y.name, labels.tolist(), dtype=y.dtype)
     return items, labels
 
 

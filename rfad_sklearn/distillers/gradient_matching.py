@@ -29,6 +29,8 @@ class GradientMatchingDistiller(BaseDistiller):
         Network whose gradients are matched. "auto": a :class:`ConvNet` of 128 channels for images,
         an :class:`MLP` of 256 units for flat rows.
     %(image_shape)s
+    %(categorical_features)s
+    %(missing)s
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
         What is applied before the network, and taken back in the coreset, as in
         :class:`RFADDistiller`; the default is the papers' own.
@@ -125,6 +127,8 @@ class GradientMatchingDistiller(BaseDistiller):
         n_items=None,
         architecture="auto",
         image_shape=None,
+        categorical_features="from_dtype",
+        missing="error",
         preprocessing="standardize",
         batch_size=256,
         reg=5e-3,
@@ -153,6 +157,8 @@ class GradientMatchingDistiller(BaseDistiller):
         self.n_items = n_items
         self.architecture = architecture
         self.image_shape = image_shape
+        self.categorical_features = categorical_features
+        self.missing = missing
         self.preprocessing = preprocessing
         self.batch_size = batch_size
         self.reg = reg

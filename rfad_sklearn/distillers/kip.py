@@ -28,6 +28,8 @@ class KIPDistiller(RidgeDistiller):
         Neural tangent kernel, as in the paper, or the kernel of the untrained network.
     %(architecture)s
     %(image_shape)s
+    %(categorical_features)s
+    %(missing)s
     %(preprocessing)s
     batch_size : int, default=512
         Training rows per step, fresh ones each time.
@@ -105,6 +107,8 @@ class KIPDistiller(RidgeDistiller):
         kernel="ntk",
         architecture="auto",
         image_shape=None,
+        categorical_features="from_dtype",
+        missing="error",
         preprocessing="auto",
         batch_size=512,
         reg=5e-3,
@@ -132,6 +136,8 @@ class KIPDistiller(RidgeDistiller):
         self.kernel = kernel
         self.architecture = architecture
         self.image_shape = image_shape
+        self.categorical_features = categorical_features
+        self.missing = missing
         self.preprocessing = preprocessing
         self.batch_size = batch_size
         self.reg = reg

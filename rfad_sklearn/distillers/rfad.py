@@ -43,6 +43,8 @@ class RFADDistiller(RidgeDistiller):
         See Notes for what each kind uses.
     %(architecture)s
     %(image_shape)s
+    %(categorical_features)s
+    %(missing)s
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
         What is applied before the network, and taken back in the coreset. "standardize": zero mean
         and unit variance per channel of images, per column of tables. "auto": the same for tables;
@@ -156,6 +158,7 @@ class RFADDistiller(RidgeDistiller):
     parameter                                               "nngp"  "any"
     ======================================================  ======  =====
     ipc, n_items, class_weight, image_shape, init           yes     yes
+    categorical_features, missing                           yes     yes
     batch_size, learning_rate                               yes     yes
     architecture, reg                                       yes     for the coreset's own classifier
     early_stopping, validation_fraction, n_iter_no_change   yes     yes
@@ -238,6 +241,8 @@ class RFADDistiller(RidgeDistiller):
         downstream="auto",
         architecture="auto",
         image_shape=None,
+        categorical_features="from_dtype",
+        missing="error",
         preprocessing="auto",
         n_networks=8,
         pool_size="auto",
@@ -271,6 +276,8 @@ class RFADDistiller(RidgeDistiller):
         self.downstream = downstream
         self.architecture = architecture
         self.image_shape = image_shape
+        self.categorical_features = categorical_features
+        self.missing = missing
         self.preprocessing = preprocessing
         self.n_networks = n_networks
         self.pool_size = pool_size

@@ -43,6 +43,8 @@ class CoresetSelector(CoresetEstimator):
         the NNGP kernel.
     %(architecture)s
     %(image_shape)s
+    %(categorical_features)s
+    %(missing)s
     preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
         What is applied before the network, as in :class:`RFADDistiller`. A transformer needs no
         ``inverse_transform``. A few real images are worth less when whitened, other than distilled
@@ -107,6 +109,8 @@ class CoresetSelector(CoresetEstimator):
         space="input",
         architecture="auto",
         image_shape=None,
+        categorical_features="from_dtype",
+        missing="error",
         preprocessing="standardize",
         n_networks=8,
         reg=5e-3,
@@ -120,6 +124,8 @@ class CoresetSelector(CoresetEstimator):
         self.space = space
         self.architecture = architecture
         self.image_shape = image_shape
+        self.categorical_features = categorical_features
+        self.missing = missing
         self.preprocessing = preprocessing
         self.n_networks = n_networks
         self.reg = reg
@@ -149,7 +155,7 @@ class CoresetSelector(CoresetEstimator):
         where = context.y_encoded, context.train, context.per_class
         if self.strategy == CENTROIDS:
             groups = centroid_groups(*where, read, context.rng)
-            return np.empty(0, dtype=int), means_of(context.rows, groups)
+            return np.empty(0, dtype=int), context.one_category(means_of(context.rows, groups))
         chosen = initial_rows(*where, self.strategy, read, context.rng)
         return chosen, context.rows[chosen]
 

@@ -1,0 +1,135 @@
+"""Finds out what the columns of a table are: which are categories, and what they hold."""
+
+import numpy as np
+
+from .columns import MOST_CATEGORIES, Columns
+from .frames import (
+    column_names,
+    column_of,
+    dtype_names,
+    is_category,
+    is_frame,
+    numbers_of,
+    refuse_text,
+    refuse_times,
+    values_and_gaps,
+)
+
+
+def learn_columns(X, categorical_features, missing):
+    """What the columns of X are; None where there is nothing to say of them.
+
+    Parameters
+    ----------
+    X : data frame, or array of shape (n, d)
+    categorical_features : "from_dtype", mask, numbers, names or None
+    missing : {"error", "impute"}
+
+    Returns
+    -------
+    Columns or None
+
+    Raises
+    ------
+    ValueError, TypeError
+        For ``categorical_features`` that X does not have, and for columns that cannot be taken.
+    """
+    frame = is_frame(X)
+    if not frame and len(np.shape(X)) != 2:
+        return None
+    categorical = _categorical_mask(X, categorical_features, frame)
+    if frame:
+        refuse_times(X)
+        refuse_text(X, categorical)
+    elif not categorical.any() and missing == "error":
+        return None
+    names, categories, with_gaps = column_names(X), [], []
+    for k, name in enumerate(names):
+        own, gaps = _seen_categories(column_of(X, k), name) if categorical[k] else (None, False)
+        categories.append(own)
+        with_gaps.append(gaps)
+    medians = _medians(X, names, categorical) if missing == "impute" else None
+    dtypes = dtype_names(X) if frame else None
+    return Columns(tuple(categories), np.array(with_gaps, dtype=bool), medians, dtypes)
+
+
+def _medians(X, names, categorical):
+    medians = np.zeros(len(names))
+    for k in np.flatnonzero(~categorical):
+        numbers = numbers_of(column_of(X, k), names[k])
+        numbers = numbers[~np.isnan(numbers)]
+        if not len(numbers):
+            raise ValueError(
+                f"X has no number in column {names[k]!r}, so missing='impute' has no median for "
+                "its gaps; leave the column out."
+            )
+        medians[k] = np.median(numbers) if np.isfinite(numbers).all() else 0.0
+    return medians
+
+
+def _seen_categories(column, name):
+    """Categories that a column shows, in their order, and whether it has gaps."""
+    values, gaps = values_and_gaps(column)
+    seen = set(values[~gaps].tolist())
+    if len(seen) > MOST_CATEGORIES:
+        raise ValueError(
+            f"X has {len(seen)} categories in column {name!r}, and each costs a column inside; at "
+            f"most {MOST_CATEGORIES} are taken. Group the rare ones under one name, or leave the "
+            "column out."
+        )
+    own = getattr(getattr(column, "cat", None), "categories", None)
+    if hasattr(own, "dtype"):
+        ordered = [value for value in np.asarray(own, dtype=object).tolist() if value in seen]
+    else:
+        try:
+            ordered = sorted(seen)
+        except TypeError:
+            ordered = list(seen)
+    array = np.array(ordered) if ordered else np.empty(0, dtype=np.float64)
+    texts = [isinstance(value, str) for value in ordered]
+    if array.dtype.kind not in "biufU" or any(texts) != all(texts):
+        kinds = sorted({type(value).__name__ for value in ordered})
+        raise TypeError(
+            f"X has categories of type {', '.join(kinds)} in column {name!r}; they must be texts, "
+            f"or numbers: X[{name!r}] = X[{name!r}].astype(str).astype('category')."
+        )
+    return array, bool(gaps.any())
+
+
+def _categorical_mask(X, wanted, frame):
+    d = np.shape(X)[1]
+    mask = np.zeros(d, dtype=bool)
+    if wanted is None:
+        return mask
+    if isinstance(wanted, str):
+        if wanted != "from_dtype":
+            raise ValueError(
+                f"categorical_features={wanted!r} must be 'from_dtype', a mask, numbers or names "
+                "of columns, or None."
+            )
+        return np.array([is_category(name) for name in dtype_names(X)]) if frame else mask
+    given = np.asarray(wanted)
+    if given.ndim == 1 and given.dtype == bool and given.shape == (d,):
+        return given.copy()
+    if given.ndim == 1 and given.dtype.kind in "iu":
+        if (given < 0).any() or (given >= d).any():
+            raise ValueError(
+                f"categorical_features={wanted!r} must be numbers of columns from 0 to {d - 1}."
+            )
+        mask[given] = True
+        return mask
+    names = column_names(X)
+    if given.ndim == 1 and frame and all(isinstance(name, str) for name in given.tolist()):
+        unknown = [name for name in given.tolist() if name not in names]
+        if unknown:
+            raise ValueError(
+                f"categorical_features names columns that X does not have: {unknown}; its columns "
+                f"are {names}."
+            )
+        return np.isin(np.array(names, dtype=object), given)
+    if given.shape == (0,):
+        return mask
+    raise ValueError(
+        f"categorical_features={wanted!r} must be 'from_dtype', a mask of {d} bools, numbers of "
+        "columns, names of columns of a data frame, or None."
+    )
