@@ -62,7 +62,10 @@ class ItemSpace(abc.ABC):
     def decode(self, u):
         """Scaled rows of the coordinates of all items: in range, on the grid, of one category."""
         z = self.scaled_range.clip(self._decode(u))
-        return self.scaled_range.on_grid(z if self.groups is None else self.groups.harden(z))
+        if self.groups is None:
+            return self.scaled_range.on_grid(z)
+        seen = self.groups.seen(z)
+        return torch.where(self.groups.one_hot, seen, self.scaled_range.on_grid(z))
 
     def clip(self, u):
         """Coordinates within their bounds."""

@@ -1,13 +1,24 @@
 """Columns of zeros and ones that stand for categories, in items that are being optimised."""
 
+import struct
+
 import torch
+
+# Share of the groups that a step sees as categories, the others as shares of them.
+_SHARE_HARD = 0.5
+# Of a group whose numbers are all zero, that its shares add up to one.
+_TINY = 1e-6
 
 
 class CategoryGroups:
-    """Keeps one category per group in each item: forwards it is one, backwards it is a number.
+    """Keeps one category per group in each item: the one with the largest number.
 
-    The category is the one with the largest number; the gradient passes straight through (Bengio et
-    al. 2013, *Estimating or Propagating Gradients Through Stochastic Neurons*, section 4).
+    Wherever items are evaluated each group is one category. In a step this holds for a random half
+    of the groups, through which the gradient passes straight (Bengio et al. 2013, *Estimating or
+    Propagating Gradients Through Stochastic Neurons*, section 4); the others are shares that add up
+    to one, whose gradient says what a little of another category does. With categories alone items
+    go back and forth between them, with shares alone what was learned is lost in the end; that half
+    is Fan et al. 2021, *Training with Quantization Noise for Extreme Model Compression*.
 
     Parameters
     ----------
@@ -45,6 +56,25 @@ class CategoryGroups:
             moved[:, self.where] = scaled - z[:, self.where]
         return z + moved
 
+    def relax(self, z):
+        """As :meth:`harden`, but for a random half of the groups, which are shares: for a step."""
+        raw = z[:, self.where] * self.scale[self.where] + self.offset[self.where]
+        shares = (raw.clamp(min=0) + _TINY) * self.allowed
+        sums = shares.new_zeros(len(z), self.n_groups).index_add(1, self.group, shares)
+        shares = shares / sums[:, self.group]
+        scaled = (shares - self.offset[self.where]) / self.scale[self.where]
+        drawn = torch.rand(len(z), self.n_groups, generator=_generator_of(z))
+        soft = (drawn >= _SHARE_HARD).to(z.device)[:, self.group]
+        hard = self.harden(z)
+        relaxed = hard.clone()
+        relaxed[:, self.where] = torch.where(soft, scaled, hard[:, self.where])
+        return relaxed
+
+    def seen(self, z):
+        """Items as models see them: :meth:`relax` in a step, :meth:`harden` elsewhere."""
+        in_step = torch.is_grad_enabled() and z.requires_grad
+        return self.relax(z) if in_step else self.harden(z)
+
     def clip(self, z):
         """Scaled rows whose numbers of categories are between that of zero and that of one."""
         low, high = (0 - self.offset) / self.scale, (1 - self.offset) / self.scale
@@ -60,3 +90,12 @@ class CategoryGroups:
         first = torch.full((n, self.n_groups), soft.shape[1], device=soft.device)
         first = first.scatter_reduce(1, group, candidates, "amin")
         return order == first.gather(1, group)
+
+
+def _generator_of(z):
+    """A generator whose seed is made of the items.
+
+    They are others in each step, and the same in a run that goes on from a file.
+    """
+    (seed,) = struct.unpack("<q", struct.pack("<d", float(z.detach().double().sum())))
+    return torch.Generator().manual_seed(seed)

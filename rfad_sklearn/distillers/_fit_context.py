@@ -178,7 +178,7 @@ class FitContext:
             return None
         dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
         on_device = self.preprocessing.to(self.device, dtype)
-        restore = None if self.groups is None else self.groups.harden
+        restore = None if self.groups is None else self.groups.seen
         if self.frozen is not None:
             mask = torch.from_numpy(self.frozen.mask).to(self.device)
             noise = torch.from_numpy(self.frozen.noise).to(self.device, dtype)

@@ -180,3 +180,20 @@ def test_numbers_of_categories_stay_between_none_and_all(groups):
     z = torch.tensor([[50.0, 9.0, -9.0, 0.0, 0.1, 0.2]] * 2, dtype=torch.float64)
     raw = groups.clip(z) * 2 + 0.3
     np.testing.assert_allclose(raw[0].numpy(), [100.3, 1, 0, 0.3, 0.5, 0.7])
+
+
+def test_a_step_sees_shares_in_some_groups_and_an_evaluation_in_none(groups):
+    z = torch.tensor([[1.0, 0.1, 0.2, 0.3, 0.1, 0.3]] * 2, dtype=torch.float64, requires_grad=True)
+    with torch.no_grad():
+        torch.testing.assert_close(groups.seen(z), groups.harden(z))
+    kinds = set()
+    for move in np.linspace(0, 0.1, 20):
+        raw = (groups.seen(z + move) * 2 + 0.3).detach()
+        for part in (raw[:, 1:3], raw[:, 3:]):
+            # Whatever is seen of a group adds up to one, and takes nothing that is not allowed.
+            np.testing.assert_allclose(part.sum(1).numpy(), 1, atol=1e-9)
+        np.testing.assert_allclose(raw[1, 2:4].numpy(), 0, atol=1e-9)
+        kinds.add(bool(((raw[0, 1:] > 0.01) & (raw[0, 1:] < 0.99)).any()))
+    assert kinds == {True, False}
+    # The same items are seen the same way: a run that goes on takes the same steps.
+    torch.testing.assert_close(groups.seen(z), groups.seen(z), rtol=0, atol=0)
