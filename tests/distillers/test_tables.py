@@ -162,7 +162,7 @@ def test_gaps_among_numbers(missing, table):
     for estimator in (RFADDistiller(2, **SHORT), NNGPKernelRidge()):
         estimator.set_params(missing=missing)
         if missing == "error":
-            with pytest.raises(ValueError, match="NaN in column 'amount'.\nUse missing='impute'"):
+            with pytest.raises(ValueError, match=r"NaN in column 'amount'.\nUse missing='impute'"):
                 estimator.fit(X, y)
         else:
             estimator.fit(X, y)
