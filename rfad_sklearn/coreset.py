@@ -85,7 +85,8 @@ class Coreset(ReadOnlyArrays):
     sample_weight : array of shape (n_items,), default=None
         How many rows each item stands for, in units of their mean: the share of its class among the
         rows over that among the items. ``model.fit(X, y, sample_weight=sample_weight)`` gives
-        probabilities of the rows' class shares. None: ones.
+        probabilities of the rows' class shares where items are real rows, or were made with
+        ``class_weight="balanced"``; others may have these shares in them. None: ones.
     columns : Columns or None
         What the columns of a table are. Where some are categories ``X`` holds their numbers in
         ``columns.categories[k]``, and one more for gaps; :meth:`to_frame` gives the words.
