@@ -58,6 +58,8 @@ VARIANTS = [
         learn_labels="solve",
     ),
     NNGPKernelRidge(kernel_method="random_features", n_networks=2, architecture=MLP(width=64)),
+    NNGPKernelRidge(missing="impute"),
+    RFADDistiller(**SMALL, missing="impute"),
     # Two networks are too few to classify with.
     NNGPKernelRidge(
         distiller=RFADDistiller(ipc=1, max_iter=60, eval_every=30, architecture=MLP(width=64))

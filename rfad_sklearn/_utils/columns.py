@@ -98,6 +98,7 @@ class Columns(ReadOnlyArrays):
 
     def encode(self, X):
         """Codes ``(n, d)`` of a frame or array: float64, unknown categories -1, NaN for gaps."""
+        X = X if is_frame(X) else np.asarray(X)
         names = column_names(X)
         codes = np.empty((len(X), self.n_columns))
         for k, own in enumerate(self.categories):

@@ -35,7 +35,8 @@ def learn_columns(X, categorical_features, missing):
         For ``categorical_features`` that X does not have, and for columns that cannot be taken.
     """
     frame = is_frame(X)
-    if not frame and len(np.shape(X)) != 2:
+    X = X if frame else np.asarray(X)
+    if len(X.shape) != 2:
         return None
     categorical = _categorical_mask(X, categorical_features, frame)
     if frame:
@@ -97,7 +98,7 @@ def _seen_categories(column, name):
 
 
 def _categorical_mask(X, wanted, frame):
-    d = np.shape(X)[1]
+    d = X.shape[1]
     mask = np.zeros(d, dtype=bool)
     if wanted is None:
         return mask
