@@ -2,8 +2,8 @@
 Rare classes
 ============
 
-Items are as many of each class, rows are not: what counts in the loss, and what a model learns of the
-shares of the classes, can be said.
+Items are as many of each class, rows are not: what counts in the loss, and what a model learns of
+the shares of the classes, can be said.
 """
 
 # %%

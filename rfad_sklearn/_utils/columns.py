@@ -72,8 +72,8 @@ class Columns(ReadOnlyArrays):
 
     @property
     def encodes(self):
-        """Whether rows change on their way in: by categories, or by gaps that are filled."""
-        return bool(self.is_categorical.any()) or self.medians is not None
+        """Whether rows are expanded on their way in."""
+        return bool(self.is_categorical.any())
 
     @property
     def widths(self):
@@ -107,9 +107,13 @@ class Columns(ReadOnlyArrays):
                 codes[:, k] = _codes_of(column, own, self.with_gaps[k])
                 continue
             codes[:, k] = numbers_of(column, names[k])
-            if self.medians is not None:
-                codes[np.isnan(codes[:, k]), k] = self.medians[k]
         return codes
+
+    def filled(self, codes):
+        """Codes with the median in place of each NaN; the same array where there are none."""
+        if codes.dtype.kind != "f" or not np.isnan(codes).any():
+            return codes
+        return np.where(np.isnan(codes), self.medians, codes).astype(codes.dtype, copy=False)
 
     def expand(self, codes):
         """Expanded rows ``(n, n_expanded)`` of codes, in float64."""

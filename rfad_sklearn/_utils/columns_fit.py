@@ -1,5 +1,7 @@
 """Finds out what the columns of a table are: which are categories, and what they hold."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from .columns import MOST_CATEGORIES, Columns
@@ -9,21 +11,19 @@ from .frames import (
     dtype_names,
     is_category,
     is_frame,
-    numbers_of,
     refuse_text,
     refuse_times,
     values_and_gaps,
 )
 
 
-def learn_columns(X, categorical_features, missing):
+def learn_columns(X, categorical_features):
     """What the columns of X are; None where there is nothing to say of them.
 
     Parameters
     ----------
     X : data frame, or array of shape (n, d)
     categorical_features : "from_dtype", mask, numbers, names or None
-    missing : {"error", "impute"}
 
     Returns
     -------
@@ -42,30 +42,46 @@ def learn_columns(X, categorical_features, missing):
     if frame:
         refuse_times(X)
         refuse_text(X, categorical)
-    elif not categorical.any() and missing == "error":
+    elif not categorical.any():
         return None
     names, categories, with_gaps = column_names(X), [], []
     for k, name in enumerate(names):
         own, gaps = _seen_categories(column_of(X, k), name) if categorical[k] else (None, False)
         categories.append(own)
         with_gaps.append(gaps)
-    medians = _medians(X, names, categorical) if missing == "impute" else None
-    dtypes = dtype_names(X) if frame else None
-    return Columns(tuple(categories), np.array(with_gaps, dtype=bool), medians, dtypes)
+    with_gaps = np.array(with_gaps, dtype=bool)
+    return Columns(tuple(categories), with_gaps, dtypes=dtype_names(X) if frame else None)
 
 
-def _medians(X, names, categorical):
-    medians = np.zeros(len(names))
-    for k in np.flatnonzero(~categorical):
-        numbers = numbers_of(column_of(X, k), names[k])
-        numbers = numbers[~np.isnan(numbers)]
+def with_medians(columns, codes, names):
+    """The same columns with what stands for gaps among numbers.
+
+    Parameters
+    ----------
+    columns : Columns or None
+    codes : array of shape (n, d)
+        NaN for gaps.
+    names : list
+        Of the columns.
+
+    Raises
+    ------
+    ValueError
+        For a column without a number.
+    """
+    d = codes.shape[1]
+    if columns is None:
+        columns = Columns((None,) * d, np.zeros(d, dtype=bool))
+    medians = np.zeros(d)
+    for k in np.flatnonzero(~columns.is_categorical):
+        numbers = codes[:, k][~np.isnan(codes[:, k])]
         if not len(numbers):
             raise ValueError(
                 f"X has no number in column {names[k]!r}, so missing='impute' has no median for "
                 "its gaps; leave the column out."
             )
-        medians[k] = np.median(numbers) if np.isfinite(numbers).all() else 0.0
-    return medians
+        medians[k] = np.median(numbers)
+    return replace(columns, medians=medians)
 
 
 def _seen_categories(column, name):

@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
 from .columns import ExpandedRows
-from .columns_fit import learn_columns
-from .frames import column_names
+from .columns_fit import learn_columns, with_medians
+from .frames import column_names, is_frame
 from .preprocessing_value import is_double
 
 # Packages whose frames lie between a program and what warns it.
@@ -126,19 +126,30 @@ def check_rows(estimator, X, *, reset, image_shape=None, settings=None, **labels
         estimator._columns = None
         own = vars(estimator if settings is None else settings)
         if seen is None and "categorical_features" in own:
-            estimator._columns = learn_columns(rows, own["categorical_features"], own["missing"])
+            estimator._columns = learn_columns(rows, own["categorical_features"])
     columns = getattr(estimator, "_columns", None)
+    # Images have no gaps.
+    fills = seen is None and (own.get("missing") == "impute" if reset else _fills(columns))
+    read = _numeric if columns is None or not columns.encodes else _encoded
+    codes, *y = read(estimator, rows, reset, "allow-nan" if fills else True, labels)
+    if fills and reset:
+        names = column_names(rows if is_frame(rows) else codes)
+        columns = estimator._columns = with_medians(columns, codes, names)
+    if fills:
+        codes = columns.filled(codes)
     if columns is not None and columns.encodes:
-        validated = _encoded(estimator, rows, columns, reset, labels)
-    else:
-        validated = _numeric(estimator, rows, reset, labels)
-    return (*validated[:1], seen, *validated[1:]) if labels else (validated[0], seen)
+        codes = ExpandedRows(codes, columns)
+    return codes, seen, *y
 
 
-def _numeric(estimator, rows, reset, labels):
+def _fills(columns):
+    return columns is not None and columns.medians is not None
+
+
+def _numeric(estimator, rows, reset, finite, labels):
     """Rows of numbers, and y where it is given."""
     try:
-        validated = validate_data(estimator, rows, reset=reset, **labels)
+        validated = validate_data(estimator, rows, reset=reset, ensure_all_finite=finite, **labels)
     except ValueError as error:
         if "contains NaN" in str(error) and hasattr(estimator, "missing"):
             raise ValueError(f"{error}\n{_GAPS}") from error
@@ -152,18 +163,18 @@ def _numeric(estimator, rows, reset, labels):
     return validated if labels else (validated,)
 
 
-def _encoded(estimator, rows, columns, reset, labels):
-    """Expanded rows, and y where it is given."""
+def _encoded(estimator, rows, reset, finite, labels):
+    """Codes of rows with categories, and y where it is given."""
     # Names and number of the columns.
     validate_data(estimator, rows, reset=reset, skip_check_array=True, **labels)
-    codes = columns.encode(rows)
-    if np.isnan(codes).any():
+    codes = estimator._columns.encode(rows)
+    if finite is True and np.isnan(codes).any():
         k = int(np.isnan(codes).any(0).argmax())
         raise ValueError(f"Input X contains NaN in column {column_names(rows)[k]!r}.\n{_GAPS}")
+    settings = {"estimator": estimator, "ensure_all_finite": finite}
     if labels:
-        codes, y = check_X_y(codes, labels["y"], estimator=estimator)
-        return ExpandedRows(codes, columns), y
-    return (ExpandedRows(check_array(codes, estimator=estimator), columns),)
+        return check_X_y(codes, labels["y"], **settings)
+    return (check_array(codes, **settings),)
 
 
 def float_dtype(X):

@@ -7,7 +7,7 @@ import torch
 
 from rfad_sklearn._utils.category_groups import CategoryGroups
 from rfad_sklearn._utils.columns import Columns, ExpandedRows
-from rfad_sklearn._utils.columns_fit import learn_columns
+from rfad_sklearn._utils.columns_fit import learn_columns, with_medians
 from rfad_sklearn._utils.preprocessing_value import Preprocessing
 
 
@@ -22,7 +22,7 @@ def small_frame():
 
 
 def test_codes_expand_to_zeros_and_ones_and_back():
-    columns = learn_columns(small_frame(), "from_dtype", "error")
+    columns = learn_columns(small_frame(), "from_dtype")
     codes = columns.encode(small_frame())
     # In the order of the type, without what no row shows; a gap is one more.
     assert columns.categories[1].tolist() == ["b", "a"]
@@ -35,7 +35,7 @@ def test_codes_expand_to_zeros_and_ones_and_back():
 
 
 def test_unknown_categories_are_none_and_gaps_too_where_none_were_seen():
-    columns = learn_columns(small_frame().iloc[[0, 1, 3]], "from_dtype", "error")
+    columns = learn_columns(small_frame().iloc[[0, 1, 3]], "from_dtype")
     others = pd.DataFrame(
         {"amount": [0.0] * 3, "city": pd.Categorical(["new", None, "a"]), "count": [1, 1, 1]}
     )
@@ -55,7 +55,7 @@ def test_unknown_categories_are_none_and_gaps_too_where_none_were_seen():
 )
 def test_categories_come_back_as_they_were(values):
     frame = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": pd.Series(values, dtype="category")})
-    columns = learn_columns(frame, "from_dtype", "error")
+    columns = learn_columns(frame, "from_dtype")
     pd.testing.assert_frame_equal(columns.like(frame, columns.encode(frame)), frame)
 
 
@@ -70,7 +70,7 @@ def test_types_come_back():
             "boolean": pd.array([True, False], dtype="boolean"),
         }
     )
-    columns = learn_columns(frame, "from_dtype", "error")
+    columns = learn_columns(frame, "from_dtype")
     made = columns.like(frame, np.array([[0.7, 3.6, 0.4, 1.2, 0.5, 0.9], [9, 1e9, 1, 2, 3, 0]]))
     pd.testing.assert_series_equal(made.dtypes, frame.dtypes)
     assert made["int8"].tolist() == [4, 127]
@@ -80,16 +80,18 @@ def test_types_come_back():
 
 def test_medians_stand_for_gaps_also_of_later_rows():
     frame = pd.DataFrame({"a": [1.0, np.nan, 3.0, 100.0], "b": [1, 2, 3, 4]})
-    columns = learn_columns(frame, "from_dtype", "impute")
-    assert columns.encode(frame)[:, 0].tolist() == [1, 3, 3, 100]
-    later = np.array([[np.nan, np.nan]])
-    assert columns.encode(later).tolist() == [[3, 2.5]]
+    columns = learn_columns(frame, "from_dtype")
+    columns = with_medians(columns, columns.encode(frame), ["a", "b"])
+    assert columns.filled(columns.encode(frame))[:, 0].tolist() == [1, 3, 3, 100]
+    later = np.array([[np.nan, np.nan]], dtype=np.float32)
+    assert columns.filled(later).tolist() == [[3, 2.5]]
+    assert columns.filled(later).dtype == np.float32
 
 
 @pytest.mark.parametrize("wanted", [[False, True], [1], ["city"]])
 def test_categories_are_named_in_three_ways(wanted):
     frame = pd.DataFrame({"amount": [1.0, 2.0, 3.0], "city": ["b", "a", "b"]})
-    columns = learn_columns(frame, wanted, "error")
+    columns = learn_columns(frame, wanted)
     assert columns.is_categorical.tolist() == [False, True]
     assert columns.categories[1].tolist() == ["a", "b"]
 
@@ -126,16 +128,16 @@ def test_categories_are_named_in_three_ways(wanted):
 )
 def test_columns_that_cannot_be_taken_are_named(frame, wanted, error, message):
     with pytest.raises(error, match=message):
-        learn_columns(frame, wanted, "error")
+        learn_columns(frame, wanted)
 
 
 def test_a_column_of_gaps_has_no_median():
     with pytest.raises(ValueError, match="no number in column 'a'"):
-        learn_columns(pd.DataFrame({"a": [np.nan, np.nan]}), None, "impute")
+        with_medians(None, np.full((2, 1), np.nan), ["a"])
 
 
 def test_arrays_of_numbers_have_nothing_to_say():
-    assert learn_columns(np.eye(3), "from_dtype", "error") is None
+    assert learn_columns(np.eye(3), "from_dtype") is None
 
 
 def test_values_that_are_no_columns_are_refused():
