@@ -1,7 +1,7 @@
 """Transformers that fit the numeric preprocessing value which a coreset carries.
 
-All three take rows ``(n, d)``, grey images ``(n, H, W)`` or colour images ``(n, H, W, channels)``
-and give back the same layout.
+All take rows ``(n, d)``; all but :class:`QuantileNormalizer` grey images ``(n, H, W)`` or colour
+images ``(n, H, W, channels)`` as well. They give back the same layout.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ._utils.preprocessing_fit import (
     whitening_value,
 )
 from ._utils.preprocessing_value import Preprocessing, TransformerPreprocessing
+from ._utils.quantile_fit import quantile_value, table_value
+from ._utils.quantile_map import MOST_KNOTS
 from ._utils.validation import (
     as_rows,
     check_rows,
@@ -31,7 +33,7 @@ from ._utils.validation import (
     resolve_image_shape,
 )
 
-__all__ = ["ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"]
+__all__ = ["ChannelStandardizer", "InstanceNormalizer", "QuantileNormalizer", "RegularizedZCA"]
 
 # Rows that tell where the inverse of a user's transformer can be expected to work.
 _BOUNDS_ROWS = 2048
@@ -42,7 +44,7 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
 
     Parameters
     ----------
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None
+    preprocessing : {"auto", "standardize", "quantile", "zca"}, transformer or None
     rows : array of shape (n, d), or anything with its length, shape and slices
     image_shape : tuple (H, W, channels) or None
     invertible : bool, default=True
@@ -55,7 +57,8 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
     Raises
     ------
     ValueError
-        When a transformer has no inverse, or changes the number of pixels of images.
+        When a transformer has no inverse, or changes the number of pixels of images; or when
+        quantiles of images are asked for.
     """
     if preprocessing is None:
         return Preprocessing.identity(rows.shape[1])
@@ -63,6 +66,10 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True):
         return whitening_value(rows, image_shape, reg=RegularizedZCA().reg, n_components=None)
     if preprocessing == "auto" and image_shape is not None:
         return leading_whitening_value(rows, image_shape)
+    if preprocessing == "auto":
+        return table_value(rows)
+    if preprocessing == "quantile":
+        return QuantileNormalizer()._fit_value(rows, image_shape)
     if isinstance(preprocessing, str):
         return standardizing_value(rows, image_shape)
     transformer = clone(preprocessing)
@@ -143,7 +150,7 @@ class _LayoutMixin:
 
 
 class _NumericPreprocessor(_LayoutMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Shared by the three: fit a value, apply it, take it back."""
+    """Shared by all: fit a value, apply it, take it back."""
 
     _parameter_constraints: dict = {"image_shape": [None, "array-like"]}
 
@@ -174,7 +181,7 @@ class _NumericPreprocessor(_LayoutMixin, OneToOneFeatureMixin, TransformerMixin,
 
 
 class _InvertiblePreprocessor(_NumericPreprocessor):
-    """Shared by the two that have an inverse."""
+    """Shared by those that have an inverse."""
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Take preprocessed rows back to raw units.
@@ -239,6 +246,52 @@ class ChannelStandardizer(_InvertiblePreprocessor):
 
     def _fit_value(self, rows, image_shape):
         return standardizing_value(rows, image_shape)
+
+
+class QuantileNormalizer(_InvertiblePreprocessor):
+    """Each column of a table to the normal scores of its ranks, by a piecewise-linear map.
+
+    Skewed columns, and those with outliers, become nearly normal; the order of the numbers stays.
+    The map is bounded both ways: numbers beyond the range seen in ``fit`` are taken for its ends,
+    and the inverse of any number lies within it. Constant columns become zero.
+
+    Parameters
+    ----------
+    n_quantiles : int, default=64
+        Knots of a column, at most, beside its smallest and largest value. They lie evenly in normal
+        scores between -4 and 4; a column of fewer distinct values has these.
+
+    Attributes
+    ----------
+    value_ : Preprocessing
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rfad_sklearn import QuantileNormalizer
+    >>> X = np.random.default_rng(0).lognormal(sigma=3, size=(1000, 1))
+    >>> normalizer = QuantileNormalizer().fit(X)
+    >>> float(X.max().round()), float(normalizer.transform(X).max().round(1))
+    (10862.0, 3.3)
+    >>> float(normalizer.inverse_transform([[100.0]]).item()) == X.max()
+    True
+    """
+
+    _parameter_constraints: dict = {"n_quantiles": [Interval(Integral, 2, None, closed="left")]}
+    # Images are refused.
+    image_shape = None
+
+    def __init__(self, n_quantiles: int = MOST_KNOTS):
+        self.n_quantiles = n_quantiles
+
+    def _fit_value(self, rows, image_shape):
+        if image_shape is not None:
+            raise ValueError(
+                f"Quantiles are for the columns of tables, got images of shape {image_shape}; use "
+                "preprocessing='standardize' or ChannelStandardizer."
+            )
+        return quantile_value(rows, self.n_quantiles)
 
 
 class RegularizedZCA(_InvertiblePreprocessor):

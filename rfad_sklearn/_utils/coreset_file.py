@@ -16,7 +16,9 @@ from .preprocessing_value import Preprocessing
 
 FORMAT_VERSION = 2
 
-_PREPROCESSING = tuple(f.name for f in fields(Preprocessing))
+# Columns that are mapped by quantiles, where there are any.
+_QUANTILES = ("quantile_columns", "quantiles", "normal_scores")
+_PREPROCESSING = tuple(f.name for f in fields(Preprocessing) if f.name not in _QUANTILES)
 _REQUIRED = (
     "X",
     "targets",
@@ -32,6 +34,7 @@ _REQUIRED = (
     *(f"preprocessing_{name}" for name in _PREPROCESSING),
 )
 _OPTIONAL = ("corruption_mask", "solved_targets", "sample_weight")
+_OPTIONAL_PREPROCESSING = tuple(f"preprocessing_{name}" for name in _QUANTILES)
 
 
 def write_coreset(path, coreset):
@@ -53,7 +56,8 @@ def write_coreset(path, coreset):
     for name in _OPTIONAL:
         if getattr(coreset, name) is not None:
             arrays[name] = getattr(coreset, name)
-    for name in _PREPROCESSING:
+    mapped = _QUANTILES if len(coreset.preprocessing.quantile_columns) else ()
+    for name in (*_PREPROCESSING, *mapped):
         arrays[f"preprocessing_{name}"] = getattr(coreset.preprocessing, name)
     return write_arrays(path, arrays)
 
@@ -74,7 +78,7 @@ def read_coreset(path, make):
         version = read_arrays(path, ("format_version",), ())["format_version"]
     _check_version(path, version)
     with _explained(path):
-        return make(**_fields(read_arrays(path, _REQUIRED, _OPTIONAL)))
+        return make(**_fields(read_arrays(path, _REQUIRED, (*_OPTIONAL, *_OPTIONAL_PREPROCESSING))))
 
 
 @contextlib.contextmanager
@@ -110,7 +114,11 @@ def _check_version(path, version):
 
 
 def _fields(arrays):
-    preprocessing = {name: arrays[f"preprocessing_{name}"] for name in _PREPROCESSING}
+    preprocessing = {
+        name: arrays[f"preprocessing_{name}"]
+        for name in (*_PREPROCESSING, *_QUANTILES)
+        if f"preprocessing_{name}" in arrays
+    }
     preprocessing["row_norm"] = bool(preprocessing["row_norm"])
     preprocessing["tail"] = float(preprocessing["tail"])
     return {

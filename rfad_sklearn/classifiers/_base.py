@@ -33,7 +33,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         "image_shape": [None, "array-like"],
         "preprocessing": [
             None,
-            StrOptions({"auto", "standardize", "zca"}),
+            StrOptions({"auto", "standardize", "quantile", "zca"}),
             HasMethods(["fit", "transform"]),
         ],
         "verbose": ["verbose"],

@@ -12,7 +12,7 @@ from .._surrogates.item_space import item_space
 from .._utils.device_rows import DeviceRows, fits_on_device
 from .._utils.item_range import ItemRange
 from .._utils.labels import centred_one_hot
-from .._utils.preprocessing_value import TransformerPreprocessing
+from .._utils.preprocessing_value import Preprocessing, TransformerPreprocessing
 from .._utils.row_selection import CENTROIDS, centroid_groups, initial_rows, means_of
 from .._utils.validation import as_rows
 
@@ -141,6 +141,18 @@ class FitContext:
         scaled_range = self.item_range.scaled(self.preprocessing, self.device, dtype)
         return item_space(scaled_range, data.read, data.train, self.pixels)
 
+    @functools.cached_property
+    def _score_range(self):
+        """Bounds of the items, as tensors; None where no column is mapped by quantiles.
+
+        Beyond them the map has no gradient, and its inverse would not be what was evaluated.
+        """
+        value = self.preprocessing
+        if not isinstance(value, Preprocessing) or not len(value.quantile_columns):
+            return None
+        dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
+        return [torch.from_numpy(ends).to(self.device, dtype) for ends in value.score_range]
+
     @property
     def panel_names(self):
         """Names of the classifiers that evaluate the items, where rows are held out."""
@@ -169,12 +181,14 @@ class FitContext:
     def constrain(self, variables):
         """Put items that a step has moved back, in place.
 
-        Those for any model into the range of the columns, and those of a class that gives its rows
-        as they are to these rows.
+        Those for any model into the range of the columns, others into that of columns mapped by
+        quantiles, and those of a class that gives its rows as they are to these rows.
         """
         x = variables["X"]
         if self.space is not None:
             x.copy_(self.space.clip(x.flatten(1)).view_as(x))
+        elif self._score_range is not None:
+            x.copy_(torch.clamp(x.flatten(1), *self._score_range).view_as(x))
         items, rows = self.fixed_items
         if len(items):
             x[torch.from_numpy(items)] = self.coordinates(self.read(rows)).view(-1, *self.shape)
@@ -192,8 +206,7 @@ class FitContext:
         if self.space is not None:
             raw = self.item_range.clip(raw)
         if self.frozen is not None:
-            noise = self.frozen.noise * self.preprocessing.scale + self.preprocessing.offset
-            raw = np.where(self.frozen.mask, noise, raw)
+            raw = np.where(self.frozen.mask, self.preprocessing.unscale(self.frozen.noise), raw)
         items, rows = self.fixed_items
         raw[items] = self.rows[rows]
         return raw

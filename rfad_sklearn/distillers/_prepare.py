@@ -87,6 +87,8 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     if parameters.get("corruption"):
         _check_corruption(estimator, preprocessing, rows.shape[1])
         frozen = Frozen.draw(per_class.sum(), rows.shape[1], estimator.corruption, rng)
+        # As it comes back from the units of X.
+        frozen = replace(frozen, noise=np.clip(frozen.noise, *preprocessing.score_range))
     reduced = estimator._reduces_precision and isinstance(spec, ConvNetSpec)
     context = FitContext(
         rows=rows,
