@@ -30,13 +30,16 @@ PASSAGES = {
         Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": rows of each
         class or means of them, chosen as by :class:`CoresetSelector`. "noise": white noise. An
         array: given items in the units of X, class by class.""",
-    "preprocessing": """preprocessing : {"auto", "standardize", "zca"}, transformer or None, \
-default="auto"
+    "preprocessing": """preprocessing : {"auto", "standardize", "quantile", "zca"}, transformer \
+or None, default="auto"
         What is applied before the network, and taken back in the coreset. "standardize": zero mean
-        and unit variance per channel of images, per column of tables. "auto": the same for tables;
-        images are whitened as well along their 64 to 256 leading directions, the more gently the
-        smaller they are and the fewer rows there are, and from 50 rows on. "zca": whitened as in
-        the literature, which makes large files. None: nothing. A transformer needs
+        and unit variance per channel of images, per column of tables. "quantile", for tables: each
+        column by a monotone map to normal scores, see :class:`QuantileNormalizer`; items then lie
+        within its range. "auto": skewed columns of tables by quantiles, those of a skewness above 2
+        and more than ten values, the others standardised;
+        images are standardised, and whitened along their 64 to 256 leading directions, the more
+        gently the smaller they are and the fewer rows there are, and from 50 rows on. "zca":
+        whitened as in the literature, which makes large files. None: nothing. A transformer needs
         ``inverse_transform``.""",
     "max_iter": """max_iter : int, default=None
         Number of steps; None: 1000, or unbounded when ``max_time`` is set.""",
@@ -107,8 +110,8 @@ default="auto"
     "classifier_image_shape": """image_shape : tuple (H, W) or (H, W, channels), default=None
         Shape of the images when X holds them as flat rows. None: the coreset's own, or that of
         X.""",
-    "classifier_preprocessing": """preprocessing : {"auto", "standardize", "zca"}, transformer or \
-None, default="auto"
+    "classifier_preprocessing": """preprocessing : {"auto", "standardize", "quantile", "zca"}, \
+transformer or None, default="auto"
         "auto": the coreset's own; without one as in :class:`RFADDistiller`.""",
     "classifier_verbose": """verbose : int, default=0
         Above 0: print the plan first, then what is being done.""",

@@ -29,7 +29,8 @@ class GradientMatchingDistiller(BaseDistiller):
         Network whose gradients are matched. "auto": a :class:`ConvNet` of 128 channels for images,
         an :class:`MLP` of 256 units for flat rows.
     %(image_shape)s
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
+    preprocessing : {"auto", "standardize", "quantile", "zca"}, transformer or None, \
+default="standardize"
         What is applied before the network, and taken back in the coreset, as in
         :class:`RFADDistiller`; the default is the papers' own.
     batch_size : int, default=256

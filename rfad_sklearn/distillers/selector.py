@@ -43,7 +43,8 @@ class CoresetSelector(CoresetEstimator):
         the NNGP kernel.
     %(architecture)s
     %(image_shape)s
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
+    preprocessing : {"auto", "standardize", "quantile", "zca"}, transformer or None, \
+default="standardize"
         What is applied before the network, as in :class:`RFADDistiller`. A transformer needs no
         ``inverse_transform``. A few real images are worth less when whitened, other than distilled
         ones.
