@@ -144,8 +144,8 @@ def test_automatic_quantiles_are_of_skewed_columns_only(table):
     Z, standardised = value.apply(table), standardizing_value(table, None).apply(table)
     assert_array_equal(Z[:, 1:], standardised[:, 1:])
     assert_array_equal(Z[:, 0], QuantileNormalizer().fit_transform(table)[:, 0])
-    mirrored = fit_preprocessing("auto", -table, None)
-    assert mirrored.quantile_columns.tolist() == [0]
+    negated = fit_preprocessing("auto", -table, None)
+    assert negated.quantile_columns.tolist() == [0]
     without = table[:, 1:]
     assert fit_preprocessing("auto", without, None) == standardizing_value(without, None)
 
