@@ -36,11 +36,10 @@ or None, default="auto"
         and unit variance per channel of images, per column of tables. "quantile", for tables: each
         column by a monotone map to normal scores, see :class:`QuantileNormalizer`; items then lie
         within its range. "auto": skewed columns of tables by quantiles, those of a skewness above 2
-        and more than ten values, the others standardised;
-        images are standardised, and whitened along their 64 to 256 leading directions, the more
-        gently the smaller they are and the fewer rows there are, and from 50 rows on. "zca":
-        whitened as in the literature, which makes large files. None: nothing. A transformer needs
-        ``inverse_transform``.""",
+        and more than ten values, the others standardised; images standardised, and whitened along
+        their 64 to 256 leading directions, the more gently the smaller they are and the fewer rows
+        there are, and from 50 rows on. "zca": whitened as in the literature, which makes large
+        files. None: nothing. A transformer needs ``inverse_transform``.""",
     "max_iter": """max_iter : int, default=None
         Number of steps; None: 1000, or unbounded when ``max_time`` is set.""",
     "max_time": """max_time : float, default=None

@@ -48,12 +48,11 @@ class RFADDistiller(RidgeDistiller):
         and unit variance per channel of images, per column of tables. "quantile", for tables: each
         column by a monotone map to normal scores, see :class:`QuantileNormalizer`; items then lie
         within its range. "auto": skewed columns of tables by quantiles, those of a skewness above 2
-        and more than ten values, the others standardised;
-        images are standardised, and whitened along their 64 to 256 leading directions, the more
-        gently the smaller they are and the fewer rows there are, and from 50 rows on. With
-        ``corruption``, whose noise whitening would raise, "auto" is "standardize". "zca": whitened
-        as in the literature, which makes large files. None: nothing. A transformer needs
-        ``inverse_transform``.
+        and more than ten values, the others standardised; images standardised, and whitened along
+        their 64 to 256 leading directions, the more gently the smaller they are and the fewer rows
+        there are, and from 50 rows on. With ``corruption``, whose noise whitening would raise,
+        "auto" is "standardize". "zca": whitened as in the literature, which makes large files.
+        None: nothing. A transformer needs ``inverse_transform``.
     n_networks : int, default=8
         Random networks per step.
     pool_size : int or "auto", default="auto"
