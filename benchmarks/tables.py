@@ -1,4 +1,4 @@
-"""Tables as people have them: features for linear models, weights of items.
+"""Tables as people have them: features for linear models, weights of items, skewed columns.
 
 A cell is a task, a data set, a method and a seed; what it gives is appended at once to
 ``benchmarks/results/tables.jsonl``, and cells that are there are not run again. ``--render`` writes
@@ -7,18 +7,21 @@ rows is for evaluation::
 
     python benchmarks/tables.py --task features --data digits satellite --folder data --final
     python benchmarks/tables.py --task weights --data shuttle --folder data --final
+    python benchmarks/tables.py --task skew --data skewed spam shuttle --folder data --final
     python benchmarks/tables.py --render
 
 *features*: accuracy of logistic regression by its defaults on features of a distiller, ten items
 per class, and on those of ``Nystroem`` behind a ``StandardScaler`` with as many components and ten
 times as many. *weights*: log loss of logistic regression on items for any model, twenty per class,
-with the weights of the items and without, and on all rows.
+with the weights of the items and without, and on all rows. *skew*: accuracy and balanced accuracy
+of ``NNGPKernelRidge`` on ten items per class, by ``preprocessing``; ``skewed`` is generated.
 """
 
 import time
 import warnings
 from pathlib import Path
 
+import _tables_skew
 import numpy as np
 from _common import command_line, load, load_table, machine, parse
 from _results import append, missing, read, sandbox, write_page
@@ -33,12 +36,13 @@ from rfad_sklearn import RFADDistiller
 TASKS = {
     "features": {"rfad": 1, "nystroem": 1, "nystroem of ten times as many": 10},
     "weights": {"weighted": None, "unweighted": None, "all rows": None},
+    "skew": _tables_skew.METHODS,
 }
 # Items per class.
-IPC = {"features": 10, "weights": 20}
+IPC = {"features": 10, "weights": 20, "skew": _tables_skew.IPC}
 # The seed is one that no recorded cell has, so that something is measured.
 SMOKE = {
-    "task": ["features", "weights"],
+    "task": ["features", "weights", "skew"],
     "data": ["digits"],
     "seeds": [987],
     "max_iter": 2,
@@ -94,12 +98,14 @@ def load_flat(name, args):
     if name == "digits":
         X, y, X_eval, y_eval = load(name, final=args.final, smoke=args.smoke)
         return X.reshape(len(X), -1), y, X_eval.reshape(len(X_eval), -1), y_eval
+    if name == _tables_skew.GENERATED:
+        return _tables_skew.generated_table(args.final)
     return load_table(name, Path(args.folder) / f"{name}.npz", args.final)
 
 
 def run(args):
     """Measure what is missing."""
-    measure = {"features": features, "weights": weights}
+    measure = {"features": features, "weights": weights, "skew": _tables_skew.skew}
     cells = (
         {
             "task": task,
@@ -128,10 +134,12 @@ def run(args):
 def write_pages():
     """Write the page from the file of cells."""
     records, parts = [record for record in read("tables") if record["final"]], list(HEAD)
-    for task, (figure, heading) in {
-        "features": ("accuracy", "Logistic regression on features, accuracy in %"),
-        "weights": ("log_loss", "Logistic regression on items, log loss"),
-    }.items():
+    for task, figure, heading in [
+        ("features", "accuracy", "Logistic regression on features, accuracy in %"),
+        ("weights", "log_loss", "Logistic regression on items, log loss"),
+        ("skew", "accuracy", "NNGP on items, by preprocessing, accuracy in %"),
+        ("skew", "balanced_accuracy", "NNGP on items, by preprocessing, balanced accuracy in %"),
+    ]:
         methods = TASKS[task]
         parts += [f"\n## {heading}\n", f"| | {' | '.join(methods)} |"]
         parts.append(f"|{' --- |' * (len(methods) + 1)}")

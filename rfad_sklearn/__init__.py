@@ -14,7 +14,12 @@ from .distillers import (
     RFADDistiller,
 )
 from .plotting import CoresetDisplay, ExplanationDisplay, HistoryDisplay
-from .preprocessing import ChannelStandardizer, InstanceNormalizer, RegularizedZCA
+from .preprocessing import (
+    ChannelStandardizer,
+    InstanceNormalizer,
+    QuantileNormalizer,
+    RegularizedZCA,
+)
 
 __all__ = [
     "MLP",
@@ -32,6 +37,7 @@ __all__ = [
     "InstanceNormalizer",
     "KIPDistiller",
     "NNGPKernelRidge",
+    "QuantileNormalizer",
     "RFADDistiller",
     "RegularizedZCA",
     "__version__",

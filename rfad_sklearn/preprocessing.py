@@ -1,7 +1,7 @@
 """Transformers that fit the numeric preprocessing value which a coreset carries.
 
-All three take rows ``(n, d)``, grey images ``(n, H, W)`` or colour images ``(n, H, W, channels)``
-and give back the same layout.
+All take rows ``(n, d)``; all but :class:`QuantileNormalizer` grey images ``(n, H, W)`` or colour
+images ``(n, H, W, channels)`` as well. They give back the same layout.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from ._utils.preprocessing_fit import (
     standardizing_value,
     whitening_value,
 )
-from ._utils.preprocessing_value import Preprocessing, TransformerPreprocessing
+from ._utils.preprocessing_value import Preprocessing
+from ._utils.quantile_fit import quantile_value, table_value
+from ._utils.quantile_map import MOST_KNOTS
+from ._utils.transformer_fit import fit_transformer
 from ._utils.validation import (
     as_rows,
     check_rows,
@@ -31,10 +34,7 @@ from ._utils.validation import (
     resolve_image_shape,
 )
 
-__all__ = ["ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"]
-
-# Rows that tell where the inverse of a user's transformer can be expected to work.
-_BOUNDS_ROWS = 2048
+__all__ = ["ChannelStandardizer", "InstanceNormalizer", "QuantileNormalizer", "RegularizedZCA"]
 
 
 def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True, columns=None):
@@ -42,7 +42,7 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True, colu
 
     Parameters
     ----------
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None
+    preprocessing : {"auto", "standardize", "quantile", "zca"}, transformer or None
     rows : array of shape (n, d), or anything with its length, shape and slices
     image_shape : tuple (H, W, channels) or None
     invertible : bool, default=True
@@ -57,8 +57,8 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True, colu
     Raises
     ------
     ValueError
-        When a transformer has no inverse, or changes the number of pixels of images, or where
-        there are categories.
+        When a transformer has no inverse, or changes the number of pixels of images; when
+        quantiles of images are wanted; or for a transformer where there are categories.
     """
     one_hot = columns.one_hot if columns is not None and columns.is_categorical.any() else None
     if preprocessing is None:
@@ -68,6 +68,11 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True, colu
         return whitening_value(rows, image_shape, reg, n_components=None, one_hot=one_hot)
     if preprocessing == "auto" and image_shape is not None:
         return leading_whitening_value(rows, image_shape)
+    if preprocessing == "auto":
+        return table_value(rows, one_hot)
+    if preprocessing == "quantile":
+        QuantileNormalizer()._refuse_images(image_shape)
+        return quantile_value(rows, one_hot=one_hot)
     if isinstance(preprocessing, str):
         return standardizing_value(rows, image_shape, one_hot)
     if one_hot is not None:
@@ -81,32 +86,7 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True, colu
         transformer._validate_params()
         shape = resolve_image_shape(transformer.image_shape, image_shape, rows.shape[1])
         return transformer._fit_value(rows, shape)
-    return _fit_transformer(transformer, rows, image_shape, invertible)
-
-
-def _fit_transformer(transformer, rows, image_shape, invertible):
-    """A user's own transformer, fitted; refused where a coreset could not be made with it."""
-    name = type(transformer).__name__
-    if invertible and not hasattr(transformer, "inverse_transform"):
-        raise ValueError(
-            f"preprocessing={name}() has no inverse_transform, so the coreset could not be given "
-            "in the units of X; put it in front of the distiller with sklearn.pipeline.Pipeline "
-            "and use preprocessing=None."
-        )
-    # A user's transformer may want the whole array, in float.
-    fitted = TransformerPreprocessing(
-        transformer.fit(np.array(rows[:], dtype=float)), rows.shape[1]
-    )
-    width = fitted.apply(np.asarray(rows[:1], dtype=float)).shape[1]
-    if invertible:
-        some = np.linspace(0, len(rows) - 1, min(len(rows), _BOUNDS_ROWS)).astype(int)
-        fitted.learn_bounds(np.asarray(rows[some], dtype=float))
-    if image_shape is not None and width != rows.shape[1]:
-        raise ValueError(
-            f"preprocessing={name} makes {width} columns of images of shape {image_shape}; use one "
-            "that keeps the number of columns, or flat rows and an MLP."
-        )
-    return fitted
+    return fit_transformer(transformer, rows, image_shape, invertible)
 
 
 class _LayoutMixin:
@@ -153,7 +133,7 @@ class _LayoutMixin:
 
 
 class _NumericPreprocessor(_LayoutMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Shared by the three: fit a value, apply it, take it back."""
+    """Shared by all: fit a value, apply it, take it back."""
 
     _parameter_constraints: dict = {"image_shape": [None, "array-like"]}
 
@@ -184,7 +164,7 @@ class _NumericPreprocessor(_LayoutMixin, OneToOneFeatureMixin, TransformerMixin,
 
 
 class _InvertiblePreprocessor(_NumericPreprocessor):
-    """Shared by the two that have an inverse."""
+    """Shared by those that have an inverse."""
 
     def inverse_transform(self, X: ArrayLike) -> np.ndarray:
         """Take preprocessed rows back to raw units.
@@ -249,6 +229,56 @@ class ChannelStandardizer(_InvertiblePreprocessor):
 
     def _fit_value(self, rows, image_shape):
         return standardizing_value(rows, image_shape)
+
+
+class QuantileNormalizer(_InvertiblePreprocessor):
+    """Each column of a table to the normal scores of its ranks, by a piecewise-linear map.
+
+    Skewed columns, and those with outliers, become nearly normal; the order of the numbers stays.
+    The map is bounded both ways: numbers beyond the range seen in ``fit`` are taken for its ends,
+    and the inverse of any number lies within it. Constant columns become zero.
+
+    Parameters
+    ----------
+    n_quantiles : int, default=64
+        Knots of a column, at most, beside its smallest and largest value. They lie evenly in normal
+        scores between -4 and 4; a column of fewer distinct values has these.
+
+    Attributes
+    ----------
+    value_ : Preprocessing
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from rfad_sklearn import QuantileNormalizer
+    >>> X = np.random.default_rng(0).lognormal(sigma=3, size=(1000, 1))
+    >>> normalizer = QuantileNormalizer().fit(X)
+    >>> float(X.max().round()), float(normalizer.transform(X).max().round(1))
+    (9878.0, 3.3)
+    >>> float(normalizer.inverse_transform([[100.0]]).item()) == X.max()
+    True
+    """
+
+    _parameter_constraints: dict = {"n_quantiles": [Interval(Integral, 2, None, closed="left")]}
+    # Images are refused.
+    image_shape = None
+
+    def __init__(self, n_quantiles: int = MOST_KNOTS):
+        self.n_quantiles = n_quantiles
+
+    def _fit_value(self, rows, image_shape):
+        self._refuse_images(image_shape)
+        return quantile_value(rows, self.n_quantiles)
+
+    @staticmethod
+    def _refuse_images(image_shape):
+        if image_shape is not None:
+            raise ValueError(
+                f"Quantiles are for the columns of tables, got images of shape {image_shape}; use "
+                "preprocessing='standardize' or ChannelStandardizer."
+            )
 
 
 class RegularizedZCA(_InvertiblePreprocessor):

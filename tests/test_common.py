@@ -18,6 +18,7 @@ from rfad_sklearn import (
     InstanceNormalizer,
     KIPDistiller,
     NNGPKernelRidge,
+    QuantileNormalizer,
     RegularizedZCA,
     RFADDistiller,
 )
@@ -36,6 +37,7 @@ ESTIMATORS = [
     ChannelStandardizer(),
     RegularizedZCA(),
     InstanceNormalizer(),
+    QuantileNormalizer(),
 ]
 # The same with other parameters.
 VARIANTS = [
@@ -47,7 +49,7 @@ VARIANTS = [
         loss="mse",
         early_stopping=False,
     ),
-    RFADDistiller(**SMALL, learn_labels="solve"),
+    RFADDistiller(**SMALL, learn_labels="solve", preprocessing="quantile"),
     RFADDistiller(downstream="any", max_iter=3, eval_every=2, **NARROW),
     KIPDistiller(
         max_iter=3,

@@ -21,7 +21,12 @@ MODULES = {
     },
     "kernels": {"nngp_kernel", "ntk_kernel"},
     "plotting": {"CoresetDisplay", "ExplanationDisplay", "HistoryDisplay"},
-    "preprocessing": {"ChannelStandardizer", "InstanceNormalizer", "RegularizedZCA"},
+    "preprocessing": {
+        "ChannelStandardizer",
+        "InstanceNormalizer",
+        "QuantileNormalizer",
+        "RegularizedZCA",
+    },
 }
 TOP = set().union(*MODULES.values(), {"DistillationState", "kernels", "__version__"}) - {
     "load_digits_images",

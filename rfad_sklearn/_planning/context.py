@@ -13,9 +13,11 @@ def describe_preprocessing(preprocessing):
     """Preprocessing in a few words: what the numeric value does, or the user's transformer."""
     if not isinstance(preprocessing, Preprocessing):
         return preprocessing.name
-    words = []
+    words, n_mapped = [], len(preprocessing.quantile_columns)
+    if n_mapped:
+        words.append(f"quantiles of {n_mapped} columns")
     if (preprocessing.offset != 0).any() or (preprocessing.scale != 1).any():
-        words.append("standardised")
+        words.append("else standardised" if n_mapped else "standardised")
     if preprocessing.row_norm:
         words.append("each row by itself")
     if len(preprocessing.gains):

@@ -122,9 +122,14 @@ def _resolve_inputs(draft, parameters, context):
     """Network, preprocessing and arithmetic: what the context holds, and why."""
     images, spec = len(context.shape) == 3, context.spec
     whitened = "whitened" in context.preprocessing_name
-    table = "images of too few rows to whiten" if images else "a table, column by column"
+    if images:
+        others = "images of too few rows to whiten"
+    elif "quantiles" in context.preprocessing_name:
+        others = "these columns of a table are skewed"
+    else:
+        others = "a table, column by column, without skewed ones"
     reasons = {
-        "preprocessing": "images: gently, along their leading directions" if whitened else table,
+        "preprocessing": "images: gently, along their leading directions" if whitened else others,
         "device": "CUDA is available" if context.device.type == "cuda" else "no CUDA device here",
         "dtype": "the hardware is fast at it"
         if context.dtype == torch.bfloat16

@@ -2,24 +2,11 @@
 
 import numpy as np
 import torch
-from scipy.special import ndtr, ndtri
 
-# Knots of a column, at most, and the normal score of the outermost: between them they are even.
-_MOST_KNOTS, _OUTERMOST = 64, 4.0
+from .._utils.quantile_map import interpolate, knots_of
+
 # Between two knots that only fill up a row of them, in ranks.
 _PADDING = 1e-3
-
-
-def _knots(column):
-    """Increasing values of a column, and their normal scores: of the middle of their ties."""
-    column = np.sort(column)
-    values = np.unique(column)
-    if len(values) > _MOST_KNOTS:
-        shares = ndtr(np.linspace(-_OUTERMOST, _OUTERMOST, _MOST_KNOTS))
-        inner = np.quantile(column, shares, method="nearest")
-        values = np.unique(np.concatenate([column[:1], inner, column[-1:]]))
-    below, upto = np.searchsorted(column, values, "left"), np.searchsorted(column, values, "right")
-    return values, ndtri((below + upto) / (2 * len(column)))
 
 
 class ColumnMap:
@@ -53,7 +40,7 @@ class ColumnMap:
             Smallest and largest value of all rows, which need not be among those given.
         """
         sample = torch.cat([rows, low[None], high[None]]).cpu().numpy()
-        knots = [_knots(column) for column in sample.T]
+        knots = [knots_of(column) for column in sample.T]
         width = max(2, *(len(values) for values, _ in knots))
         table = np.empty((2, len(knots), width))
         for k, (values, ranks) in enumerate(knots):
@@ -66,17 +53,8 @@ class ColumnMap:
 
     def to_ranks(self, x, columns=slice(None)):
         """Ranks of values ``(n, n_columns)`` of some of the columns."""
-        return _interpolate(x, self.values[columns], self.ranks[columns])
+        return interpolate(x, self.values[columns], self.ranks[columns])
 
     def to_values(self, ranks):
         """Values of ranks ``(n, d)``."""
-        return _interpolate(ranks, self.ranks, self.values)
-
-
-def _interpolate(x, source, target):
-    """Piecewise-linear interpolation, column by column."""
-    x = x.T.contiguous()
-    above = torch.searchsorted(source, x.detach()).clamp(1, source.shape[1] - 1)
-    left, right = source.gather(1, above - 1), source.gather(1, above)
-    low, high = target.gather(1, above - 1), target.gather(1, above)
-    return (low + (x - left) / (right - left) * (high - low)).T
+        return interpolate(ranks, self.ranks, self.values)

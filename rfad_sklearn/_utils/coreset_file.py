@@ -17,7 +17,9 @@ from .preprocessing_value import Preprocessing
 
 FORMAT_VERSION = 2
 
-_PREPROCESSING = tuple(f.name for f in fields(Preprocessing))
+# Columns that are mapped by quantiles, where there are any.
+_QUANTILES = ("quantile_columns", "quantiles", "normal_scores")
+_PREPROCESSING = tuple(f.name for f in fields(Preprocessing) if f.name not in _QUANTILES)
 _REQUIRED = (
     "X",
     "targets",
@@ -35,6 +37,7 @@ _REQUIRED = (
 _OPTIONAL = ("corruption_mask", "solved_targets", "sample_weight")
 # What the columns are, in JSON, and an array for the categories of each column that has some.
 _COLUMNS, _CATEGORIES = "columns", "categories_{}"
+_OPTIONAL_PREPROCESSING = tuple(f"preprocessing_{name}" for name in _QUANTILES)
 
 
 def write_coreset(path, coreset):
@@ -56,7 +59,8 @@ def write_coreset(path, coreset):
     for name in _OPTIONAL:
         if getattr(coreset, name) is not None:
             arrays[name] = getattr(coreset, name)
-    for name in _PREPROCESSING:
+    mapped = _QUANTILES if len(coreset.preprocessing.quantile_columns) else ()
+    for name in (*_PREPROCESSING, *mapped):
         arrays[f"preprocessing_{name}"] = getattr(coreset.preprocessing, name)
     if coreset.columns is not None:
         arrays.update(_arrays_of(coreset.columns))
@@ -117,7 +121,7 @@ def read_coreset(path, make):
         version = read_arrays(path, ("format_version",), ())["format_version"]
     _check_version(path, version)
     with _explained(path):
-        arrays = read_arrays(path, _REQUIRED, _OPTIONAL)
+        arrays = read_arrays(path, _REQUIRED, (*_OPTIONAL, *_OPTIONAL_PREPROCESSING))
         n_columns = arrays["X"].shape[-1] if arrays["X"].ndim else 0
         return make(**_fields(arrays), columns=_read_columns(path, n_columns))
 
@@ -155,7 +159,11 @@ def _check_version(path, version):
 
 
 def _fields(arrays):
-    preprocessing = {name: arrays[f"preprocessing_{name}"] for name in _PREPROCESSING}
+    preprocessing = {
+        name: arrays[f"preprocessing_{name}"]
+        for name in (*_PREPROCESSING, *_QUANTILES)
+        if f"preprocessing_{name}" in arrays
+    }
     preprocessing["row_norm"] = bool(preprocessing["row_norm"])
     preprocessing["tail"] = float(preprocessing["tail"])
     return {

@@ -40,14 +40,16 @@ default="from_dtype"
         Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": rows of each
         class or means of them, chosen as by :class:`CoresetSelector`. "noise": white noise. An
         array: given items in the units of X, class by class.""",
-    "preprocessing": """preprocessing : {"auto", "standardize", "zca"}, transformer or None, \
-default="auto"
+    "preprocessing": """preprocessing : {"auto", "standardize", "quantile", "zca"}, transformer \
+or None, default="auto"
         What is applied before the network, and taken back in the coreset. "standardize": zero mean
-        and unit variance per channel of images, per column of tables. "auto": the same for tables;
-        images are whitened as well along their 64 to 256 leading directions, the more gently the
-        smaller they are and the fewer rows there are, and from 50 rows on. "zca": whitened as in
-        the literature, which makes large files. None: nothing. A transformer needs
-        ``inverse_transform``.""",
+        and unit variance per channel of images, per column of tables. "quantile", for tables: each
+        column by a monotone map to normal scores, see :class:`QuantileNormalizer`; items then lie
+        within its range. "auto": skewed columns of tables by quantiles, those of a skewness above 2
+        and more than ten values, the others standardised; images standardised, and whitened along
+        their 64 to 256 leading directions, the more gently the smaller they are and the fewer rows
+        there are, and from 50 rows on. "zca": whitened as in the literature, which makes large
+        files. None: nothing. A transformer needs ``inverse_transform``.""",
     "max_iter": """max_iter : int, default=None
         Number of steps; None: 1000, or unbounded when ``max_time`` is set.""",
     "max_time": """max_time : float, default=None
@@ -123,8 +125,8 @@ default="from_dtype"
         data frame. "from_dtype": the columns of a data frame that are of a categorical type. A
         category that was not there in ``fit`` counts as none. A coreset, or a distiller, has its
         own.""",
-    "classifier_preprocessing": """preprocessing : {"auto", "standardize", "zca"}, transformer or \
-None, default="auto"
+    "classifier_preprocessing": """preprocessing : {"auto", "standardize", "quantile", "zca"}, \
+transformer or None, default="auto"
         "auto": the coreset's own; without one as in :class:`RFADDistiller`.""",
     "classifier_verbose": """verbose : int, default=0
         Above 0: print the plan first, then what is being done.""",

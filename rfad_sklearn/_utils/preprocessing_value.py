@@ -1,4 +1,4 @@
-"""Preprocessing as one numeric value: scaling, optional norm of each row, optional whitening.
+"""Preprocessing as one numeric value: scaling or quantiles, norm of each row, whitening.
 
 The value travels inside the coreset and its file. What fits it lives in ``preprocessing_fit``.
 """
@@ -12,6 +12,20 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
+from .quantile_map import interpolate_within, problem_of_knots
+
+# The numeric parts, but for single numbers.
+_ARRAYS = (
+    "offset",
+    "scale",
+    "components",
+    "gains",
+    "quantile_columns",
+    "quantiles",
+    "normal_scores",
+)
+# Those of them that keep their type on a device: long integers keep their last digits.
+_EXACT = ("offset", "scale", "quantile_columns", "quantiles", "normal_scores")
 # Variance below which a row counts as constant: it is divided by (almost) this, not by zero.
 _SMALLEST_VARIANCE = 1e-12
 
@@ -72,8 +86,10 @@ class ReadOnlyArrays:
 class Preprocessing(ReadOnlyArrays):
     """``z = W norm((x - offset) / scale)`` with ``W`` a truncated whitening.
 
-    Every part but the first may be absent. Made of numpy arrays it takes numpy arrays; :meth:`to`
-    gives the same value made of tensors, which takes tensors.
+    Every part but the first may be absent. Columns may be mapped by their quantiles to normal
+    scores instead of scaled, which is bounded both ways: numbers beyond the range of the rows that
+    it was fitted to are taken for its ends, and inverses lie within it. Made of numpy arrays it
+    takes numpy arrays; :meth:`to` gives the same value made of tensors, which takes tensors.
 
     Parameters
     ----------
@@ -87,11 +103,17 @@ class Preprocessing(ReadOnlyArrays):
         Factors along the components.
     tail : float, default=1.0
         Factor along everything orthogonal to them.
+    quantile_columns : int array of shape (m,), optional
+        Numbers of the columns that are mapped by quantiles, increasing; only without row norm and
+        whitening.
+    quantiles, normal_scores : array of shape (m, n_knots), optional
+        Knots of their piecewise-linear maps, increasing along each row; the last may be repeated.
 
     Raises
     ------
     ValueError
-        When shapes do not fit, or numbers are not finite, or factors not positive.
+        When shapes do not fit, or numbers are not finite, or factors not positive, or knots do not
+        increase.
     """
 
     offset: np.ndarray
@@ -100,9 +122,12 @@ class Preprocessing(ReadOnlyArrays):
     components: np.ndarray = field(default_factory=lambda: np.empty((0, 0), dtype=np.float32))
     gains: np.ndarray = field(default_factory=lambda: np.empty(0))
     tail: float = 1.0
+    quantile_columns: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    quantiles: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    normal_scores: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
     def __post_init__(self):
-        for name in ("offset", "scale", "components", "gains"):
+        for name in _ARRAYS:
             array = np.array(getattr(self, name))
             if array.dtype.kind not in "biuf":
                 raise ValueError(
@@ -127,6 +152,11 @@ class Preprocessing(ReadOnlyArrays):
         positive = (self.scale > 0).all() and (self.gains > 0).all() and self.tail > 0
         if not (positive and np.isfinite(self.tail)):
             raise ValueError("Preprocessing: scale, gains and tail must be positive and finite.")
+        problem = problem_of_knots(self.quantile_columns, self.quantiles, self.normal_scores, d)
+        if problem is None and len(self.quantile_columns) and (self.row_norm or k):
+            problem = "quantiles exclude row_norm and whitening"
+        if problem is not None:
+            raise ValueError(f"Preprocessing: {problem}.")
 
     @classmethod
     def identity(cls, d):
@@ -145,7 +175,7 @@ class Preprocessing(ReadOnlyArrays):
         ----------
         device : torch.device
         dtype : torch.dtype
-            Type of the whitening, which scaled rows must have. The offset and scale keep theirs, so
+            Type of the whitening, which scaled rows must have. What raw rows meet keeps its own, so
             that long integers keep their last digits.
 
         Returns
@@ -153,8 +183,8 @@ class Preprocessing(ReadOnlyArrays):
         Preprocessing
         """
         value = copy.copy(self)
-        for name in ("offset", "scale", "components", "gains"):
-            kept = None if name in ("offset", "scale") else dtype
+        for name in _ARRAYS:
+            kept = None if name in _EXACT else dtype
             tensor = torch.tensor(getattr(self, name), dtype=kept, device=device)
             object.__setattr__(value, name, tensor)
         return value
@@ -166,8 +196,12 @@ class Preprocessing(ReadOnlyArrays):
         """
         X = self._rows(X)
         exact, dtype = float_types(_numpy_dtype(X))
-        z = (cast(X, exact) - cast(self.offset, exact)) / cast(self.scale, exact)
-        return cast(self.after_scaling(cast(z, dtype)), dtype)
+        z = cast((cast(X, exact) - cast(self.offset, exact)) / cast(self.scale, exact), dtype)
+        if len(self.quantile_columns):
+            raw = cast(X[:, self.quantile_columns], np.float64)
+            scores = interpolate_within(raw, self.quantiles, self.normal_scores)
+            z[:, self.quantile_columns] = cast(scores, dtype)
+        return cast(self.after_scaling(z), dtype)
 
     def after_scaling(self, z):
         """The row norm and the whitening of scaled rows."""
@@ -178,7 +212,29 @@ class Preprocessing(ReadOnlyArrays):
 
         With ``row_norm`` only ``apply(invert(Z)) == Z`` holds, for Z in the range of ``apply``.
         """
-        return self._unwhiten(cast(self._rows(Z), np.float64)) * self.scale + self.offset
+        return self.unscale(self._unwhiten(cast(self._rows(Z), np.float64)))
+
+    def unscale(self, z):
+        """Raw rows of scaled ones, in float64."""
+        x = cast(z, np.float64) * self.scale + self.offset
+        if len(self.quantile_columns):
+            scores = cast(z[:, self.quantile_columns], np.float64)
+            inside = interpolate_within(scores, self.normal_scores, self.quantiles)
+            x[:, self.quantile_columns] = inside
+        return x
+
+    @property
+    def score_range(self):
+        """Smallest and largest number of each column of scaled rows; infinite where there is none.
+
+        Returns
+        -------
+        low, high : float64 array of shape (d,)
+        """
+        low, high = np.full((2, self.n_features), [[-np.inf], [np.inf]])
+        low[self.quantile_columns] = self.normal_scores[:, :1].ravel()
+        high[self.quantile_columns] = self.normal_scores[:, -1:].ravel()
+        return low, high
 
     def project(self, z, *, restore=None):
         """``apply(invert(z))``, differentiable for tensors.

@@ -35,7 +35,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         "missing": [StrOptions({"error", "impute"})],
         "preprocessing": [
             None,
-            StrOptions({"auto", "standardize", "zca"}),
+            StrOptions({"auto", "standardize", "quantile", "zca"}),
             HasMethods(["fit", "transform"]),
         ],
         "verbose": ["verbose"],

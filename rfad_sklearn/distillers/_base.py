@@ -70,7 +70,7 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         "reg": [Interval(Real, 0, None, closed="neither")],
         "preprocessing": [
             None,
-            StrOptions({"auto", "standardize", "zca"}),
+            StrOptions({"auto", "standardize", "quantile", "zca"}),
             HasMethods(["fit", "transform"]),
         ],
         "random_state": ["random_state"],

@@ -14,7 +14,7 @@ from .._utils.columns import Columns
 from .._utils.device_rows import DeviceRows, fits_on_device
 from .._utils.item_range import ItemRange
 from .._utils.labels import centred_one_hot
-from .._utils.preprocessing_value import TransformerPreprocessing
+from .._utils.preprocessing_value import Preprocessing, TransformerPreprocessing
 from .._utils.row_selection import CENTROIDS, centroid_groups, initial_rows, means_of
 from .._utils.validation import as_rows
 
@@ -162,6 +162,18 @@ class FitContext:
         allowed = shown[self.item_y_encoded]
         return CategoryGroups(self.columns, allowed, self.preprocessing, self.device, dtype)
 
+    @functools.cached_property
+    def _score_range(self):
+        """Bounds of the items, as tensors; None where no column is mapped by quantiles.
+
+        Beyond them the map has no gradient, and its inverse would not be what was evaluated.
+        """
+        value = self.preprocessing
+        if not isinstance(value, Preprocessing) or not len(value.quantile_columns):
+            return None
+        dtype = torch.float64 if self.dtype == torch.float64 else torch.float32
+        return [torch.from_numpy(ends).to(self.device, dtype) for ends in value.score_range]
+
     @property
     def panel_names(self):
         """Names of the classifiers that evaluate the items, where rows are held out."""
@@ -191,8 +203,8 @@ class FitContext:
     def constrain(self, variables):
         """Put items that a step has moved back, in place.
 
-        Those for any model into the range of the columns, and those of a class that gives its rows
-        as they are to these rows.
+        Those for any model into the range of the columns, others into that of columns mapped by
+        quantiles, and those of a class that gives its rows as they are to these rows.
         """
         x = variables["X"]
         if self.space is not None:
@@ -200,6 +212,8 @@ class FitContext:
         elif self.groups is not None:
             on_device = self.preprocessing.to(self.device, x.dtype)
             x.copy_(on_device.project(x, restore=self.groups.clip))
+        if self._score_range is not None and self.space is None:
+            x.copy_(torch.clamp(x.flatten(1), *self._score_range).view_as(x))
         items, rows = self.fixed_items
         if len(items):
             x[torch.from_numpy(items)] = self.coordinates(self.read(rows)).view(-1, *self.shape)
@@ -219,8 +233,7 @@ class FitContext:
         elif self.groups is not None:
             raw = self.one_category(raw)
         if self.frozen is not None:
-            noise = self.frozen.noise * self.preprocessing.scale + self.preprocessing.offset
-            raw = np.where(self.frozen.mask, noise, raw)
+            raw = np.where(self.frozen.mask, self.preprocessing.unscale(self.frozen.noise), raw)
         items, rows = self.fixed_items
         raw[items] = self.rows[rows]
         return raw

@@ -260,4 +260,6 @@ def _draw_frozen(estimator, preprocessing, n_items, d, rng):
             f"corruption={corruption!r} freezes {round(corruption * d)} of the {d} coordinates of "
             "an item; some of them, but not all, must be frozen."
         )
-    return Frozen.draw(n_items, d, corruption, rng)
+    frozen = Frozen.draw(n_items, d, corruption, rng)
+    # As it comes back from the units of X.
+    return replace(frozen, noise=np.clip(frozen.noise, *preprocessing.score_range))

@@ -31,7 +31,8 @@ class GradientMatchingDistiller(BaseDistiller):
     %(image_shape)s
     %(categorical_features)s
     %(missing)s
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
+    preprocessing : {"auto", "standardize", "quantile", "zca"}, transformer or None, \
+default="standardize"
         What is applied before the network, and taken back in the coreset, as in
         :class:`RFADDistiller`; the default is the papers' own.
     batch_size : int, default=256

@@ -45,12 +45,15 @@ class RFADDistiller(RidgeDistiller):
     %(image_shape)s
     %(categorical_features)s
     %(missing)s
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="auto"
+    preprocessing : {"auto", "standardize", "quantile", "zca"}, transformer or None, default="auto"
         What is applied before the network, and taken back in the coreset. "standardize": zero mean
-        and unit variance per channel of images, per column of tables. "auto": the same for tables;
-        images are whitened as well along their 64 to 256 leading directions, the more gently the
-        smaller they are and the fewer rows there are, and from 50 rows on (not with ``corruption``,
-        whose noise it would raise). "zca": whitened as in the literature, which makes large files.
+        and unit variance per channel of images, per column of tables. "quantile", for tables: each
+        column by a monotone map to normal scores, see :class:`QuantileNormalizer`; items then lie
+        within its range. "auto": skewed columns of tables by quantiles, those of a skewness above 2
+        and more than ten values, the others standardised; images standardised, and whitened along
+        their 64 to 256 leading directions, the more gently the smaller they are and the fewer rows
+        there are, and from 50 rows on. With ``corruption``, whose noise whitening would raise,
+        "auto" is "standardize". "zca": whitened as in the literature, which makes large files.
         None: nothing. A transformer needs ``inverse_transform``.
     n_networks : int, default=8
         Random networks per step.

@@ -45,7 +45,8 @@ class CoresetSelector(CoresetEstimator):
     %(image_shape)s
     %(categorical_features)s
     %(missing)s
-    preprocessing : {"auto", "standardize", "zca"}, transformer or None, default="standardize"
+    preprocessing : {"auto", "standardize", "quantile", "zca"}, transformer or None, \
+default="standardize"
         What is applied before the network, as in :class:`RFADDistiller`. A transformer needs no
         ``inverse_transform``. A few real images are worth less when whitened, other than distilled
         ones.

@@ -313,3 +313,18 @@ def test_frames_of_polars(table):
     assert (model.predict(frame) == y).mean() > 0.8
     with pytest.raises(ValueError, match=r"text in 'city'.*pl.Categorical"):
         model.fit(frame.cast({"city": pl.String}), labels)
+
+
+@pytest.mark.parametrize("preprocessing", ["auto", "quantile"])
+def test_skewed_amounts_beside_categories(preprocessing, table):
+    X, y = table
+    X = X.assign(amount=X["amount"] ** 3)
+    distiller = RFADDistiller(2, downstream="nngp", preprocessing=preprocessing, **SHORT)
+    coreset = distiller.fit(X, y).coreset_
+    columns = coreset.columns
+    mapped = coreset.preprocessing.quantile_columns
+    assert columns.starts[0] in mapped
+    assert not columns.one_hot[mapped].any()
+    frame = coreset.to_frame()
+    assert frame["amount"].between(X["amount"].min(), X["amount"].max()).all()
+    assert set(frame["city"]) <= {"Oslo", "Rome", "Bern", "Lima"}
