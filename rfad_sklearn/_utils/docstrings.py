@@ -46,7 +46,7 @@ default="auto"
         True: hold out training rows, keep the state that predicts them best, and stop when it no
         longer changes. "auto" does so where at least 100 rows would be held out: fewer choose by
         chance, and are better trained on. Otherwise, or where no class can spare a row, the last
-        state is kept.""",
+        state is kept. Rows that are given as ``X_val`` take the place of those, however few.""",
     "n_iter_no_change": """n_iter_no_change : int, default=100
         Evaluations without a better validation loss after which the end begins: the step size
         falls to zero over a quarter of the steps done, and ``fit`` stops. The default cannot be
@@ -75,6 +75,23 @@ default="auto"
     "dtype": """dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Arithmetic of the networks in training. "auto": bfloat16 for ConvNets on hardware that is
         fast at it, else float32.""",
+    "fit_parameters": """X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+            Rows or channels-last images of any numeric type, in any units. A memory map is read in
+            small parts.
+        y : array of shape (n,)
+            Labels: numbers or strings.""",
+    "fit_raises": """Raises
+        ------
+        ValueError, TypeError
+            For parameters and data that cannot be used; the message says what to change.
+
+        Warns
+        -----
+        UserWarning
+            When interrupted from the keyboard: the best coreset so far is kept. When a transformer
+            as ``preprocessing`` does not take its own inverse back, and items were moved for it.
+        ConvergenceWarning
+            When the loss stopped being finite; the best coreset before that is kept.""",
     "coreset_": """coreset_ : Coreset
         The distilled items, in the units of X.""",
     "plan_": """plan_ : Plan

@@ -1,7 +1,10 @@
 """Class labels: checked, counted, written as Python values or plain arrays, and as targets."""
 
+from numbers import Real
+
 import numpy as np
 import torch.nn.functional as F
+from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 
@@ -21,6 +24,59 @@ def check_labels(y):
             "classes."
         )
     return classes, y_encoded
+
+
+def encode_known_labels(y, classes):
+    """Numbers of the classes of held-out rows.
+
+    Raises
+    ------
+    ValueError
+        For labels that are not among the classes.
+    """
+    check_classification_targets(y)
+    known = {label: number for number, label in enumerate(comparable_labels(classes))}
+    found, inverse = np.unique(y, return_inverse=True)
+    labels = [comparable_label(label, classes.dtype) for label in found]
+    unknown = [label for label in labels if label not in known]
+    if unknown:
+        raise ValueError(
+            f"y_val holds labels that y does not: {unknown}; the classes of y are {list(known)}."
+        )
+    return np.array([known[label] for label in labels])[inverse]
+
+
+def class_weights(class_weight, classes, y_encoded):
+    """How much a row of each class counts, in float64; None where all count the same.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+    classes : array of shape (n_classes,)
+    y_encoded : int array of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        For unknown classes, and for weights that are not positive.
+    """
+    if class_weight is None:
+        return None
+    if not isinstance(class_weight, dict):
+        return compute_class_weight("balanced", classes=classes, y=classes[y_encoded])
+    labels, given = comparable_labels(classes), by_comparable_label(class_weight, classes)
+    unknown = [key for key in given if key not in labels]
+    if unknown:
+        raise ValueError(
+            f"class_weight names unknown classes {unknown}; the classes of y are {labels}."
+        )
+    values = [given.get(label, 1.0) for label in labels]
+    if not all(isinstance(value, Real) and 0 < value < np.inf for value in values):
+        raise ValueError(
+            f"class_weight={class_weight!r} must hold positive, finite numbers; to leave out a "
+            "class, leave out its rows."
+        )
+    return np.array(values, dtype=np.float64)
 
 
 def refuse_soft_targets(y):

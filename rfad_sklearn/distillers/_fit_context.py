@@ -44,7 +44,8 @@ class FitContext:
 
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
     ``exhausted`` the classes that give all their rows, ``train`` and
-    ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``downstream`` is
+    ``validation`` row numbers; ``n_rows`` are those of X, behind which rows stand that were given
+    to be held out; ``reasons`` says why, for what was chosen already. ``downstream`` is
     what the items are for, ``row_weights`` how much rows count, None where all count the same;
     where items are for any model, ``panel`` is what evaluates them and ``item_range`` says where
     they may lie. ``pixels`` says whether columns are pixels, of images or of rows with one range.
@@ -59,6 +60,7 @@ class FitContext:
     image_shape: tuple | None
     spec: object
     preprocessing: object
+    n_rows: int
     train: np.ndarray
     validation: np.ndarray
     seed: int
@@ -89,8 +91,8 @@ class FitContext:
     @property
     def item_weights(self):
         """Rows that each item stands for, over their mean."""
-        rows_per_item = np.bincount(self.y_encoded) / self.per_class
-        return rows_per_item[self.item_y_encoded] * self.n_items / len(self.y_encoded)
+        rows_per_item = np.bincount(self.y_encoded[: self.n_rows]) / self.per_class
+        return rows_per_item[self.item_y_encoded] * self.n_items / self.n_rows
 
     @property
     def shape(self):
@@ -129,7 +131,8 @@ class FitContext:
     def fixed_items(self):
         """Items that are the rows of a class as they are, and these rows' numbers."""
         items = np.flatnonzero(self.exhausted[self.item_y_encoded])
-        rows = [np.flatnonzero(self.y_encoded == c) for c in np.flatnonzero(self.exhausted)]
+        own = self.y_encoded[: self.n_rows]
+        rows = [np.flatnonzero(own == c) for c in np.flatnonzero(self.exhausted)]
         return items, np.concatenate([np.empty(0, dtype=int), *rows])
 
     @functools.cached_property

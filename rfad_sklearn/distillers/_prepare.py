@@ -1,16 +1,14 @@
 """From the arguments of ``fit`` to its context: everything is checked against everything else."""
 
 from dataclasses import replace
-from numbers import Real
 
 import numpy as np
-from sklearn.utils.class_weight import compute_class_weight
 
 from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
 from .._utils.device import resolve_device, resolve_dtype
 from .._utils.item_range import ItemRange
-from .._utils.labels import by_comparable_label, check_labels, comparable_labels, plain_label
+from .._utils.labels import check_labels, class_weights, plain_label
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing
 from .._utils.row_selection import items_per_class, share_items, split_holdout
@@ -18,6 +16,7 @@ from .._utils.validation import RowSubset, check_rows, resolve_image_shape, warn
 from ..architectures import is_open, resolve_architecture
 from ..preprocessing import fit_preprocessing
 from ._fit_context import FitContext, Frozen
+from ._validation_rows import check_validation_rows, chosen_to_judge
 
 # With fewer held-out rows early_stopping="auto" holds none out: they choose by chance.
 _LEAST_HELD_OUT = 100
@@ -42,7 +41,7 @@ def depth_is_open(estimator, shape):
     return in_question(resolve_architecture(architecture, shape))
 
 
-def prepare(estimator, X, y, seed, downstream="nngp"):
+def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
     """Validate the arguments of ``fit`` against each other and against X and y.
 
     Parameters
@@ -52,6 +51,8 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     seed : int
     downstream : {"nngp", "any"}, default="nngp"
         What the items are for.
+    validation : tuple (X_val, y_val), default=(None, None)
+        As in ``fit``.
 
     Returns
     -------
@@ -72,21 +73,23 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     spec = resolve_architecture(estimator.architecture, shape)
     rng = np.random.default_rng(seed)
     limit = held_out_limit(spec, shape, estimator._max_held_out)
-    row_weights = _row_weights(parameters.get("class_weight"), classes, y_encoded)
-    judged = _enough_are_judged(y_encoded, row_weights, per_class == counts)
-    train, validation = _split(parameters, y_encoded, per_class, rng, limit, judged, reasons)
+    weights = class_weights(parameters.get("class_weight"), classes, y_encoded)
+    if all(each is None for each in validation):
+        judged = _enough_are_judged(counts, weights, per_class == counts)
+        train, held_out = _split(parameters, y_encoded, per_class, rng, limit, judged, reasons)
+    else:
+        rows, y_val = check_validation_rows(estimator, *validation, rows, classes, image_shape)
+        train, held_out = _given_split(len(y), y_val, limit, rng, reasons)
+        y_encoded = np.concatenate([y_encoded, y_val])
     training_rows = RowSubset(rows, train)
     item_range = ItemRange.of(training_rows) if downstream == "any" else None
     pixels = image_shape is not None or (item_range is not None and item_range.is_of_pixels)
-    preprocessing = (
-        _fit_preprocessing(estimator, parameters, training_rows, image_shape, reasons)
-        if item_range is None
-        else _standardize(training_rows, image_shape, pixels)
-    )
-    frozen = None
-    if parameters.get("corruption"):
-        _check_corruption(estimator, preprocessing, rows.shape[1])
-        frozen = Frozen.draw(per_class.sum(), rows.shape[1], estimator.corruption, rng)
+    if item_range is None:
+        preprocessing = _fit_preprocessing(
+            estimator, parameters, training_rows, image_shape, reasons
+        )
+    else:
+        preprocessing = _standardize(training_rows, image_shape, pixels)
     reduced = estimator._reduces_precision and isinstance(spec, ConvNetSpec)
     context = FitContext(
         rows=rows,
@@ -98,18 +101,19 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         image_shape=image_shape,
         spec=spec,
         preprocessing=preprocessing,
+        n_rows=len(y),
         train=train,
-        validation=validation,
+        validation=held_out,
         seed=seed,
         rng=rng,
         device=device,
         dtype=resolve_dtype(estimator.dtype, device, reduced=reduced),
-        frozen=frozen,
+        frozen=_draw_frozen(estimator, parameters, preprocessing, per_class.sum(), rng),
         downstream=downstream,
         panel=estimator._panel(int(per_class.sum()), pixels) if downstream == "any" else (),
         pixels=pixels,
         item_range=item_range,
-        row_weights=row_weights,
+        row_weights=None if weights is None else weights[y_encoded],
         reasons=reasons,
     )
     return _with_depth(estimator, context)
@@ -161,17 +165,30 @@ def _with_depth(estimator, context):
     return replace(context, spec=spec, reasons={**context.reasons, "architecture": why})
 
 
-def _enough_are_judged(y_encoded, row_weights, without):
+def _given_split(n, y_val, limit, rng, reasons):
+    """Numbers of the n rows of X, and of those that judge among the given rows behind them."""
+    held_out = n + chosen_to_judge(y_val, limit, rng)
+    reasons["n_held_out"] = "given as X_val"
+    if len(held_out) < len(y_val):
+        reasons["n_held_out"] = (
+            f"drawn from the {len(y_val):,} given as X_val: more would cost more than they say"
+        )
+    return np.arange(n), held_out
+
+
+def _enough_are_judged(counts, weights, without):
     """Whether held-out rows can judge: but for a few rows, the classes have some to hold out.
 
     Parameters
     ----------
-    y_encoded : int array of shape (n,)
-    row_weights : array of shape (n,) or None
+    counts : int array of shape (n_classes,)
+        Rows of each class.
+    weights : array of shape (n_classes,) or None
+        How much a row of each class counts.
     without : bool array of shape (n_classes,)
         Classes all of whose rows become items.
     """
-    sizes = np.bincount(y_encoded, row_weights)
+    sizes = counts if weights is None else counts * weights
     return (~without).sum() >= 2 and sizes[without].sum() <= _MOST_UNJUDGED * sizes.sum()
 
 
@@ -197,29 +214,6 @@ def _split(parameters, y_encoded, per_class, rng, limit, judged, reasons):
     return parts
 
 
-def _row_weights(class_weight, classes, y_encoded):
-    """How much each row counts, in float64; None where all count the same."""
-    if class_weight is None:
-        return None
-    if isinstance(class_weight, dict):
-        labels, given = comparable_labels(classes), by_comparable_label(class_weight, classes)
-        unknown = [key for key in given if key not in labels]
-        if unknown:
-            raise ValueError(
-                f"class_weight names unknown classes {unknown}; the classes of y are {labels}."
-            )
-        values = [given.get(label, 1.0) for label in labels]
-        if not all(isinstance(value, Real) and 0 < value < np.inf for value in values):
-            raise ValueError(
-                f"class_weight={class_weight!r} must hold positive, finite numbers; to leave out a "
-                "class, leave out its rows."
-            )
-        weights = np.array(values, dtype=np.float64)
-    else:
-        weights = compute_class_weight("balanced", classes=classes, y=classes[y_encoded])
-    return weights[y_encoded]
-
-
 def _standardize(rows, image_shape, pixels):
     """Preprocessing of items for any model: by channel, or column; one scale for all pixels."""
     if pixels and image_shape is None:
@@ -233,6 +227,15 @@ def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons):
         wanted = "standardize"
         reasons["preprocessing"] = "whitening would raise the noise of corruption"
     return fit_preprocessing(wanted, rows, image_shape, invertible=estimator._inverts)
+
+
+def _draw_frozen(estimator, parameters, preprocessing, n_items, rng):
+    """Frozen coordinates of the items; None without corruption."""
+    if not parameters.get("corruption"):
+        return None
+    d = preprocessing.n_features
+    _check_corruption(estimator, preprocessing, d)
+    return Frozen.draw(n_items, d, estimator.corruption, rng)
 
 
 def _check_corruption(estimator, preprocessing, d):

@@ -6,7 +6,7 @@ from sklearn.utils._param_validation import Options, StrOptions
 from .._optimization.exact_kernel_objective import ExactKernelObjective
 from .._optimization.ridge_objective import RidgeConfig
 from .._utils.docstrings import substitute
-from ._iterative import RidgeDistiller
+from ._ridge import RidgeDistiller
 
 __all__ = ["KIPDistiller"]
 

@@ -16,8 +16,9 @@ from ._any_model import (
     plan_with_spacing,
     resolve_downstream,
 )
-from ._iterative import RidgeDistiller, Start
+from ._iterative import Start
 from ._random_features import random_feature_objective, train_teacher
+from ._ridge import RidgeDistiller
 
 __all__ = ["RFADDistiller"]
 
