@@ -47,6 +47,14 @@ default="auto"
         longer changes. "auto" does so where at least 100 rows would be held out: fewer choose by
         chance, and are better trained on. Otherwise, or where no class can spare a row, the last
         state is kept. Rows that are given as ``X_val`` take the place of those, however few.""",
+    "scoring": """scoring : str or callable, default="auto"
+        What held-out rows are scored by: which state is kept, early stopping and
+        ``validation_scores_`` go by it. "auto": the held-out loss, and for any model the panel's
+        mean accuracy. Else the name of a scorer of scikit-learn that needs no more than predictions
+        or probabilities ("balanced_accuracy", "roc_auc", "neg_log_loss", "f1_macro"), or a callable
+        ``scorer(estimator, X, y)``, with flat rows as X; for any model the mean over the panel,
+        without those that lack what it needs. ``class_weight`` gives its ``sample_weight``. Without
+        held-out rows it has no part.""",
     "n_iter_no_change": """n_iter_no_change : int, default=100
         Evaluations without a better validation loss after which the end begins: the step size
         falls to zero over a quarter of the steps done, and ``fit`` stops. The default cannot be
@@ -106,10 +114,10 @@ default="auto"
     loss_curve_ : list of float
         Mean training loss up to each evaluation; the first is the initial one.
     validation_scores_ : list of float, or None
-        Accuracy on the held-out rows at each evaluation.
+        Score on the held-out rows at each evaluation: accuracy, or what ``scoring`` says.
     best_validation_score_ : float or None
-        Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out
-        rows.
+        Score of the state that was kept, the one with the lowest cross entropy on the held-out
+        rows, or the best score by ``scoring``.
     stop_reason_ : str
         "max_iter", "max_time", "no_change", "callback", "interrupted" or "diverged".""",
     "input_attributes": """image_shape_ : tuple (H, W, channels) or None

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._kernels.exact import exact_kernel
 from .._networks.random_features import cached_features, cpu_networks, kernel_product
+from .._optimization.scoring import scoring_name
 from .._planning.kernel_method import select_kernel_method
 from .._planning.memory import N_EVALUATION_NETWORKS
 from .._ridge.linalg import landmark_features
@@ -172,6 +173,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             for name, value in self.get_params(deep=False).items()
             if name not in _NOT_SETTINGS
         }
+        if "scoring" in settings:
+            settings["scoring"] = scoring_name(settings["scoring"])
         if not isinstance(settings.get("init", ""), str):
             # These may be real rows.
             settings["init"] = type(settings["init"]).__name__

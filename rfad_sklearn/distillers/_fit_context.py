@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .._optimization.scoring import HeldOutScorer, resolve_scorer, scoring_name
 from .._optimization.training_data import TrainingData
 from .._planning.context import describe_preprocessing
 from .._surrogates.item_space import item_space
@@ -43,12 +44,12 @@ class FitContext:
     """Data, labels, split, network and preprocessing of one ``fit``.
 
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
-    ``exhausted`` the classes that give all their rows, ``train`` and
-    ``validation`` row numbers; ``n_rows`` are those of X, behind which rows stand that were given
-    to be held out; ``reasons`` says why, for what was chosen already. ``downstream`` is
-    what the items are for, ``row_weights`` how much rows count, None where all count the same;
-    where items are for any model, ``panel`` is what evaluates them and ``item_range`` says where
-    they may lie. ``pixels`` says whether columns are pixels, of images or of rows with one range.
+    ``exhausted`` the classes that give all their rows, ``train`` and ``validation`` row numbers;
+    ``n_rows`` are those of X, behind which rows stand that were given to be held out; ``reasons``
+    says why, for what was chosen already. ``downstream`` is what the items are for, ``row_weights``
+    how much rows count, None where all count the same; where items are for any model, ``panel`` is
+    what evaluates them and ``item_range`` says where they may lie. ``pixels`` says whether columns
+    are pixels, of images or of rows with one range. ``scoring`` is the parameter of that name.
     """
 
     rows: np.ndarray
@@ -73,6 +74,7 @@ class FitContext:
     pixels: bool
     item_range: ItemRange | None
     row_weights: np.ndarray | None
+    scoring: object
     reasons: dict
 
     @property
@@ -148,6 +150,22 @@ class FitContext:
     def panel_names(self):
         """Names of the classifiers that evaluate the items, where rows are held out."""
         return tuple(member.name for member in self.panel) if self.n_held_out else ()
+
+    @functools.cached_property
+    def scorer(self):
+        """What held-out rows are scored by; None without any, and for the defaults."""
+        scorer = resolve_scorer(self.scoring, self.classes)
+        if scorer is None or not self.n_held_out:
+            return None
+        where, weights = self.validation, self.row_weights
+        return HeldOutScorer(
+            name=scoring_name(self.scoring),
+            scorer=scorer,
+            classes=self.classes,
+            rows=np.asarray(self.rows[where]),
+            y=self.classes[self.y_encoded[where]],
+            weights=None if weights is None else weights[where],
+        )
 
     @property
     def project(self):
@@ -244,6 +262,7 @@ class FitContext:
             validation=torch.from_numpy(self.validation),
             shape=shape,
             row_weights=None if self.row_weights is None else torch.from_numpy(self.row_weights),
+            scorer=self.scorer,
         )
 
     def initial_variables(self, init):

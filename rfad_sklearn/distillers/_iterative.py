@@ -83,6 +83,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         "max_iter": [None, Interval(Integral, 0, None, closed="left")],
         "max_time": [None, Interval(Real, 0, None, closed="neither")],
         "early_stopping": ["boolean", StrOptions({"auto"})],
+        "scoring": [str, callable],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "eval_every": [Interval(Integral, 1, None, closed="left")],
@@ -325,7 +326,13 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 )
 
             elapsed = time.monotonic() - run.begin
-            state = DistillationState(time=elapsed, _make_coreset=make_coreset, **numbers)
+            scorer = run.context.scorer
+            state = DistillationState(
+                time=elapsed,
+                score_name="accuracy" if scorer is None else scorer.name,
+                _make_coreset=make_coreset,
+                **numbers,
+            )
             if self.verbose:
                 print(state)
             # Both are called, whatever the first one says.

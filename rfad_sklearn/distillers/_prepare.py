@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from .._optimization.panel import members_to_score
+from .._optimization.scoring import resolve_scorer
 from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
 from .._utils.device import resolve_device, resolve_dtype
@@ -62,6 +64,8 @@ def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
     device = resolve_device(estimator.device)
     rows, seen, y = check_rows(estimator, X, reset=True, y=y)
     classes, y_encoded = check_labels(y)
+    scoring = parameters.get("scoring", "auto")
+    scorer = resolve_scorer(scoring, classes)
     counts = np.bincount(y_encoded)
     wanted = _count_items(estimator, classes, counts)
     per_class = np.minimum(wanted, counts)
@@ -110,13 +114,25 @@ def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
         dtype=resolve_dtype(estimator.dtype, device, reduced=reduced),
         frozen=_draw_frozen(estimator, parameters, preprocessing, per_class.sum(), rng),
         downstream=downstream,
-        panel=estimator._panel(int(per_class.sum()), pixels) if downstream == "any" else (),
+        panel=_panel(estimator, scoring, scorer, int(per_class.sum()), pixels, reasons)
+        if downstream == "any"
+        else (),
         pixels=pixels,
         item_range=item_range,
         row_weights=None if weights is None else weights[y_encoded],
+        scoring=scoring,
         reasons=reasons,
     )
     return _with_depth(estimator, context)
+
+
+def _panel(estimator, scoring, scorer, n_items, pixels, reasons):
+    """The panel of items for any model, as far as held-out rows can be scored by it."""
+    members = estimator._panel(n_items, pixels)
+    kept, why = members_to_score(members, scoring, scorer)
+    if why is not None:
+        reasons["panel"] = why
+    return kept
 
 
 def _starts_from_rows(parameters):

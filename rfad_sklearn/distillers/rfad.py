@@ -107,6 +107,7 @@ class RFADDistiller(RidgeDistiller):
         over the rows of a table are enough, 600 of images, and at least 200 steps.
     %(max_time)s
     %(early_stopping)s
+    %(scoring)s
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most about 2,048 rows (fewer for images from 48x48 pixels
         on, from 24x24 with two blocks).
@@ -160,6 +161,7 @@ class RFADDistiller(RidgeDistiller):
     batch_size, learning_rate                               yes     yes
     architecture, reg                                       yes     for the coreset's own classifier
     early_stopping, validation_fraction, n_iter_no_change   yes     yes
+    scoring                                                 yes     mean of the panel
     max_iter, max_time, eval_every, tol, checkpoint         yes     yes
     preprocessing, n_networks, pool_size, loss              yes     no, warned of
     teacher, augment, solver                                yes     no, warned of
@@ -256,6 +258,7 @@ class RFADDistiller(RidgeDistiller):
         max_iter=None,
         max_time=None,
         early_stopping="auto",
+        scoring="auto",
         validation_fraction=0.1,
         n_iter_no_change="auto",
         eval_every="auto",
@@ -289,6 +292,7 @@ class RFADDistiller(RidgeDistiller):
         self.max_iter = max_iter
         self.max_time = max_time
         self.early_stopping = early_stopping
+        self.scoring = scoring
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.eval_every = eval_every
