@@ -1,5 +1,14 @@
 """Passages that docstrings share, and the decorator that puts them in."""
 
+# Where items start, in all distillers.
+_INIT = """\
+Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": rows of each
+        class or means of them, chosen as by :class:`CoresetSelector`. "noise": white noise. An
+        array: given items in the units of X, class by class. A :class:`Coreset` of such rows: its
+        items, of the classes that its labels say, with targets that start afresh; where ``ipc`` (or
+        ``n_items``) asks for more of a class, or y has a class that it lacks, the others start by
+        default. More than are asked for are refused."""
+
 # Each passage begins at the indentation of a parameter; ``%(name)s`` on a line stands for it.
 PASSAGES = {
     "ipc": """ipc : int or dict, default=1
@@ -26,10 +35,9 @@ PASSAGES = {
         training rows (8 batches, or 8 rows per item where that is more), as the convex problem
         that they are for fixed items, with the L2 penalty on their distance to the centred one-hot
         labels that predicts the held-out rows best.""",
-    "init": """init : str or array of shape (n_items, ...), default="random"
-        Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": rows of each
-        class or means of them, chosen as by :class:`CoresetSelector`. "noise": white noise. An
-        array: given items in the units of X, class by class.""",
+    "init": f"""init : str, Coreset or array of shape (n_items, ...), default="random"
+        {_INIT}""",
+    "init_words": _INIT,
     "preprocessing": """preprocessing : {"auto", "standardize", "zca"}, transformer or None, \
 default="auto"
         What is applied before the network, and taken back in the coreset. "standardize": zero mean

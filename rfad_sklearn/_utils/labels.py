@@ -35,15 +35,22 @@ def encode_known_labels(y, classes):
         For labels that are not among the classes.
     """
     check_classification_targets(y)
-    known = {label: number for number, label in enumerate(comparable_labels(classes))}
-    found, inverse = np.unique(y, return_inverse=True)
-    labels = [comparable_label(label, classes.dtype) for label in found]
-    unknown = [label for label in labels if label not in known]
+    numbers, unknown = find_classes(y, classes)
     if unknown:
         raise ValueError(
-            f"y_val holds labels that y does not: {unknown}; the classes of y are {list(known)}."
+            f"y_val holds labels that y does not: {unknown}; the classes of y are "
+            f"{comparable_labels(classes)}."
         )
-    return np.array([known[label] for label in labels])[inverse]
+    return numbers
+
+
+def find_classes(labels, classes):
+    """Numbers of the classes of labels, -1 for other labels, and a list of these others."""
+    known = {label: number for number, label in enumerate(comparable_labels(classes))}
+    found, inverse = np.unique(labels, return_inverse=True)
+    found = [comparable_label(label, classes.dtype) for label in found]
+    numbers = np.array([known.get(label, -1) for label in found], dtype=int)
+    return numbers[inverse], [label for label in found if label not in known]
 
 
 def class_weights(class_weight, classes, y_encoded):

@@ -16,6 +16,8 @@ from .._utils.labels import centred_one_hot
 from .._utils.preprocessing_value import TransformerPreprocessing
 from .._utils.row_selection import CENTROIDS, centroid_groups, initial_rows, means_of
 from .._utils.validation import as_rows
+from ..coreset import Coreset
+from ._item_counts import item_classes
 
 # Means of ranks: of items for any model, in tables.
 RANK_CENTROIDS = "centroids of ranks"
@@ -40,16 +42,25 @@ class Frozen:
 
 
 @dataclass(frozen=True)
+class Continuation:
+    """A start from the items of a coreset; ``others`` is how those start that it lacks."""
+
+    coreset: Coreset
+    others: str
+
+
+@dataclass(frozen=True)
 class FitContext:
     """Data, labels, split, network and preprocessing of one ``fit``.
 
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
-    ``exhausted`` the classes that give all their rows, ``train`` and ``validation`` row numbers;
-    ``n_rows`` are those of X, behind which rows stand that were given to be held out; ``reasons``
-    says why, for what was chosen already. ``downstream`` is what the items are for, ``row_weights``
-    how much rows count, None where all count the same; where items are for any model, ``panel`` is
-    what evaluates them and ``item_range`` says where they may lie. ``pixels`` says whether columns
-    are pixels, of images or of rows with one range. ``scoring`` is the parameter of that name.
+    ``continued`` those of them that a coreset gives, ``exhausted`` the classes that give all their
+    rows, ``train`` and ``validation`` row numbers; ``n_rows`` are those of X, behind which rows
+    stand that were given to be held out; ``reasons`` says why, for what was chosen already.
+    ``downstream`` is what the items are for, ``row_weights`` how much rows count, None where all
+    count the same; where items are for any model, ``panel`` is what evaluates them and
+    ``item_range`` says where they may lie. ``pixels`` says whether columns are pixels, of images or
+    of rows with one range. ``scoring`` is the parameter of that name.
     """
 
     rows: np.ndarray
@@ -57,6 +68,7 @@ class FitContext:
     classes: np.ndarray
     y_encoded: np.ndarray
     per_class: np.ndarray
+    continued: np.ndarray
     exhausted: np.ndarray
     image_shape: tuple | None
     spec: object
@@ -207,17 +219,20 @@ class FitContext:
 
     def raw_items(self, x):
         """Items in the units of X, of variables ``(n_items, d)`` as an array."""
-        if self.space is not None:
-            x = self.space.decode(torch.from_numpy(x).to(self.device)).cpu().numpy()
-        raw = self.preprocessing.invert(x)
-        if self.space is not None:
-            raw = self.item_range.clip(raw)
+        raw = self._in_units(x)
         if self.frozen is not None:
             noise = self.frozen.noise * self.preprocessing.scale + self.preprocessing.offset
             raw = np.where(self.frozen.mask, noise, raw)
         items, rows = self.fixed_items
         raw[items] = self.rows[rows]
         return raw
+
+    def _in_units(self, x):
+        """Any points, in the units of X, of variables ``(n, d)`` as an array."""
+        if self.space is None:
+            return self.preprocessing.invert(x)
+        x = self.space.decode(torch.from_numpy(x).to(self.device)).cpu().numpy()
+        return self.item_range.clip(self.preprocessing.invert(x))
 
     def round_trip(self, variables):
         """Put the items where they come back from the units of X.
@@ -279,9 +294,25 @@ class FitContext:
 
     def initial_items(self, init):
         """Items at the start in the units of X, by a strategy or as they are given."""
+        if isinstance(init, Continuation):
+            return self._continued_items(init)
         if not isinstance(init, str):
             return self._check_init(init)
-        where = self.y_encoded, self.train, self.per_class
+        return self._items_by(init, self.per_class)
+
+    def _continued_items(self, init):
+        """Those of a coreset, and behind them in each class those that it lacks."""
+        others = self.per_class - self.continued
+        items = [init.coreset.X]
+        if others.any():
+            items.append(self._items_by(init.others, others))
+        own = item_classes(init.coreset, self.classes)
+        numbers = np.concatenate([own, np.repeat(np.arange(len(others)), others)])
+        return np.concatenate(items)[np.argsort(numbers, kind="stable")]
+
+    def _items_by(self, init, per_class):
+        """Items by a strategy, as many of each class."""
+        where = self.y_encoded, self.train, per_class
         if init == CENTROIDS:
             return means_of(self.rows, centroid_groups(*where, self.read, self.rng))
         if init == RANK_CENTROIDS:
@@ -289,7 +320,7 @@ class FitContext:
             rows, positions = np.unique(np.concatenate(groups), return_inverse=True)
             ends = np.cumsum([len(group) for group in groups])[:-1]
             means = means_of(self._read_coordinates(rows), np.split(positions, ends))
-            return self.raw_items(means.astype(np.float32))
+            return self._in_units(means.astype(np.float32))
         return self.rows[initial_rows(*where, init, self.read, self.rng)]
 
     def _read_coordinates(self, indices):

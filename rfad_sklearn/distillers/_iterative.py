@@ -31,8 +31,9 @@ from .._utils.docstrings import substitute
 from .._utils.files import write_text
 from .._utils.row_selection import CENTROIDS, STRATEGIES
 from .._utils.validation import warn_caller
+from ..coreset import Coreset
 from ._base import CoresetEstimator
-from ._fit_context import FitContext
+from ._fit_context import Continuation, FitContext
 from ._run_file import RunFile, run_fingerprint, seed_of
 
 # The class of whatever is fitted.
@@ -50,6 +51,15 @@ class Start:
 
     init: object
     why: str | None = None
+
+
+def continuation(coreset, context, others):
+    """The start from a coreset's items; those that it lacks start by a strategy."""
+    n_items = int(context.continued.sum())
+    why = f"{n_items} of {context.n_items} items are the coreset's"
+    if n_items < context.n_items:
+        why += f", the others start by {others!r}"
+    return Start(Continuation(coreset, others), why)
 
 
 @dataclass
@@ -77,7 +87,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     _parameter_constraints: dict = {
         **CoresetEstimator._parameter_constraints,
-        "init": [StrOptions({*STRATEGIES, CENTROIDS, "noise"}), "array-like"],
+        "init": [StrOptions({*STRATEGIES, CENTROIDS, "noise"}), Coreset, "array-like"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [None, Interval(Integral, 0, None, closed="left")],
@@ -262,10 +272,15 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     def _choose_start(self, context):
         """Where the items start."""
+        if isinstance(self.init, Coreset):
+            return continuation(self.init, context, "random")
         return Start(self.init)
 
     def _with_start(self, plan, start, context, variables):
         """The plan with what follows from where the items start."""
+        if isinstance(start.init, Continuation):
+            reasons = {**plan.reasons, "init": start.why}
+            plan = replace(plan, init=type(start.init.coreset).__name__, reasons=reasons)
         return plan
 
     def _with_expected_time(self, plan, objective, variables, timing, n_done):

@@ -10,22 +10,21 @@ from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
 from .._utils.device import resolve_device, resolve_dtype
 from .._utils.item_range import ItemRange
-from .._utils.labels import check_labels, class_weights, plain_label
+from .._utils.labels import check_labels, class_weights
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing
-from .._utils.row_selection import items_per_class, share_items, split_holdout
-from .._utils.validation import RowSubset, check_rows, resolve_image_shape, warn_caller
+from .._utils.row_selection import split_holdout
+from .._utils.validation import RowSubset, check_rows, resolve_image_shape
 from ..architectures import is_open, resolve_architecture
 from ..preprocessing import fit_preprocessing
 from ._fit_context import FitContext, Frozen
+from ._item_counts import ItemCounts
 from ._validation_rows import check_validation_rows, chosen_to_judge
 
 # With fewer held-out rows early_stopping="auto" holds none out: they choose by chance.
 _LEAST_HELD_OUT = 100
 # Share of the rows, by weight, whose classes have none to hold out.
 _MOST_UNJUDGED = 0.05
-# Classes that a warning names, at most.
-_FEW_CLASSES = 5
 
 
 def depth_is_open(estimator, shape):
@@ -64,23 +63,18 @@ def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
     device = resolve_device(estimator.device)
     rows, seen, y = check_rows(estimator, X, reset=True, y=y)
     classes, y_encoded = check_labels(y)
-    scoring = parameters.get("scoring", "auto")
-    scorer = resolve_scorer(scoring, classes)
     counts = np.bincount(y_encoded)
-    wanted = _count_items(estimator, classes, counts)
-    per_class = np.minimum(wanted, counts)
-    # A class that is to give as many items as it has rows gives these, unless its items are to
-    # start elsewhere.
-    exhausted = (per_class == counts) & _starts_from_rows(parameters)
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
+    items = ItemCounts.of(estimator, classes, counts, image_shape)
+    n_items = int(items.per_class.sum())
     shape = image_shape or (rows.shape[1],)
     spec = resolve_architecture(estimator.architecture, shape)
     rng = np.random.default_rng(seed)
     limit = held_out_limit(spec, shape, estimator._max_held_out)
     weights = class_weights(parameters.get("class_weight"), classes, y_encoded)
     if all(each is None for each in validation):
-        judged = _enough_are_judged(counts, weights, per_class == counts)
-        train, held_out = _split(parameters, y_encoded, per_class, rng, limit, judged, reasons)
+        judged = _enough_are_judged(counts, weights, items.kept == counts)
+        train, held_out = _split(parameters, y_encoded, items.kept, rng, limit, judged, reasons)
     else:
         rows, y_val = check_validation_rows(estimator, *validation, rows, classes, image_shape)
         train, held_out = _given_split(len(y), y_val, limit, rng, reasons)
@@ -88,20 +82,19 @@ def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
     training_rows = RowSubset(rows, train)
     item_range = ItemRange.of(training_rows) if downstream == "any" else None
     pixels = image_shape is not None or (item_range is not None and item_range.is_of_pixels)
-    if item_range is None:
-        preprocessing = _fit_preprocessing(
-            estimator, parameters, training_rows, image_shape, reasons
-        )
-    else:
+    if downstream == "any":
         preprocessing = _standardize(training_rows, image_shape, pixels)
+    else:
+        preprocessing = _fit_preprocessing(estimator, training_rows, image_shape, reasons)
     reduced = estimator._reduces_precision and isinstance(spec, ConvNetSpec)
     context = FitContext(
         rows=rows,
         layout=np.shape(X)[1:] if seen is not None else (rows.shape[1],),
         classes=classes,
         y_encoded=y_encoded,
-        per_class=per_class,
-        exhausted=exhausted,
+        per_class=items.per_class,
+        continued=items.continued,
+        exhausted=items.exhausted,
         image_shape=image_shape,
         spec=spec,
         preprocessing=preprocessing,
@@ -112,64 +105,29 @@ def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
         rng=rng,
         device=device,
         dtype=resolve_dtype(estimator.dtype, device, reduced=reduced),
-        frozen=_draw_frozen(estimator, parameters, preprocessing, per_class.sum(), rng),
+        frozen=_draw_frozen(estimator, preprocessing, n_items, rng),
         downstream=downstream,
-        panel=_panel(estimator, scoring, scorer, int(per_class.sum()), pixels, reasons)
-        if downstream == "any"
-        else (),
+        panel=_panel(estimator, classes, downstream, n_items, pixels, reasons),
         pixels=pixels,
         item_range=item_range,
         row_weights=None if weights is None else weights[y_encoded],
-        scoring=scoring,
+        scoring=parameters.get("scoring", "auto"),
         reasons=reasons,
     )
     return _with_depth(estimator, context)
 
 
-def _panel(estimator, scoring, scorer, n_items, pixels, reasons):
+def _panel(estimator, classes, downstream, n_items, pixels, reasons):
     """The panel of items for any model, as far as held-out rows can be scored by it."""
+    scoring = getattr(estimator, "scoring", "auto")
+    scorer = resolve_scorer(scoring, classes)
+    if downstream != "any":
+        return ()
     members = estimator._panel(n_items, pixels)
     kept, why = members_to_score(members, scoring, scorer)
     if why is not None:
         reasons["panel"] = why
     return kept
-
-
-def _starts_from_rows(parameters):
-    """Whether items start from rows: not from noise, nor from given items."""
-    init = parameters.get("init", "random")
-    return isinstance(init, str) and init != "noise" and not parameters.get("corruption")
-
-
-def _count_items(estimator, classes, counts):
-    """Items that are wanted of each class; a warning where a class has fewer rows."""
-    ipc, n_items = estimator.ipc, estimator.n_items
-    if n_items is not None:
-        if ipc != 1:
-            raise ValueError(
-                f"ipc={ipc!r} and n_items={n_items!r} both say how many items there are; leave "
-                "one of them at its default."
-            )
-        return share_items(n_items, counts)
-    wanted = items_per_class(ipc, classes)
-    small = wanted > counts
-    if small.any():
-        _warn_of_exhausted(ipc, classes[small], counts[small])
-    return wanted
-
-
-def _warn_of_exhausted(ipc, classes, counts):
-    """Say which classes give all their rows, in one warning."""
-    named = ", ".join(
-        f"{plain_label(label)!r} ({count})"
-        for label, count in zip(classes[:_FEW_CLASSES], counts, strict=False)
-    )
-    more = f" and {len(classes) - _FEW_CLASSES} more" if len(classes) > _FEW_CLASSES else ""
-    warn_caller(
-        f"ipc={ipc!r} asks for more items than these classes have rows: {named}{more}. They get as "
-        "many items as they have rows, the rows as they are where items start from rows; lower "
-        "ipc, or give a dict with a number for every class, to avoid that."
-    )
 
 
 def _with_depth(estimator, context):
@@ -208,7 +166,7 @@ def _enough_are_judged(counts, weights, without):
     return (~without).sum() >= 2 and sizes[without].sum() <= _MOST_UNJUDGED * sizes.sum()
 
 
-def _split(parameters, y_encoded, per_class, rng, limit, judged, reasons):
+def _split(parameters, y_encoded, kept, rng, limit, judged, reasons):
     """Row numbers to train on and to hold out."""
     wish = parameters.get("early_stopping", False)
     everything = np.arange(len(y_encoded)), np.empty(0, dtype=int)
@@ -218,7 +176,7 @@ def _split(parameters, y_encoded, per_class, rng, limit, judged, reasons):
         reasons["n_held_out"] = "classes that give all their rows as items would not be judged"
         return everything
     fraction = parameters["validation_fraction"]
-    parts = split_holdout(y_encoded, fraction, per_class, rng, limit)
+    parts = split_holdout(y_encoded, fraction, kept, rng, limit)
     if wish != "auto":
         return parts
     if len(parts[1]) < _LEAST_HELD_OUT:
@@ -237,17 +195,17 @@ def _standardize(rows, image_shape, pixels):
     return fit_preprocessing("standardize", rows, image_shape)
 
 
-def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons):
+def _fit_preprocessing(estimator, rows, image_shape, reasons):
     wanted = estimator.preprocessing
-    if isinstance(wanted, str) and wanted == "auto" and parameters.get("corruption"):
+    if isinstance(wanted, str) and wanted == "auto" and getattr(estimator, "corruption", 0):
         wanted = "standardize"
         reasons["preprocessing"] = "whitening would raise the noise of corruption"
     return fit_preprocessing(wanted, rows, image_shape, invertible=estimator._inverts)
 
 
-def _draw_frozen(estimator, parameters, preprocessing, n_items, rng):
+def _draw_frozen(estimator, preprocessing, n_items, rng):
     """Frozen coordinates of the items; None without corruption."""
-    if not parameters.get("corruption"):
+    if not getattr(estimator, "corruption", 0):
         return None
     d = preprocessing.n_features
     _check_corruption(estimator, preprocessing, d)
