@@ -4,7 +4,6 @@ from numbers import Real
 
 import numpy as np
 import torch.nn.functional as F
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
 
@@ -70,7 +69,9 @@ def class_weights(class_weight, classes, y_encoded):
     if class_weight is None:
         return None
     if not isinstance(class_weight, dict):
-        return compute_class_weight("balanced", classes=classes, y=classes[y_encoded])
+        counts = np.bincount(y_encoded, minlength=len(classes))
+        # Held-out rows need not be of all classes.
+        return len(y_encoded) / (np.count_nonzero(counts) * np.maximum(counts, 1))
     labels, given = comparable_labels(classes), by_comparable_label(class_weight, classes)
     unknown = [key for key in given if key not in labels]
     if unknown:
