@@ -7,18 +7,23 @@ rows is for evaluation::
 
     python benchmarks/tables.py --task features --data digits satellite --folder data --final
     python benchmarks/tables.py --task weights --data shuttle --folder data --final
+    python benchmarks/tables.py --task class_weight --data shuttle "one in a thousand" \
+        --folder data --final
     python benchmarks/tables.py --render
 
 *features*: accuracy of logistic regression by its defaults on features of a distiller, ten items
 per class, and on those of ``Nystroem`` behind a ``StandardScaler`` with as many components and ten
 times as many. *weights*: log loss of logistic regression on items for any model, twenty per class,
-with the weights of the items and without, and on all rows.
+with the weights of the items and without, and on all rows. *class_weight*: balanced accuracy of
+kernel ridge regression on five items per class, by class weights and without, and on as many
+k-means rows.
 """
 
 import time
 import warnings
 from pathlib import Path
 
+import _tables_class_weight
 import numpy as np
 from _common import command_line, load, load_table, machine, parse
 from _results import append, missing, read, sandbox, write_page
@@ -33,12 +38,13 @@ from rfad_sklearn import RFADDistiller
 TASKS = {
     "features": {"rfad": 1, "nystroem": 1, "nystroem of ten times as many": 10},
     "weights": {"weighted": None, "unweighted": None, "all rows": None},
+    "class_weight": _tables_class_weight.METHODS,
 }
 # Items per class.
-IPC = {"features": 10, "weights": 20}
+IPC = {"features": 10, "weights": 20, "class_weight": 5}
 # The seed is one that no recorded cell has, so that something is measured.
 SMOKE = {
-    "task": ["features", "weights"],
+    "task": ["features", "weights", "class_weight"],
     "data": ["digits"],
     "seeds": [987],
     "max_iter": 2,
@@ -97,9 +103,20 @@ def load_flat(name, args):
     return load_table(name, Path(args.folder) / f"{name}.npz", args.final)
 
 
+def load_cell(cell, args):
+    """Rows of a cell's data set."""
+    if cell["data"] == _tables_class_weight.GENERATED:
+        return _tables_class_weight.generated(cell)
+    return load_flat(cell["data"], args)
+
+
 def run(args):
     """Measure what is missing."""
-    measure = {"features": features, "weights": weights}
+    measure = {
+        "features": features,
+        "weights": weights,
+        "class_weight": _tables_class_weight.class_weight,
+    }
     cells = (
         {
             "task": task,
@@ -119,7 +136,7 @@ def run(args):
         with warnings.catch_warnings():
             # Of models that have not converged.
             warnings.simplefilter("ignore")
-            result = measure[cell["task"]](cell, load_flat(cell["data"], args), args)
+            result = measure[cell["task"]](cell, load_cell(cell, args), args)
         append("tables", {**cell, **result, "machine": machine()})
         where = f"{cell['data']} {cell['task']} {cell['method']} seed {cell['seed']}"
         print(f"{where}: {result}", flush=True)
@@ -131,6 +148,10 @@ def write_pages():
     for task, (figure, heading) in {
         "features": ("accuracy", "Logistic regression on features, accuracy in %"),
         "weights": ("log_loss", "Logistic regression on items, log loss"),
+        "class_weight": (
+            "balanced_accuracy",
+            "Classes of very different size, balanced accuracy in % of kernel ridge regression",
+        ),
     }.items():
         methods = TASKS[task]
         parts += [f"\n## {heading}\n", f"| | {' | '.join(methods)} |"]
