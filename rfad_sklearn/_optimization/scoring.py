@@ -164,9 +164,9 @@ class HeldOutScorer:
             raise ValueError(
                 f"scoring={self.name!r} cannot score the held-out rows of the classes "
                 f"{self.classes.tolist()}{why}: {str(error).rstrip('.')}. Use another scorer "
-                "('balanced_accuracy', 'f1_macro' and 'neg_log_loss' go with any classes), "
-                "make_scorer of sklearn.metrics with what is missing, or give rows of every class "
-                "as X_val."
+                "('balanced_accuracy', 'f1_macro' and 'neg_log_loss' go with any classes, "
+                "'roc_auc_ovr' with several), make_scorer of sklearn.metrics with what is missing, "
+                "or give rows of every class as X_val."
             ) from error
 
     def of_scores(self, scores, logit_scale):
