@@ -8,6 +8,8 @@ rows is for evaluation::
     python benchmarks/tables.py --task features --data digits satellite --folder data --final
     python benchmarks/tables.py --task weights --data shuttle --folder data --final
     python benchmarks/tables.py --task skew --data skewed spam shuttle --folder data --final
+    python benchmarks/tables.py --task class_weight --data shuttle "one in a thousand" \
+        --folder data --final
     python benchmarks/tables.py --render
 
 *features*: accuracy of logistic regression by its defaults on features of a distiller, ten items
@@ -15,12 +17,15 @@ per class, and on those of ``Nystroem`` behind a ``StandardScaler`` with as many
 times as many. *weights*: log loss of logistic regression on items for any model, twenty per class,
 with the weights of the items and without, and on all rows. *skew*: accuracy and balanced accuracy
 of ``NNGPKernelRidge`` on ten items per class, by ``preprocessing``; ``skewed`` is generated.
+*class_weight*: balanced accuracy of kernel ridge regression on five items per class, by class
+weights and without, and on as many k-means rows.
 """
 
 import time
 import warnings
 from pathlib import Path
 
+import _tables_class_weight
 import _tables_skew
 import numpy as np
 from _common import command_line, load, load_table, machine, parse
@@ -37,12 +42,13 @@ TASKS = {
     "features": {"rfad": 1, "nystroem": 1, "nystroem of ten times as many": 10},
     "weights": {"weighted": None, "unweighted": None, "all rows": None},
     "skew": _tables_skew.METHODS,
+    "class_weight": _tables_class_weight.METHODS,
 }
 # Items per class.
-IPC = {"features": 10, "weights": 20, "skew": _tables_skew.IPC}
+IPC = {"features": 10, "weights": 20, "skew": _tables_skew.IPC, "class_weight": 5}
 # The seed is one that no recorded cell has, so that something is measured.
 SMOKE = {
-    "task": ["features", "weights", "skew"],
+    "task": list(TASKS),
     "data": ["digits"],
     "seeds": [987],
     "max_iter": 2,
@@ -103,9 +109,21 @@ def load_flat(name, args):
     return load_table(name, Path(args.folder) / f"{name}.npz", args.final)
 
 
+def load_cell(cell, args):
+    """Rows of a cell's data set."""
+    if cell["data"] == _tables_class_weight.GENERATED:
+        return _tables_class_weight.generated(cell)
+    return load_flat(cell["data"], args)
+
+
 def run(args):
     """Measure what is missing."""
-    measure = {"features": features, "weights": weights, "skew": _tables_skew.skew}
+    measure = {
+        "features": features,
+        "weights": weights,
+        "skew": _tables_skew.skew,
+        "class_weight": _tables_class_weight.class_weight,
+    }
     cells = (
         {
             "task": task,
@@ -125,7 +143,7 @@ def run(args):
         with warnings.catch_warnings():
             # Of models that have not converged.
             warnings.simplefilter("ignore")
-            result = measure[cell["task"]](cell, load_flat(cell["data"], args), args)
+            result = measure[cell["task"]](cell, load_cell(cell, args), args)
         append("tables", {**cell, **result, "machine": machine()})
         where = f"{cell['data']} {cell['task']} {cell['method']} seed {cell['seed']}"
         print(f"{where}: {result}", flush=True)
@@ -139,6 +157,11 @@ def write_pages():
         ("weights", "log_loss", "Logistic regression on items, log loss"),
         ("skew", "accuracy", "NNGP on items, by preprocessing, accuracy in %"),
         ("skew", "balanced_accuracy", "NNGP on items, by preprocessing, balanced accuracy in %"),
+        (
+            "class_weight",
+            "balanced_accuracy",
+            "Classes of very different size, balanced accuracy in % of kernel ridge regression",
+        ),
     ]:
         methods = TASKS[task]
         parts += [f"\n## {heading}\n", f"| | {' | '.join(methods)} |"]

@@ -78,7 +78,7 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True, colu
     if one_hot is not None:
         raise ValueError(
             f"preprocessing={preprocessing!r} takes numbers, but X has columns of categories; use "
-            "'standardize', 'zca' or None, or encode them first and use categorical_features=None."
+            "a word or None, or encode them first and use categorical_features=None."
         )
     transformer = clone(preprocessing)
     if isinstance(transformer, _NumericPreprocessor):

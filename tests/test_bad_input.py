@@ -246,6 +246,14 @@ CASES = [
         "init holds NaN or infinity",
     ),
     ("init word", {"init": "best"}, X, Y, ValueError, "'init' parameter of RFADDistiller must be"),
+    (
+        "scoring",
+        {"scoring": "r2"},
+        X,
+        Y,
+        ValueError,
+        "scoring='r2' scores no classes; use 'auto', one of 'accuracy'",
+    ),
     ("loss", {"loss": "hinge"}, X, Y, ValueError, "'loss' parameter of RFADDistiller must be"),
     (
         "learning_rate",

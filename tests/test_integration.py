@@ -10,7 +10,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.ensemble import RandomForestClassifier, VotingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
+from sklearn.model_selection import GridSearchCV, cross_val_score, cross_validate, train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -135,3 +135,17 @@ def test_an_unbalanced_table_with_string_labels():
     clf = NNGPKernelRidge().fit_coreset(distiller.coreset_)
     recalls = [(clf.predict(X[keep][labels == name]) == name).mean() for name in ("ill", "well")]
     assert min(recalls) > 0.7
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("downstream", ["nngp", "any"])
+def test_a_class_with_fewer_rows_than_items_is_cross_validated(downstream, rng):
+    """Nine or ten rows of a class are in each fold's training part, which is to give 20 items."""
+    y = np.where(np.arange(200) < 12, "rare", np.where(np.arange(200) % 2, "odd", "even"))
+    X = rng.normal(size=(200, 4)) + 2 * np.unique(y, return_inverse=True)[1][:, None]
+    distiller = RFADDistiller(ipc=20, **{**TABLE, "max_iter": 10}, downstream=downstream)
+    clf = NNGPKernelRidge(distiller=distiller, class_weight="balanced")
+    with pytest.warns(UserWarning, match=r"ipc=20 asks for more items .* 'rare' \((9|10)\)"):
+        found = cross_validate(clf, X, y, scoring=["balanced_accuracy", "neg_log_loss"], cv=5)
+    assert np.isfinite(found["test_neg_log_loss"]).all()
+    assert found["test_balanced_accuracy"].min() > 0.6

@@ -8,6 +8,8 @@ import torch
 
 from .._surrogates.models import Batch, SurrogateModels
 from .objective import Objective
+from .panel import mean_of
+from .scoring import TIE, score_and_loss
 
 # Steps that trees serve before others are fitted.
 _FOREST_LIFE = 4
@@ -116,23 +118,30 @@ class AnyModelObjective(Objective):
         super().after_step(variables)
 
     def validate(self, variables, progress):
-        """Mean accuracy of the panel on held-out rows, and mean error; None without any."""
+        """Mean score of the panel on held-out rows, and a loss; None without any.
+
+        The loss is the mean error, or by a scorer minus the score.
+        """
         if self.panel is None:
             return None
-        accuracies = self.panel_accuracies(variables)
-        mean = sum(accuracies.values()) / len(accuracies)
-        return mean, 1 - mean
+        mean = mean_of(self.panel_scores(variables))
+        return (mean, 1 - mean) if self.data.scorer is None else score_and_loss(mean)
 
     @property
     def slack(self):
-        """About the standard error of a difference between two states in the panel's mean."""
+        """About the standard error of a difference between two states in the panel's mean.
+
+        By a scorer the best state counts, whatever noise there is.
+        """
+        if self.data.scorer is not None:
+            return TIE
         n_rows = self.data.effective_validation
         return _SLACK / n_rows**0.5 if n_rows else 0.0
 
-    def panel_accuracies(self, variables):
-        """Accuracy of each model of the panel, by its name."""
+    def panel_scores(self, variables):
+        """Score of each model of the panel, by its name."""
         coordinates = variables["X"].detach().flatten(1).cpu().numpy()
-        return self.panel.accuracies(self.raw_items(coordinates), self.item_y_encoded)
+        return self.panel.scores(self.raw_items(coordinates), self.item_y_encoded)
 
     def fit_scale(self, variables, *, held_out=False):
         """As kernel ridge regression on the items."""

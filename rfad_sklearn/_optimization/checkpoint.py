@@ -130,7 +130,7 @@ def check_same_run(path, ours, theirs):
     if "method" in differing:
         # Its parameters are others, too.
         named = ["method"]
-    if "data" in differing:
+    if "data" in differing or "rows" in differing:
         other = "on other rows or labels"
     elif named:
         values = (f"{name}={theirs.get(name)!r}, not {ours.get(name)!r}" for name in named)

@@ -123,6 +123,11 @@ class GradientMatchingObjective(Objective):
         """As kernel ridge regression on the items."""
         return self.ridge.validate(variables, progress)
 
+    @property
+    def slack(self):
+        """As of kernel ridge regression."""
+        return self.ridge.slack
+
     def fit_scale(self, variables, *, held_out=False):
         """As kernel ridge regression on the items."""
         return self.ridge.fit_scale(variables, held_out=held_out)

@@ -67,8 +67,9 @@ class Objective(abc.ABC):
 
         Returns
         -------
-        tuple (accuracy, loss) of float, or None without held-out rows
-            The cross entropy at its best scale is the loss.
+        tuple (score, loss) of float, or None without held-out rows
+            The loss, by which states are compared, is the cross entropy at its best scale, or
+            minus the score of a scorer.
         """
 
     @abc.abstractmethod

@@ -14,6 +14,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
+from .scoring import can_be_scored, response_methods, scoring_name
+
 # Trees of a forest: with fifty, items are the noisier to judge.
 _N_TREES = 100
 # Models that on images say little: ten items of a class have no variances per pixel, and a single
@@ -66,6 +68,34 @@ def default_members(n_items, pixels):
     return [member for member in members if member.name not in left_out]
 
 
+def members_to_score(members, scoring, scorer):
+    """Members that a scorer can score, and a sentence on those that are left out, or None.
+
+    Parameters
+    ----------
+    members : sequence of PanelMember
+    scoring : str or callable
+        As the user gave it.
+    scorer : callable or None
+
+    Raises
+    ------
+    ValueError
+        Where no member is left.
+    """
+    kept = [member for member in members if can_be_scored(member.model, scorer)]
+    lacking = ", ".join(member.name for member in members if member not in kept)
+    if not lacking:
+        return members, None
+    needs = f"scoring={scoring_name(scoring)!r} needs {' or '.join(response_methods(scorer))}"
+    if not kept:
+        raise ValueError(
+            f"{needs}, which downstream={lacking} does not have; use a score of predictions, such "
+            "as 'balanced_accuracy', or a classifier with that method."
+        )
+    return kept, f"without {lacking}: {needs}"
+
+
 class Panel:
     """Classifiers that are fitted on items and scored on held-out rows.
 
@@ -79,18 +109,21 @@ class Panel:
         Mean and deviation of the training rows.
     weights : array of shape (n,), optional
         How much each row counts.
+    scorer : HeldOutScorer, optional
+        By default rows are scored by accuracy.
     """
 
-    def __init__(self, members, rows, y_encoded, offset, scale, weights=None):
+    def __init__(self, members, rows, y_encoded, offset, scale, weights=None, scorer=None):
         self.members, self.y_encoded, self.weights = members, y_encoded, weights
+        self.scorer = scorer
         self.rows, self.offset, self.scale = rows, offset, scale
         self.scaled_rows = self._scaled(rows)
 
     def _scaled(self, rows):
         return (rows - self.offset) / self.scale
 
-    def accuracies(self, items, y_encoded):
-        """Accuracy of each member on the held-out rows, by its name.
+    def scores(self, items, y_encoded):
+        """Score of each member on the held-out rows, by its name.
 
         Parameters
         ----------
@@ -99,15 +132,26 @@ class Panel:
         y_encoded : int array of shape (n_items,)
         """
         scaled = self._scaled(items)
+        labels = y_encoded if self.scorer is None else self.scorer.classes[y_encoded]
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             # Of models that have not converged: they are fitted as a user's are.
             warnings.simplefilter("ignore")
             out = {}
             for member in self.members:
-                model = clone(member.model).fit(scaled if member.scaled else items, y_encoded)
-                # Not its score, which need be no accuracy, nor take weights.
-                predicted = model.predict(self.scaled_rows if member.scaled else self.rows)
-                out[member.name] = float(
-                    accuracy_score(self.y_encoded, predicted, sample_weight=self.weights)
+                model = clone(member.model).fit(scaled if member.scaled else items, labels)
+                out[member.name] = self._score(
+                    model, self.scaled_rows if member.scaled else self.rows
                 )
             return out
+
+    def _score(self, model, rows):
+        if self.scorer is not None:
+            return self.scorer.of_model(model, rows)
+        # Not its own score, which need be no accuracy, nor take weights.
+        predicted = model.predict(rows)
+        return float(accuracy_score(self.y_encoded, predicted, sample_weight=self.weights))
+
+
+def mean_of(scores):
+    """Mean of the members' scores."""
+    return sum(scores.values()) / len(scores)

@@ -129,15 +129,6 @@ class RandomFeatureObjective(KernelRidgeObjective):
         self.n_steps += 1
         super().after_step(variables)
 
-    def validate(self, variables, progress):
-        """As for every kernel; switches back to hard labels once soft ones are of no more use."""
-        result = super().validate(variables, progress)
-        if result is not None and self.soft_labels is not None:
-            enough = self.soft_labels.loss * (_NEAR if progress >= _LATE else 1.0)
-            if result[1] <= enough:
-                self.soft_labels = replace(self.soft_labels, probabilities=None)
-        return result
-
     def state_dict(self):
         """Everything random; activations are computed again."""
         return {
@@ -197,6 +188,13 @@ class RandomFeatureObjective(KernelRidgeObjective):
             return kernel_product(spec, cached_features(spec, networks, rows), features)
 
         return kernel_product(spec, features, features), kernel_with
+
+    def _after_validation(self, loss, progress):
+        """Switch back to hard labels once soft ones are of no more use."""
+        if self.soft_labels is not None:
+            enough = self.soft_labels.loss * (_NEAR if progress >= _LATE else 1.0)
+            if loss <= enough:
+                self.soft_labels = replace(self.soft_labels, probabilities=None)
 
     def _current_labels_and_targets(self):
         if self.soft_labels is None or self.soft_labels.probabilities is None:

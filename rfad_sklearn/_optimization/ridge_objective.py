@@ -11,6 +11,7 @@ from .._ridge.label_solve import best_targets
 from .._ridge.linalg import fit_logit_scale, scaled_quality, solve_targets
 from .._utils.labels import centred_one_hot
 from .objective import Objective
+from .scoring import TIE, score_and_loss
 
 # Labels are solved on this many batches of rows, or more where there are many items.
 _SOLVE_BATCHES = 8
@@ -115,11 +116,24 @@ class KernelRidgeObjective(Objective):
         )
 
     def validate(self, variables, progress):
-        """Accuracy, and cross entropy at its best scale, on held-out rows; None without any."""
+        """Accuracy, and cross entropy at its best scale, on held-out rows; None without any.
+
+        By a scorer: its score, and minus this score.
+        """
         if not len(self.data.validation):
             return None
         scores, labels = self.validation_scores(variables)
-        return self._held_out_quality(scores, labels, variables["log_scale"].exp().item())[1:]
+        start, scorer = variables["log_scale"].exp().item(), self.data.scorer
+        scale, accuracy, loss = self._held_out_quality(scores, labels, start)
+        self._after_validation(loss, progress)
+        if scorer is None:
+            return accuracy, loss
+        return score_and_loss(scorer.of_scores(scores.cpu().numpy(), scale))
+
+    @property
+    def slack(self):
+        """None but for equal scores, of a scorer."""
+        return 0.0 if self.data.scorer is None else TIE
 
     def fit_scale(self, variables, *, held_out=False):
         """Best scale on the current rows, or on the held-out ones where there are any."""
@@ -186,6 +200,9 @@ class KernelRidgeObjective(Objective):
 
     def _held_out_quality(self, scores, labels, start=1.0):
         return scaled_quality(scores, labels, start=start, weights=self.data.validation_weights)
+
+    def _after_validation(self, loss, progress):
+        """Take note of the cross entropy on held-out rows."""
 
     def _next_rows(self):
         return self.data.train if self.whole else self.stream.take(self.config.batch_size)

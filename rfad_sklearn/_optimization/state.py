@@ -56,15 +56,18 @@ class DistillationState:
         Mean training loss of the steps since the last evaluation; to soft labels as long as they
         are used.
     validation_score : float or None
-        Accuracy on held-out rows; None without held-out rows.
+        Accuracy on held-out rows, or what ``scoring`` says; None without held-out rows.
     best_validation_score : float or None
         The same in the best state so far.
     validation_loss : float or None
-        Cross entropy on held-out rows, by which the best state is chosen.
+        By which the best state is chosen: the cross entropy on held-out rows, for any model the
+        panel's mean error, or minus the score that ``scoring`` asks for.
     steps_per_second : float
         Since the last evaluation, without the time of evaluations.
     evaluation_time : float
         Seconds that all evaluations took so far, this one included.
+    score_name : str
+        What the scores are.
     coreset : Coreset
         The current coreset, in raw units; made when it is read.
     """
@@ -77,6 +80,7 @@ class DistillationState:
     validation_loss: float | None
     steps_per_second: float
     evaluation_time: float
+    score_name: str = "accuracy"
     _make_coreset: object = field(repr=False, default=None)
 
     @property
@@ -88,7 +92,7 @@ class DistillationState:
         parts = [f"step {self.step:6d}", f"{self.time:8.1f} s", f"loss {self.loss:.4f}"]
         if self.validation_score is not None:
             best = f"(best {self.best_validation_score:.4f})"
-            parts.append(f"validation accuracy {self.validation_score:.4f} {best}")
+            parts.append(f"validation {self.score_name} {self.validation_score:.4f} {best}")
         parts += [
             f"{self.steps_per_second:.1f} steps/s",
             f"evaluating {self.evaluation_time:.1f} s",
@@ -109,7 +113,7 @@ class LoopResult:
         ``step``, ``seconds``, ``loss``, ``validation_score`` and ``validation_loss`` of each
         evaluation.
     best_validation_score : float or None
-        Accuracy of ``variables`` on held-out rows; None without held-out rows.
+        Score of ``variables`` on held-out rows; None without held-out rows.
     best_validation_loss : float
         The lowest held-out loss; infinity without held-out rows.
     reason : str
@@ -130,7 +134,7 @@ class LoopResult:
 
     @property
     def validation_scores(self):
-        """Accuracy on held-out rows at each evaluation."""
+        """Score on held-out rows at each evaluation."""
         return [
             record["validation_score"]
             for record in self.history

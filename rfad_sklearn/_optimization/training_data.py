@@ -22,6 +22,8 @@ class TrainingData:
         Of one input.
     row_weights : float64 tensor of shape (n,) or None
         How much each row counts, on the CPU; None: all the same.
+    scorer : HeldOutScorer or None
+        What held-out rows are scored by; None: accuracy and loss.
     """
 
     read: object
@@ -31,6 +33,7 @@ class TrainingData:
     validation: torch.Tensor
     shape: tuple
     row_weights: torch.Tensor | None = None
+    scorer: object = None
 
     def stream(self, generator):
         """Stream of the training rows."""

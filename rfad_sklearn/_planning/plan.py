@@ -41,6 +41,8 @@ class Plan:
         Models whose losses on rows are minimised, where the items are for any model.
     panel : tuple of str
         Classifiers that are fitted on the items and evaluate the held-out rows.
+    scoring : str or None
+        What held-out rows are scored by: which state is kept goes by it.
     item_dropout : float or None
         Share of the items that a step leaves out.
     kernel : {"nngp", "ntk"} or None
@@ -100,6 +102,7 @@ class Plan:
     spacing: float | None = None
     surrogates: tuple = ()
     panel: tuple = ()
+    scoring: str | None = None
     item_dropout: float | int | None = None
     kernel: str | None = None
     kernel_method: str | None = None

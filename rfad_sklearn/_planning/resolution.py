@@ -3,6 +3,7 @@
 import torch
 
 from .._kernels.exact import worth_compiling
+from .._optimization.scoring import scoring_name
 from .._utils.network_spec import ConvNetSpec, MLPSpec, resolve_norm
 from ..architectures import is_open
 from .any_model_plan import resolve_any_model
@@ -67,6 +68,8 @@ def resolve_plan(parameters, context, timing=None, *, begun=None):
     draft = Draft(method=parameters["method"])
     _resolve_inputs(draft, parameters, context)
     _resolve_rows(draft, parameters, context)
+    if "scoring" in parameters:
+        _resolve_scoring(draft, parameters, context)
     if "kernel_method" in parameters:
         _resolve_kernel_method(draft, parameters, context)
     if "downstream" in parameters:
@@ -163,7 +166,20 @@ def _resolve_downstream(draft, parameters, context):
         draft.decide("downstream", kind, why)
     else:
         draft.decide("downstream", kind)
-    draft.decide("panel", context.panel_names)
+    draft.decide("panel", context.panel_names, context.reasons.get("panel"))
+
+
+def _resolve_scoring(draft, parameters, context):
+    """What held-out rows are scored by."""
+    automatic = _is_auto(parameters, "scoring")
+    if not context.n_held_out:
+        draft.decide("scoring", None, None if automatic else "no rows are held out")
+    elif not automatic:
+        draft.decide("scoring", scoring_name(parameters["scoring"]))
+    elif context.downstream == "any":
+        draft.decide("scoring", "accuracy", "the mean of the panel")
+    else:
+        draft.decide("scoring", "cross entropy", "of the held-out rows, at its best scale")
 
 
 def _resolve_rows(draft, parameters, context):

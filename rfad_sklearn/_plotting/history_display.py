@@ -31,6 +31,9 @@ class HistoryDisplay:
     ----------
     history : list of dict
         As the attribute ``history_`` of a distiller, or read from a file of ``export_history``.
+    scoring : str, default=None
+        What the scores are, where ``scoring`` of the distiller said so; then minus the score is no
+        panel of its own. None: accuracy.
 
     Attributes
     ----------
@@ -49,8 +52,8 @@ class HistoryDisplay:
     (3,)
     """
 
-    def __init__(self, history: list[dict]):
-        self.history = history
+    def __init__(self, history: list[dict], scoring: str | None = None):
+        self.history, self.scoring = history, scoring
 
     @classmethod
     def from_estimator(
@@ -88,7 +91,9 @@ class HistoryDisplay:
             raise TypeError(
                 f"{type(distiller).__name__} keeps no history; give a distiller that takes steps."
             )
-        return cls(distiller.history_).plot(x=x, figure=figure)
+        automatic = isinstance(distiller.scoring, str) and distiller.scoring == "auto"
+        scoring = None if automatic else distiller.plan_.scoring
+        return cls(distiller.history_, scoring).plot(x=x, figure=figure)
 
     def plot(
         self, *, x: Literal["seconds", "step"] = "seconds", figure: Figure | None = None
@@ -108,6 +113,9 @@ class HistoryDisplay:
             raise ValueError(f"x must be 'seconds' or 'step', got {x!r}.")
         first = self.history[0] if self.history else {}
         panels = {name: label for name, label in _PANELS.items() if first.get(name) is not None}
+        if self.scoring is not None and "validation_score" in panels:
+            panels.pop("validation_loss", None)
+            panels["validation_score"] = f"{self.scoring} on held-out rows"
         if figure is None:
             figure = import_pyplot().figure(figsize=(3.8 * max(len(panels), 1), 3))
         axes = np.atleast_1d(figure.subplots(1, max(len(panels), 1)))

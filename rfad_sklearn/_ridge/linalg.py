@@ -79,15 +79,33 @@ def solve_targets(kernel, targets, reg, *, check=True):
     return _Solution.apply(matrix, cholesky(matrix.detach(), reg, check=check), targets.double())
 
 
-def solve_and_leave_one_out(kernel, targets, reg):
+def solve_and_leave_one_out(kernel, targets, reg, weights=None):
     """Dual coefficients, and the scores of each row by the ridge fitted on all the other rows.
 
-    The scores are in closed form (Rasmussen and Williams 2006, eq. 5.12).
+    The scores are in closed form (Rasmussen and Williams 2006, eq. 5.12). A row of weight w counts
+    as w equal ones: its ridge is w times smaller, ``K + ridge W^-1``, and the mean diagonal that
+    the ridge is relative to is the weighted one. With roots of the weights on both sides the matrix
+    stays symmetric, and as well conditioned.
+
+    Parameters
+    ----------
+    kernel : tensor of shape (n, n)
+    targets : tensor of shape (n, n_classes)
+    reg : float
+    weights : float64 tensor of shape (n,), optional
     """
-    factor = cholesky(regularised(kernel, reg), reg)
     targets = targets.double()
-    dual = torch.cholesky_solve(targets, factor)
-    return dual, targets - dual / torch.cholesky_inverse(factor).diagonal()[:, None]
+    if weights is None:
+        factor, roots = cholesky(regularised(kernel, reg), reg), 1.0
+    else:
+        roots = weights.sqrt()[:, None]
+        matrix = kernel.to(torch.float64, copy=True).mul_(roots).mul_(roots.T)
+        mean_diagonal = matrix.diagonal().sum() / weights.sum()
+        matrix.diagonal().add_(relative_shift(mean_diagonal, reg))
+        factor = cholesky(matrix, reg)
+    scaled = torch.cholesky_solve(roots * targets, factor)
+    own = torch.cholesky_inverse(factor).diagonal()[:, None]
+    return roots * scaled, targets - scaled / (roots * own)
 
 
 def inverse_square_root(kernel, reg):

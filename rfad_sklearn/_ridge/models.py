@@ -95,8 +95,8 @@ def exact_inputs(spec, inputs):
     return inputs.to(exact_dtype(spec, inputs.dtype))
 
 
-def fit_exact(spec, kernel, inputs, targets, reg):
-    """Kernel ridge with the exact kernel.
+def fit_exact(spec, kernel, inputs, targets, reg, weights=None):
+    """Kernel ridge with the exact kernel; ``weights`` say how much each row counts.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def fit_exact(spec, kernel, inputs, targets, reg):
         "the number of rows, or use kernel_method='random_features'",
     ):
         gram = exact_kernel(spec, exact_inputs(spec, inputs), kernel=kernel)
-        dual, left_out = solve_and_leave_one_out(gram, targets, reg)
+        dual, left_out = solve_and_leave_one_out(gram, targets, reg, weights)
     return ExactModel.build(spec, kernel, inputs, dual), left_out
 
 
@@ -124,7 +124,7 @@ def feature_weights(spec, features, coefficients):
     )
 
 
-def fit_features(spec, shape, seeds, read, n, targets, reg, rng, *, device, dtype):
+def fit_features(spec, shape, seeds, read, n, targets, reg, rng, *, device, dtype, weights=None):
     """Kernel ridge by random features, in the smaller of primal (features) and dual (rows).
 
     Parameters
@@ -145,6 +145,8 @@ def fit_features(spec, shape, seeds, read, n, targets, reg, rng, *, device, dtyp
     device : torch.device
     dtype : torch.dtype
         Of the networks.
+    weights : float64 tensor of shape (n,), optional
+        How much each row counts.
 
     Returns
     -------
@@ -163,25 +165,22 @@ def fit_features(spec, shape, seeds, read, n, targets, reg, rng, *, device, dtyp
         f"a kernel ridge on {n} rows and {n_features} random features",
         "n_networks, the architecture's width or the number of rows",
     ):
+        problem = spec, networks, read_on_device, n, targets.to(device), reg
         if n <= n_features:
-            weights, rows, scores = _fit_dual(
-                spec, networks, read_on_device, n, targets.to(device), reg
-            )
+            coefficients, rows, scores = _fit_dual(*problem, weights)
         else:
-            weights, rows, scores = _fit_primal(
-                spec, networks, read_on_device, n, targets.to(device), reg, rng, n_features
-            )
-    return FeatureModel(spec, tuple(shape), tuple(seeds), weights.cpu().numpy()), rows, scores
+            coefficients, rows, scores = _fit_primal(*problem, weights, rng, n_features)
+    return FeatureModel(spec, tuple(shape), tuple(seeds), coefficients.cpu().numpy()), rows, scores
 
 
-def _fit_dual(spec, networks, read, n, targets, reg):
+def _fit_dual(spec, networks, read, n, targets, reg, row_weights):
     inputs = read(slice(0, n))
     scale, constant = feature_scales(spec, len(networks) * spec.n_features(tuple(inputs.shape[1:])))
     gram = torch.full((n, n), constant**2, dtype=torch.float64, device=inputs.device)
     for network in networks:
         features = cached_features(spec, [network], inputs).flatten(1)
         gram += scale**2 * (features @ features.T)
-    dual, left_out = solve_and_leave_one_out(gram, targets, reg)
+    dual, left_out = solve_and_leave_one_out(gram, targets, reg, row_weights)
     weights = [
         scale**2 * cached_features(spec, [network], inputs).flatten(1).double().T @ dual
         for network in networks
@@ -190,7 +189,7 @@ def _fit_dual(spec, networks, read, n, targets, reg):
     return torch.cat(weights), np.arange(n), left_out.cpu()
 
 
-def _fit_primal(spec, networks, read, n, targets, reg, rng, n_features):
+def _fit_primal(spec, networks, read, n, targets, reg, row_weights, rng, n_features):
     scales = feature_scales(spec, n_features)
 
     def features(rows):
@@ -203,15 +202,20 @@ def _fit_primal(spec, networks, read, n, targets, reg, rng, n_features):
     for start in range(0, n, _CHUNK):
         rows = slice(start, min(start + _CHUNK, n))
         part = features(rows)
-        gram += part.T @ part
-        moments += part.double().T @ targets[rows]
-    gram.diagonal().add_(relative_shift(gram.diagonal().sum() / n, reg))
+        weighted = part if row_weights is None else part * row_weights[rows, None].to(part)
+        gram += weighted.T @ part
+        moments += weighted.double().T @ targets[rows]
+    total = n if row_weights is None else row_weights.sum()
+    gram.diagonal().add_(relative_shift(gram.diagonal().sum() / total, reg))
     factor = cholesky(gram, reg)
     weights = torch.cholesky_solve(moments, factor)
     rows = np.sort(rng.choice(n, min(n, _N_LEAVE_ONE_OUT), replace=False))
     part = features(rows).double()
     leverage = torch.linalg.solve_triangular(factor, part.T, upper=False).square().sum(0)[:, None]
-    own = targets[torch.from_numpy(rows).to(device)]
+    numbers = torch.from_numpy(rows).to(device)
+    own = targets[numbers]
+    if row_weights is not None:
+        leverage *= row_weights[numbers, None]
     scores = (part @ weights - leverage * own) / (1 - leverage)
     # The model's weights are those of activations without these factors.
     factors = torch.full((n_features + 1, 1), scales[0], dtype=torch.float64, device=device)

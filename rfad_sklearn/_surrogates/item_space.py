@@ -61,11 +61,12 @@ class ItemSpace(abc.ABC):
 
     def decode(self, u):
         """Scaled rows of the coordinates of all items: in range, on the grid, of one category."""
-        z = self.scaled_range.clip(self._decode(u))
-        if self.groups is None:
-            return self.scaled_range.on_grid(z)
-        seen = self.groups.seen(z)
-        return torch.where(self.groups.one_hot, seen, self.scaled_range.on_grid(z))
+        z = self.in_range(u)
+        return z if self.groups is None else self.groups.seen(z)
+
+    def in_range(self, u):
+        """Scaled rows of any coordinates, within the range and on the grid of the columns."""
+        return self.scaled_range.on_grid(self.scaled_range.clip(self._decode(u)))
 
     def clip(self, u):
         """Coordinates within their bounds."""

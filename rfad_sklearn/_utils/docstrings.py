@@ -1,5 +1,14 @@
 """Passages that docstrings share, and the decorator that puts them in."""
 
+# Where items start, in all distillers.
+_INIT = """\
+Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": rows of each
+        class or means of them, chosen as by :class:`CoresetSelector`. "noise": white noise. An
+        array: given items in the units of X, class by class. A :class:`Coreset` of such rows: its
+        items, of the classes that its labels say, with targets that start afresh; where ``ipc`` (or
+        ``n_items``) asks for more of a class, or y has a class that it lacks, the others start by
+        default. More than are asked for are refused."""
+
 # Each passage begins at the indentation of a parameter; ``%(name)s`` on a line stands for it.
 PASSAGES = {
     "ipc": """ipc : int or dict, default=1
@@ -36,10 +45,9 @@ default="from_dtype"
         training rows (8 batches, or 8 rows per item where that is more), as the convex problem
         that they are for fixed items, with the L2 penalty on their distance to the centred one-hot
         labels that predicts the held-out rows best.""",
-    "init": """init : str or array of shape (n_items, ...), default="random"
-        Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": rows of each
-        class or means of them, chosen as by :class:`CoresetSelector`. "noise": white noise. An
-        array: given items in the units of X, class by class.""",
+    "init": f"""init : str, Coreset or array of shape (n_items, ...), default="random"
+        {_INIT}""",
+    "init_words": _INIT,
     "preprocessing": """preprocessing : {"auto", "standardize", "quantile", "zca"}, transformer \
 or None, default="auto"
         What is applied before the network, and taken back in the coreset. "standardize": zero mean
@@ -58,7 +66,15 @@ or None, default="auto"
         True: hold out training rows, keep the state that predicts them best, and stop when it no
         longer changes. "auto" does so where at least 100 rows would be held out: fewer choose by
         chance, and are better trained on. Otherwise, or where no class can spare a row, the last
-        state is kept.""",
+        state is kept. Rows that are given as ``X_val`` take the place of those, however few.""",
+    "scoring": """scoring : str or callable, default="auto"
+        What held-out rows are scored by: which state is kept, early stopping and
+        ``validation_scores_`` go by it. "auto": the held-out loss, and for any model the panel's
+        mean accuracy. Else the name of a scorer of scikit-learn that needs no more than predictions
+        or probabilities ("balanced_accuracy", "roc_auc", "neg_log_loss", "f1_macro"), or a callable
+        ``scorer(estimator, X, y)``, with flat rows as X; for any model the mean over the panel,
+        without those that lack what it needs. ``class_weight`` gives its ``sample_weight``. Without
+        held-out rows it has no part.""",
     "n_iter_no_change": """n_iter_no_change : int, default=100
         Evaluations without a better validation loss after which the end begins: the step size
         falls to zero over a quarter of the steps done, and ``fit`` stops. The default cannot be
@@ -87,6 +103,23 @@ or None, default="auto"
     "dtype": """dtype : {"auto", "float32", "float64", "bfloat16"}, default="auto"
         Arithmetic of the networks in training. "auto": bfloat16 for ConvNets on hardware that is
         fast at it, else float32.""",
+    "fit_parameters": """X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
+            Rows or channels-last images of any numeric type, in any units. A memory map is read in
+            small parts.
+        y : array of shape (n,)
+            Labels: numbers or strings.""",
+    "fit_raises": """Raises
+        ------
+        ValueError, TypeError
+            For parameters and data that cannot be used; the message says what to change.
+
+        Warns
+        -----
+        UserWarning
+            When interrupted from the keyboard: the best coreset so far is kept. When a transformer
+            as ``preprocessing`` does not take its own inverse back, and items were moved for it.
+        ConvergenceWarning
+            When the loss stopped being finite; the best coreset before that is kept.""",
     "coreset_": """coreset_ : Coreset
         The distilled items, in the units of X.""",
     "plan_": """plan_ : Plan
@@ -101,10 +134,10 @@ or None, default="auto"
     loss_curve_ : list of float
         Mean training loss up to each evaluation; the first is the initial one.
     validation_scores_ : list of float, or None
-        Accuracy on the held-out rows at each evaluation.
+        Score on the held-out rows at each evaluation: accuracy, or what ``scoring`` says.
     best_validation_score_ : float or None
-        Accuracy of the state that was kept, the one with the lowest cross entropy on the held-out
-        rows.
+        Score of the state that was kept, the one with the lowest cross entropy on the held-out
+        rows, or the best score by ``scoring``.
     stop_reason_ : str
         "max_iter", "max_time", "no_change", "callback", "interrupted" or "diverged".""",
     "input_attributes": """image_shape_ : tuple (H, W, channels) or None

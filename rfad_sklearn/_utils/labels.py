@@ -1,5 +1,7 @@
 """Class labels: checked, counted, written as Python values or plain arrays, and as targets."""
 
+from numbers import Real
+
 import numpy as np
 import torch.nn.functional as F
 from sklearn.utils.multiclass import check_classification_targets
@@ -21,6 +23,68 @@ def check_labels(y):
             "classes."
         )
     return classes, y_encoded
+
+
+def encode_known_labels(y, classes):
+    """Numbers of the classes of held-out rows.
+
+    Raises
+    ------
+    ValueError
+        For labels that are not among the classes.
+    """
+    check_classification_targets(y)
+    numbers, unknown = find_classes(y, classes)
+    if unknown:
+        raise ValueError(
+            f"y_val holds labels that y does not: {unknown}; the classes of y are "
+            f"{comparable_labels(classes)}."
+        )
+    return numbers
+
+
+def find_classes(labels, classes):
+    """Numbers of the classes of labels, -1 for other labels, and a list of these others."""
+    known = {label: number for number, label in enumerate(comparable_labels(classes))}
+    found, inverse = np.unique(labels, return_inverse=True)
+    found = [comparable_label(label, classes.dtype) for label in found]
+    numbers = np.array([known.get(label, -1) for label in found], dtype=int)
+    return numbers[inverse], [label for label in found if label not in known]
+
+
+def class_weights(class_weight, classes, y_encoded):
+    """How much a row of each class counts, in float64; None where all count the same.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+    classes : array of shape (n_classes,)
+    y_encoded : int array of shape (n,)
+
+    Raises
+    ------
+    ValueError
+        For unknown classes, and for weights that are not positive.
+    """
+    if class_weight is None:
+        return None
+    if not isinstance(class_weight, dict):
+        counts = np.bincount(y_encoded, minlength=len(classes))
+        # Held-out rows need not be of all classes.
+        return len(y_encoded) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    labels, given = comparable_labels(classes), by_comparable_label(class_weight, classes)
+    unknown = [key for key in given if key not in labels]
+    if unknown:
+        raise ValueError(
+            f"class_weight names unknown classes {unknown}; the classes of y are {labels}."
+        )
+    values = [given.get(label, 1.0) for label in labels]
+    if not all(isinstance(value, Real) and 0 < value < np.inf for value in values):
+        raise ValueError(
+            f"class_weight={class_weight!r} must hold positive, finite numbers; to leave out a "
+            "class, leave out its rows."
+        )
+    return np.array(values, dtype=np.float64)
 
 
 def refuse_soft_targets(y):

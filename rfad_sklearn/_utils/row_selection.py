@@ -132,6 +132,8 @@ def centroid_groups(y_encoded, train, per_class, read, rng):
     """
     groups = []
     for c, n_items in enumerate(per_class):
+        if not n_items:
+            continue
         members = _compared(train[y_encoded[train] == c], n_items, rng)
         if n_items == len(members):
             groups += list(members[:, None])
@@ -160,6 +162,8 @@ def initial_rows(y_encoded, train, per_class, strategy, read, rng):
     """
     chosen = []
     for c, n_items in enumerate(per_class):
+        if not n_items:
+            continue
         members = train[y_encoded[train] == c]
         if strategy == "random" or n_items == len(members):
             chosen.append(rng.choice(members, n_items, replace=False))

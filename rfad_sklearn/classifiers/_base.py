@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
-from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import HasMethods, StrOptions
@@ -14,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from .._planning.context import RowsContext
 from .._planning.resolution import plan_parameters, resolve_plan
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
+from .._utils.from_scores import decisions, probabilities
 from .._utils.labels import label_array, refuse_soft_targets
 from .._utils.validation import check_rows, float_dtype
 from ..architectures import ARCHITECTURES
@@ -163,8 +163,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
             With two classes the difference of their scores: positive for ``classes_[1]``.
         """
         scores, dtype = self._checked_scores(X)
-        scores = scores[:, 1] - scores[:, 0] if len(self.classes_) == 2 else scores
-        return scores.astype(dtype, copy=False)
+        return decisions(scores).astype(dtype, copy=False)
 
     def predict(self, X: ArrayLike) -> np.ndarray:
         """Class labels of the rows of X.
@@ -192,7 +191,7 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
         array of shape (n, n_classes)
         """
         scores, dtype = self._checked_scores(X)
-        return softmax(self.logit_scale_ * scores, axis=1).astype(dtype, copy=False)
+        return probabilities(scores, self.logit_scale_).astype(dtype, copy=False)
 
     def _say(self, line):
         if self.verbose:

@@ -4,7 +4,7 @@ from .._planning.kernel_method import select_kernel_method
 from .._utils.device import resolve_device, resolve_dtype
 from .._utils.network_spec import same_kernel
 from .._utils.preprocessing_value import Preprocessing
-from .._utils.validation import resolve_image_shape
+from .._utils.validation import resolve_image_shape, warn_caller
 from ..architectures import is_open, resolve_architecture
 
 
@@ -99,3 +99,13 @@ def check_compatible_with_distiller(classifier, seen, n_features, n_classes):
     # A kernel that cannot be computed is refused now, too.
     select_kernel_method(classifier.kernel_method, classifier.kernel, spec, shape, n_classes)
     resolve_dtype(classifier.dtype, resolve_device(classifier.device))
+
+
+def warn_of_stale_scale(classifier, coreset, weighs):
+    """Warn that a coreset's scale is not that of the ridge; ``weighs``: it weighs the items."""
+    weighing = f" and class_weight={classifier.class_weight!r}" if weighs else ""
+    warn_caller(
+        f"The coreset's logit_scale belongs to kernel={coreset.kernel!r} and reg={coreset.reg!r}, "
+        f"not to kernel={classifier.kernel!r} and reg={classifier.reg_!r}{weighing}: predict_proba "
+        "is not calibrated. Give real rows, fit_coreset(coreset, X, y), to refit it."
+    )

@@ -72,6 +72,7 @@ class ExplainingMixin:
     image_shape_: tuple | None
     _solve: Any
     _scores_by: Any
+    _item_weights: Any
 
     @own_torch_modes()
     def explain(self, X: ArrayLike) -> np.ndarray:
@@ -111,9 +112,8 @@ class ExplainingMixin:
         coreset = self._explained_coreset("explain")
         rows, _ = check_rows(self, X, reset=False, image_shape=self.image_shape_)
         # The ridge is linear in the targets: with the identity in their place it gives the weights.
-        model, *_ = self._solve(
-            coreset.rows, torch.eye(coreset.n_items, dtype=torch.float64), self._fitted_kernel
-        )
+        identity = torch.eye(coreset.n_items, dtype=torch.float64)
+        model, *_ = self._solve(coreset.rows, identity, self._fitted_kernel, self._item_weights)
         weights = self._scores_by(model, rows)
         return weights[:, :, None] * coreset.ridge_targets
 

@@ -16,18 +16,21 @@ from .._ridge.linalg import fit_logit_scale
 from .._ridge.models import exact_dtype, fit_exact, fit_features
 from .._utils.device import own_torch_modes
 from .._utils.docstrings import substitute
-from .._utils.labels import centred_one_hot, check_labels, refuse_soft_targets
+from .._utils.labels import centred_one_hot, check_labels, class_weights, refuse_soft_targets
 from .._utils.validation import (
     check_rows,
     keep_state_on_error,
     resolve_image_shape,
-    warn_caller,
 )
 from ..architectures import resolve_architecture
 from ..coreset import Coreset
 from ..preprocessing import fit_preprocessing
 from ._base import CoresetClassifier
-from ._compatibility import check_compatible_with_distiller, refine_architecture
+from ._compatibility import (
+    check_compatible_with_distiller,
+    refine_architecture,
+    warn_of_stale_scale,
+)
 from ._explain import ExplainingMixin
 
 __all__ = ["NNGPKernelRidge"]
@@ -65,6 +68,13 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         without one.
     distiller : distiller, default=None
         ``fit`` distils the rows with a clone of it, then solves the ridge on the coreset.
+    class_weight : dict, "balanced" or None, default=None
+        How much the rows of each class count, in the ridge and in the scale of the probabilities:
+        one of weight 2 as two equal ones. "balanced": all classes count the same, ``n / (n_classes
+        * rows of the class)`` per row. A dict of label to number; 1 for those that it does not
+        name. With ``distiller=`` it is that of the distiller, where that has the parameter, unless
+        it is set there; the items were then made for a ridge in which all count the same, and do.
+        In :meth:`fit_coreset`, and with a distiller without it, the rows are the items.
     %(classifier_architecture)s
     %(classifier_image_shape)s
     %(classifier_categorical_features)s
@@ -128,6 +138,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         "kernel_method": [StrOptions({"auto", "exact", "random_features"})],
         "reg": [None, Interval(Real, 0, None, closed="neither")],
         "distiller": [None, HasMethods(["fit", "as_sampler"])],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
         "n_networks": [Interval(Integral, 1, None, closed="left")],
         "memory": [None, str, HasMethods(["cache"])],
     }
@@ -139,6 +150,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         kernel_method="auto",
         reg=None,
         distiller=None,
+        class_weight=None,
         architecture="auto",
         image_shape=None,
         categorical_features="from_dtype",
@@ -155,6 +167,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         self.kernel_method = kernel_method
         self.reg = reg
         self.distiller = distiller
+        self.class_weight = class_weight
         self.architecture = architecture
         self.image_shape = image_shape
         self.categorical_features = categorical_features
@@ -190,8 +203,8 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         MemoryError
             When neither the primal nor the dual problem fits; the message names what to lower.
         """
-        labels = {"y": refuse_soft_targets(y)}
-        rows, seen, labels = check_rows(self, X, reset=True, settings=self.distiller, **labels)
+        own = {"settings": self.distiller, "y": refuse_soft_targets(y)}
+        rows, seen, labels = check_rows(self, X, reset=True, **own)
         classes, y_encoded = check_labels(labels)
         if self.distiller is None:
             return self._fit_rows(rows, seen, classes, y_encoded)
@@ -206,14 +219,18 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         stale = self.kernel != coreset.kernel or self.reg not in (None, coreset.reg)
         if not stale:
             rows = y_encoded = None
-        return self._fit_coreset(coreset, spec, classes, rows, y_encoded)
+        # Items of a distiller that weighs classes were made for a ridge that does not.
+        weighs = "class_weight" in self.distiller_.get_params(deep=False)
+        return self._fit_coreset(coreset, spec, classes, rows, y_encoded, weighed=weighs)
 
     def _distil(self, X, y):
         """Fit a clone of the distiller, or take it from the cache."""
         distiller = clone(self.distiller)
-        has_no_seed = distiller.get_params(deep=False).get("random_state", 0) is None
-        if self.random_state is not None and has_no_seed:
+        own = distiller.get_params(deep=False)
+        if self.random_state is not None and own.get("random_state", 0) is None:
             distiller.set_params(random_state=self._draw_seed())
+        if own.get("class_weight", 0) is None:
+            distiller.set_params(class_weight=self.class_weight)
         cached = check_memory(self.memory).cache(_fit_distiller)
         try:
             result = cached.call_and_shelve(distiller, X, y)
@@ -270,48 +287,52 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         spec = resolve_architecture(self.architecture, shape)
         self.__dict__.pop("distiller_", None)
         self.__dict__.pop("coreset_", None)
-        preprocessing = fit_preprocessing(
-            self.preprocessing, rows, image_shape, invertible=False, columns=self._columns
-        )
+        how = {"invertible": False, "columns": self._columns}
+        preprocessing = fit_preprocessing(self.preprocessing, rows, image_shape, **how)
         self._prepare(spec, image_shape, preprocessing, rows, y_encoded, classes)
         self.reg_ = _DEFAULT_REG if self.reg is None else float(self.reg)
+        weights = self._row_weights(y_encoded)
         y_encoded = torch.from_numpy(y_encoded.astype(np.int64))
-        self._model, chosen, left_out = self._solve(
-            rows, centred_one_hot(y_encoded, len(classes)).double(), self.kernel
-        )
+        targets = centred_one_hot(y_encoded, len(classes)).double()
+        self._model, chosen, left_out = self._solve(rows, targets, self.kernel, weights)
         self.logit_scale_ = 1.0
         # A row that is alone in its class cannot be recognised when it is left out.
         known = torch.bincount(y_encoded)[y_encoded[chosen]] >= 2
         known_y_encoded = y_encoded[chosen][known]
         if len(known_y_encoded.unique()) >= 2:
-            self.logit_scale_ = fit_logit_scale(left_out[known], known_y_encoded)
+            weights = None if weights is None else torch.from_numpy(weights[chosen])[known]
+            self.logit_scale_ = fit_logit_scale(left_out[known], known_y_encoded, weights=weights)
         return self
 
-    def _fit_coreset(self, coreset, spec, classes, rows, y_encoded):
+    def _fit_coreset(self, coreset, spec, classes, rows, y_encoded, weighed=False):
         items = np.searchsorted(coreset.classes, coreset.y)
         own = coreset.image_shape, coreset.preprocessing, coreset.rows
         self._prepare(spec, *own, items, classes, of_coreset=True)
         self.reg_ = coreset.reg if self.reg is None else float(self.reg)
         self.coreset_ = coreset
-        self._model, *_ = self._solve(
-            coreset.rows, torch.tensor(coreset.ridge_targets, dtype=torch.float64), self.kernel
-        )
+        self._item_weights = weights = None if weighed else self._row_weights(items)
+        targets = torch.tensor(coreset.ridge_targets, dtype=torch.float64)
+        self._model, *_ = self._solve(coreset.rows, targets, self.kernel, weights)
         self.logit_scale_ = coreset.logit_scale
         if rows is not None:
             rng = np.random.default_rng(self._seeds)
             chosen = np.sort(rng.choice(len(rows), min(len(rows), _MAX_SCALE_ROWS), replace=False))
             scores = torch.from_numpy(self._scores(np.asarray(rows[chosen])))
+            row_weights = self._row_weights(y_encoded)
             self.logit_scale_ = fit_logit_scale(
-                scores, torch.from_numpy(y_encoded[chosen].astype(np.int64))
+                scores,
+                torch.from_numpy(y_encoded[chosen].astype(np.int64)),
+                weights=None if row_weights is None else torch.from_numpy(row_weights[chosen]),
             )
-        elif self.kernel != coreset.kernel or self.reg_ != coreset.reg:
-            warn_caller(
-                f"The coreset's logit_scale belongs to kernel={coreset.kernel!r} and "
-                f"reg={coreset.reg!r}, not to kernel={self.kernel!r} and reg={self.reg_!r}: "
-                "predict_proba is not calibrated. Give real rows, fit_coreset(coreset, X, y), to "
-                "refit it."
-            )
+        elif self.kernel != coreset.kernel or self.reg_ != coreset.reg or weights is not None:
+            warn_of_stale_scale(self, coreset, weights is not None)
         return self
+
+    def _row_weights(self, y_encoded):
+        """How much each row counts, as an array; None where all count the same."""
+        by_class = class_weights(self.class_weight, self.classes_, y_encoded)
+        same = by_class is None or (by_class[y_encoded] == 1).all()
+        return None if same else by_class[y_encoded]
 
     def _prepare(self, *data, of_coreset=False):
         """Make the plan, and draw the seeds of the random networks."""
@@ -326,8 +347,8 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
             dtype = exact_dtype(self.architecture_, dtype)
         return self._preprocessed(rows, dtype=dtype)
 
-    def _solve(self, rows, targets, kernel):
-        """Solve the ridge.
+    def _solve(self, rows, targets, kernel, weights):
+        """Solve the ridge; ``weights`` say how much each row counts, None: all the same.
 
         Returns
         -------
@@ -339,6 +360,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
         """
         device, dtype = self._arithmetic
         n = len(rows)
+        weights = None if weights is None else torch.from_numpy(weights).to(device)
         self._say(f"solving the ridge on {n} rows, kernel_method={self.kernel_method_!r}")
         if self.kernel_method_ == "exact":
             model, scores = fit_exact(
@@ -347,6 +369,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
                 self._inputs(rows).to(device),
                 targets.to(device),
                 self.reg_,
+                weights,
             )
             return model, np.arange(n), scores.cpu()
         shape = tuple(self._inputs(rows[:1]).shape[1:])
@@ -361,6 +384,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
             np.random.default_rng(self._seeds),
             device=device,
             dtype=dtype,
+            weights=weights,
         )
 
     def _scores(self, rows):

@@ -8,12 +8,12 @@ from sklearn.base import is_classifier
 
 from .._optimization.any_model_objective import AnyModelConfig, AnyModelObjective
 from .._optimization.exact_kernel_objective import ExactKernelObjective
-from .._optimization.panel import Panel, PanelMember, default_members
+from .._optimization.panel import Panel, PanelMember, default_members, mean_of
 from .._optimization.ridge_objective import RidgeConfig
 from .._utils.row_selection import CENTROIDS
 from .._utils.validation import warn_caller
 from ._evaluation import evaluation_objective
-from ._fit_context import RANK_CENTROIDS
+from ._initial_items import RANK_CENTROIDS
 
 # Parameters that have no part in items for any model.
 _UNUSED = ("preprocessing", "n_networks", "pool_size", "loss", "teacher", "augment", "solver")
@@ -108,8 +108,7 @@ def best_start(context):
     for init in (CENTROIDS, RANK_CENTROIDS):
         variables = context.initial_variables(init)
         items = context.raw_items(variables["X"].flatten(1).cpu().numpy())
-        accuracies = panel.accuracies(items, context.item_y_encoded).values()
-        scores[init] = sum(accuracies) / len(accuracies)
+        scores[init] = mean_of(panel.scores(items, context.item_y_encoded))
     shown = ", ".join(f"{init} {score:.3f}" for init, score in scores.items())
     return max(scores, key=scores.get), f"the better by the panel: {shown}"
 
@@ -223,4 +222,5 @@ def _panel(context):
         offset=context.item_range.mean,
         scale=context.item_range.deviation,
         weights=None if context.row_weights is None else context.row_weights[context.validation],
+        scorer=context.scorer,
     )

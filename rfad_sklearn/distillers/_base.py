@@ -20,11 +20,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from .._kernels.exact import exact_kernel
 from .._networks.random_features import cached_features, cpu_networks, kernel_product
+from .._optimization.scoring import scoring_name
 from .._planning.kernel_method import select_kernel_method
 from .._planning.memory import N_EVALUATION_NETWORKS
 from .._ridge.linalg import landmark_features
 from .._ridge.models import ExactModel, FeatureModel, exact_inputs, feature_weights
 from .._utils.device import own_torch_modes, resolve_device, resolve_dtype
+from .._utils.docstrings import substitute
 from .._utils.labels import plain_label
 from .._utils.validation import check_rows, float_dtype, keep_state_on_error
 from .._version import __version__
@@ -79,33 +81,19 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     }
 
     @_fit_context(prefer_skip_nested_validation=False)
+    @substitute
     def fit(self: _Estimator, X: ArrayLike, y: ArrayLike) -> _Estimator:
         """Make ``coreset_`` of the rows X with the labels y.
 
         Parameters
         ----------
-        X : array of shape (n, d), (n, H, W) or (n, H, W, channels), or data frame
-            Rows or channels-last images of any numeric type, in any units. A memory map is read in
-            small parts.
-        y : array of shape (n,)
-            Labels: numbers or strings.
+        %(fit_parameters)s
 
         Returns
         -------
         self
 
-        Raises
-        ------
-        ValueError, TypeError
-            For parameters and data that cannot be used; the message says what to change.
-
-        Warns
-        -----
-        UserWarning
-            When interrupted from the keyboard: the best coreset so far is kept. When a transformer
-            as ``preprocessing`` does not take its own inverse back, and items were moved for it.
-        ConvergenceWarning
-            When the loss stopped being finite; the best coreset before that is kept.
+        %(fit_raises)s
         """
         self._fit(X, y)
         # Only now, when the coreset is stored: a warning may be turned into an error.
@@ -114,11 +102,11 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     @keep_state_on_error
     @own_torch_modes()
-    def _fit(self, X, y, resampling=False):
+    def _fit(self, X, y, resampling=False, validation=(None, None)):
         begin = time.monotonic()
         downstream = self._resolved_downstream(resampling)
         self._check_downstream(downstream, resampling)
-        context = prepare(self, X, y, self._draw_seed(), downstream)
+        context = prepare(self, X, y, self._draw_seed(), downstream, validation)
         self._make(context, begin)
         self.classes_ = context.classes
         self.image_shape_ = context.image_shape
@@ -190,6 +178,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             for name, value in self.get_params(deep=False).items()
             if name not in _NOT_SETTINGS
         }
+        if "scoring" in settings:
+            settings["scoring"] = scoring_name(settings["scoring"])
         if not isinstance(settings.get("init", ""), str):
             # These may be real rows.
             settings["init"] = type(settings["init"]).__name__

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .._optimization.scoring import HeldOutScorer, resolve_scorer, scoring_name
 from .._optimization.training_data import TrainingData
 from .._planning.context import describe_preprocessing
 from .._surrogates.item_space import item_space
@@ -15,13 +16,10 @@ from .._utils.device_rows import DeviceRows, fits_on_device
 from .._utils.item_range import ItemRange
 from .._utils.labels import centred_one_hot
 from .._utils.preprocessing_value import Preprocessing, TransformerPreprocessing
-from .._utils.row_selection import CENTROIDS, centroid_groups, initial_rows, means_of
-from .._utils.validation import as_rows
+from ._initial_items import initial_items
 
 # Rows per pass over the data.
 _CHUNK = 4096
-# Means of ranks: of items for any model, in tables.
-RANK_CENTROIDS = "centroids of ranks"
 
 
 @dataclass(frozen=True)
@@ -47,13 +45,14 @@ class FitContext:
     """Data, labels, split, network and preprocessing of one ``fit``.
 
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
-    ``exhausted`` the classes that give all their rows, ``train`` and
-    ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``downstream`` is
-    what the items are for, ``row_weights`` how much rows count, None where all count the same;
-    where items are for any model, ``panel`` is what evaluates them and ``item_range`` says where
-    they may lie. ``pixels`` says whether columns are pixels, of images or of rows with one range.
-    ``columns`` says which columns of X are categories, None for all other rows; ``rows`` are
-    expanded then.
+    ``continued`` those of them that a coreset gives, ``exhausted`` the classes that give all their
+    rows, ``train`` and ``validation`` row numbers; ``n_rows`` are those of X, behind which rows
+    stand that were given to be held out; ``reasons`` says why, for what was chosen already.
+    ``downstream`` is what the items are for, ``row_weights`` how much rows count, None where all
+    count the same; where items are for any model, ``panel`` is what evaluates them and
+    ``item_range`` says where they may lie. ``pixels`` says whether columns are pixels, of images or
+    of rows with one range. ``columns`` says which columns of X are categories, None for all other
+    rows; ``rows`` are expanded then. ``scoring`` is the parameter of that name.
     """
 
     rows: np.ndarray
@@ -61,10 +60,12 @@ class FitContext:
     classes: np.ndarray
     y_encoded: np.ndarray
     per_class: np.ndarray
+    continued: np.ndarray
     exhausted: np.ndarray
     image_shape: tuple | None
     spec: object
     preprocessing: object
+    n_rows: int
     train: np.ndarray
     validation: np.ndarray
     seed: int
@@ -78,6 +79,7 @@ class FitContext:
     columns: Columns | None
     item_range: ItemRange | None
     row_weights: np.ndarray | None
+    scoring: object
     reasons: dict
 
     @property
@@ -96,8 +98,8 @@ class FitContext:
     @property
     def item_weights(self):
         """Rows that each item stands for, over their mean."""
-        rows_per_item = np.bincount(self.y_encoded) / self.per_class
-        return rows_per_item[self.item_y_encoded] * self.n_items / len(self.y_encoded)
+        rows_per_item = np.bincount(self.y_encoded[: self.n_rows]) / self.per_class
+        return rows_per_item[self.item_y_encoded] * self.n_items / self.n_rows
 
     @property
     def shape(self):
@@ -136,7 +138,8 @@ class FitContext:
     def fixed_items(self):
         """Items that are the rows of a class as they are, and these rows' numbers."""
         items = np.flatnonzero(self.exhausted[self.item_y_encoded])
-        rows = [np.flatnonzero(self.y_encoded == c) for c in np.flatnonzero(self.exhausted)]
+        own = self.y_encoded[: self.n_rows]
+        rows = [np.flatnonzero(own == c) for c in np.flatnonzero(self.exhausted)]
         return items, np.concatenate([np.empty(0, dtype=int), *rows])
 
     @functools.cached_property
@@ -178,6 +181,22 @@ class FitContext:
     def panel_names(self):
         """Names of the classifiers that evaluate the items, where rows are held out."""
         return tuple(member.name for member in self.panel) if self.n_held_out else ()
+
+    @functools.cached_property
+    def scorer(self):
+        """What held-out rows are scored by; None without any, and for the defaults."""
+        scorer = resolve_scorer(self.scoring, self.classes)
+        if scorer is None or not self.n_held_out:
+            return None
+        where, weights = self.validation, self.row_weights
+        return HeldOutScorer(
+            name=scoring_name(self.scoring),
+            scorer=scorer,
+            classes=self.classes,
+            rows=np.asarray(self.rows[where]),
+            y=self.classes[self.y_encoded[where]],
+            weights=None if weights is None else weights[where],
+        )
 
     @property
     def project(self):
@@ -225,13 +244,7 @@ class FitContext:
 
     def raw_items(self, x):
         """Items in the units of X, of variables ``(n_items, d)`` as an array."""
-        if self.space is not None:
-            x = self.space.decode(torch.from_numpy(x).to(self.device)).cpu().numpy()
-        raw = self.preprocessing.invert(x)
-        if self.space is not None:
-            raw = self.item_range.clip(raw)
-        elif self.groups is not None:
-            raw = self.one_category(raw)
+        raw = self.one_category(self.in_units(x))
         if self.frozen is not None:
             raw = np.where(self.frozen.mask, self.preprocessing.unscale(self.frozen.noise), raw)
         items, rows = self.fixed_items
@@ -247,6 +260,13 @@ class FitContext:
         hard = self.groups.harden(torch.tensor(scaled, dtype=dtype, device=self.device))
         hard = hard.cpu().numpy() * self.preprocessing.scale + self.preprocessing.offset
         return np.where(self.columns.one_hot, np.rint(hard), raw)
+
+    def in_units(self, x):
+        """Any points, in the units of X, of variables ``(n, d)`` as an array."""
+        if self.space is None:
+            return self.preprocessing.invert(x)
+        x = self.space.in_range(torch.from_numpy(x).to(self.device)).cpu().numpy()
+        return self.item_range.clip(self.preprocessing.invert(x))
 
     def round_trip(self, variables):
         """Put the items where they come back from the units of X.
@@ -292,6 +312,7 @@ class FitContext:
             validation=torch.from_numpy(self.validation),
             shape=shape,
             row_weights=None if self.row_weights is None else torch.from_numpy(self.row_weights),
+            scorer=self.scorer,
         )
 
     def initial_variables(self, init):
@@ -307,21 +328,10 @@ class FitContext:
         return variables
 
     def initial_items(self, init):
-        """Items at the start in the units of X, by a strategy or as they are given."""
-        if not isinstance(init, str):
-            return self._check_init(init)
-        where = self.y_encoded, self.train, self.per_class
-        if init == CENTROIDS:
-            return means_of(self.rows, centroid_groups(*where, self.read, self.rng))
-        if init == RANK_CENTROIDS:
-            groups = centroid_groups(*where, self._read_coordinates, self.rng)
-            rows, positions = np.unique(np.concatenate(groups), return_inverse=True)
-            ends = np.cumsum([len(group) for group in groups])[:-1]
-            means = means_of(self._read_coordinates(rows), np.split(positions, ends))
-            return self.raw_items(means.astype(np.float32))
-        return self.rows[initial_rows(*where, init, self.read, self.rng)]
+        """Items at the start in the units of X; see :func:`initial_items`."""
+        return initial_items(self, init)
 
-    def _read_coordinates(self, indices):
+    def read_coordinates(self, indices):
         """Rows in the coordinates in which items are optimised, as an array."""
         return self.coordinates(self.read(indices)).cpu().numpy()
 
@@ -334,26 +344,3 @@ class FitContext:
             "targets": targets.to(self.device),
             "log_scale": torch.zeros((), dtype=torch.float32, device=self.device),
         }
-
-    def _check_init(self, init):
-        rows, seen = as_rows(init)
-        if self.columns is None:
-            rows = np.asarray(rows, dtype=float)
-        elif np.ndim(rows) == 2 and np.shape(rows)[1] == self.columns.n_columns:
-            rows = self.columns.expand(self.columns.encode(rows))
-        if seen is not None and seen != self.image_shape:
-            raise ValueError(
-                f"init holds images of shape {seen}, but those of X are {self.image_shape}; "
-                "reshape init."
-            )
-        wanted = (self.n_items, self.rows.shape[1])
-        if rows.shape != wanted:
-            raise ValueError(
-                f"init must hold {wanted[0]} items (ipc of each class, class by class) of "
-                f"{wanted[1]} features, got an array of shape {np.shape(init)}."
-            )
-        if not np.isfinite(rows).all():
-            raise ValueError(
-                "init holds NaN or infinity; it must be finite numbers in the units of X."
-            )
-        return rows

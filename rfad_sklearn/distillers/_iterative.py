@@ -7,9 +7,12 @@ import time
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
@@ -24,18 +27,21 @@ from .._planning.resolution import plan_parameters, resolve_plan, resume_plan
 from .._planning.timing import Timing
 from .._utils.callbacks import CallbackSupportMixin, begin_fit, end_evaluation, end_fit
 from .._utils.device import explained_memory
+from .._utils.docstrings import substitute
 from .._utils.files import write_text
 from .._utils.row_selection import CENTROIDS, STRATEGIES
 from .._utils.validation import warn_caller
+from ..coreset import Coreset
 from ._base import CoresetEstimator
 from ._fit_context import FitContext
+from ._initial_items import Continuation
 from ._run_file import RunFile, run_fingerprint, seed_of
 
+# The class of whatever is fitted.
+_Distiller = TypeVar("_Distiller", bound="BaseDistiller")
 # Items of noise predict nothing at first, and their best scale is zero: from there it would take a
 # thousand steps to one.
 _LEAST_START_SCALE = 1.0
-# Share of max_time after which no more rows are read to solve for labels.
-_SOLVE_DEADLINE = 0.95
 # Entries of items, in preprocessed units, that a user's transformer may move by without a warning.
 _HARDLY_MOVED = 0.01
 
@@ -46,6 +52,15 @@ class Start:
 
     init: object
     why: str | None = None
+
+
+def continuation(coreset, context, others):
+    """The start from a coreset's items; those that it lacks start by a strategy."""
+    n_items = int(context.continued.sum())
+    why = f"{n_items} of {context.n_items} items are the coreset's"
+    if n_items < context.n_items:
+        why += f", the others start by {others!r}"
+    return Start(Continuation(coreset, others), why)
 
 
 @dataclass
@@ -73,12 +88,13 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     _parameter_constraints: dict = {
         **CoresetEstimator._parameter_constraints,
-        "init": [StrOptions({*STRATEGIES, CENTROIDS, "noise"}), "array-like"],
+        "init": [StrOptions({*STRATEGIES, CENTROIDS, "noise"}), Coreset, "array-like"],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [None, Interval(Integral, 0, None, closed="left")],
         "max_time": [None, Interval(Real, 0, None, closed="neither")],
         "early_stopping": ["boolean", StrOptions({"auto"})],
+        "scoring": [str, callable],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "eval_every": [Interval(Integral, 1, None, closed="left")],
@@ -93,7 +109,39 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         seed = seed_of(self.checkpoint)
         return super()._draw_seed() if seed is None else seed
 
-    def _fit(self, X, y, resampling=False):
+    @_fit_context(prefer_skip_nested_validation=False)
+    @substitute
+    def fit(
+        self: _Distiller,
+        X: ArrayLike,
+        y: ArrayLike,
+        X_val: ArrayLike | None = None,
+        y_val: ArrayLike | None = None,
+    ) -> _Distiller:
+        """Make ``coreset_`` of the rows X with the labels y.
+
+        Parameters
+        ----------
+        %(fit_parameters)s
+        X_val : array of shape (n_val, ...), or data frame, default=None
+            Held-out rows of your own, like X. They judge, as ``early_stopping`` says, and are never
+            trained on; then no rows of X are held out. Of more rows than are held out at most, as
+            many are drawn, by class. With ``early_stopping=False`` they are refused.
+        y_val : array of shape (n_val,), default=None
+            Their labels, of the classes of y.
+
+        Returns
+        -------
+        self
+
+        %(fit_raises)s
+        """
+        self._fit(X, y, validation=(X_val, y_val))
+        # Only now, when the coreset is stored: a warning may be turned into an error.
+        self._warn_of_ending()
+        return self
+
+    def _fit(self, X, y, resampling=False, validation=(None, None)):
         parameters = self.get_params(deep=False)
         downstream = self._resolved_downstream(resampling)
         # What y is has not been checked yet.
@@ -105,7 +153,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         # Begun before the state is noted that errors bring back: scikit-learn finds its callbacks
         # there to tear them down.
         begin_fit(self, X, y, n_evaluations)
-        super()._fit(X, y, resampling)
+        super()._fit(X, y, resampling, validation)
         end_fit(self, X, y)
 
     def _make(self, context, begin):
@@ -225,10 +273,15 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
 
     def _choose_start(self, context):
         """Where the items start."""
+        if isinstance(self.init, Coreset):
+            return continuation(self.init, context, "random")
         return Start(self.init)
 
     def _with_start(self, plan, start, context, variables):
         """The plan with what follows from where the items start."""
+        if isinstance(start.init, Continuation):
+            reasons = {**plan.reasons, "init": start.why}
+            plan = replace(plan, init=type(start.init.coreset).__name__, reasons=reasons)
         return plan
 
     def _with_expected_time(self, plan, objective, variables, timing, n_done):
@@ -289,7 +342,13 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 )
 
             elapsed = time.monotonic() - run.begin
-            state = DistillationState(time=elapsed, _make_coreset=make_coreset, **numbers)
+            scorer = run.context.scorer
+            state = DistillationState(
+                time=elapsed,
+                score_name="accuracy" if scorer is None else scorer.name,
+                _make_coreset=make_coreset,
+                **numbers,
+            )
             if self.verbose:
                 print(state)
             # Both are called, whatever the first one says.
@@ -324,43 +383,3 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 f"before that is kept. {self._divergence_advice()}",
                 ConvergenceWarning,
             )
-
-
-class RidgeDistiller(BaseDistiller):
-    """Base class of the distillers that minimise the loss of kernel ridge regression.
-
-    Its scale and targets may be learned too.
-    """
-
-    _parameter_constraints: dict = {
-        **BaseDistiller._parameter_constraints,
-        "loss": [StrOptions({"cross_entropy", "mse"})],
-        "learn_labels": ["boolean", StrOptions({"solve"})],
-        "class_weight": [StrOptions({"balanced"}), dict, None],
-    }
-
-    def _check_downstream(self, downstream, resampling):
-        if resampling and self.learn_labels:
-            raise ValueError(
-                f"learn_labels={self.learn_labels!r} makes targets, which fit_resample cannot give "
-                "out: it gives labels. Use learn_labels=False, or fit and coreset_.targets."
-            )
-
-    @property
-    def _solves_labels(self):
-        return isinstance(self.learn_labels, str)
-
-    def _divergence_advice(self):
-        return f"Lower learning_rate={self.learning_rate!r} or raise reg={self.reg!r}."
-
-    def _finish(self, run, variables):
-        name = self._solved(run)
-        if name is not None:
-            deadline = None
-            if self.max_time is not None:
-                deadline = run.begin + _SOLVE_DEADLINE * self.max_time
-            variables[name] = run.objective.solve_labels(variables, deadline)
-
-    def _solved(self, run):
-        """Name of the variable that is solved for at the end; None without one."""
-        return "targets" if self._solves_labels else None

@@ -1,31 +1,31 @@
 """From the arguments of ``fit`` to its context: everything is checked against everything else."""
 
 from dataclasses import replace
-from numbers import Real
 
 import numpy as np
-from sklearn.utils.class_weight import compute_class_weight
 
+from .._optimization.panel import members_to_score
+from .._optimization.scoring import resolve_scorer
 from .._planning.depth_selection import in_question, select_depth
 from .._planning.memory import held_out_limit
 from .._utils.columns import ExpandedRows
 from .._utils.device import resolve_device, resolve_dtype
 from .._utils.item_range import ItemRange
-from .._utils.labels import by_comparable_label, check_labels, comparable_labels, plain_label
+from .._utils.labels import check_labels, class_weights
 from .._utils.network_spec import ConvNetSpec
 from .._utils.preprocessing_value import Preprocessing
-from .._utils.row_selection import items_per_class, share_items, split_holdout
-from .._utils.validation import RowSubset, check_rows, resolve_image_shape, warn_caller
+from .._utils.row_selection import split_holdout
+from .._utils.validation import RowSubset, check_rows, resolve_image_shape
 from ..architectures import is_open, resolve_architecture
 from ..preprocessing import fit_preprocessing
 from ._fit_context import FitContext, Frozen
+from ._item_counts import ItemCounts
+from ._validation_rows import check_validation_rows, chosen_to_judge
 
 # With fewer held-out rows early_stopping="auto" holds none out: they choose by chance.
 _LEAST_HELD_OUT = 100
 # Share of the rows, by weight, whose classes have none to hold out.
 _MOST_UNJUDGED = 0.05
-# Classes that a warning names, at most.
-_FEW_CLASSES = 5
 
 
 def depth_is_open(estimator, shape):
@@ -43,7 +43,7 @@ def depth_is_open(estimator, shape):
     return in_question(resolve_architecture(architecture, shape))
 
 
-def prepare(estimator, X, y, seed, downstream="nngp"):
+def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
     """Validate the arguments of ``fit`` against each other and against X and y.
 
     Parameters
@@ -53,6 +53,8 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     seed : int
     downstream : {"nngp", "any"}, default="nngp"
         What the items are for.
+    validation : tuple (X_val, y_val), default=(None, None)
+        As in ``fit``.
 
     Returns
     -------
@@ -61,33 +63,31 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     parameters, reasons = estimator.get_params(deep=False), {}
     device = resolve_device(estimator.device)
     rows, seen, y = check_rows(estimator, X, reset=True, y=y)
+    columns = estimator._columns if isinstance(rows, ExpandedRows) else None
     classes, y_encoded = check_labels(y)
     counts = np.bincount(y_encoded)
-    wanted = _count_items(estimator, classes, counts)
-    per_class = np.minimum(wanted, counts)
-    # A class that is to give as many items as it has rows gives these, unless its items are to
-    # start elsewhere.
-    exhausted = (per_class == counts) & _starts_from_rows(parameters)
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
+    items = ItemCounts.of(estimator, classes, counts, image_shape)
+    n_items = int(items.per_class.sum())
     shape = image_shape or (rows.shape[1],)
     spec = resolve_architecture(estimator.architecture, shape)
     rng = np.random.default_rng(seed)
     limit = held_out_limit(spec, shape, estimator._max_held_out)
-    row_weights = _row_weights(parameters.get("class_weight"), classes, y_encoded)
-    judged = _enough_are_judged(y_encoded, row_weights, per_class == counts)
-    train, validation = _split(parameters, y_encoded, per_class, rng, limit, judged, reasons)
+    weights = class_weights(parameters.get("class_weight"), classes, y_encoded)
+    if all(each is None for each in validation):
+        judged = _enough_are_judged(counts, weights, items.kept == counts)
+        train, held_out = _split(parameters, y_encoded, items.kept, rng, limit, judged, reasons)
+    else:
+        rows, y_val = check_validation_rows(estimator, *validation, rows, classes, image_shape)
+        train, held_out = _given_split(len(y), y_val, limit, rng, reasons)
+        y_encoded = np.concatenate([y_encoded, y_val])
     training_rows = RowSubset(rows, train)
-    item_range = ItemRange.of(training_rows) if downstream == "any" else None
-    columns = estimator._columns if isinstance(rows, ExpandedRows) else None
-    pixels = image_shape is not None or (
-        item_range is not None and columns is None and item_range.is_of_pixels
-    )
-    preprocessing = (
-        _fit_preprocessing(estimator, parameters, training_rows, image_shape, reasons)
-        if item_range is None
-        else _standardize(training_rows, image_shape, pixels, columns)
-    )
-    frozen = _draw_frozen(estimator, preprocessing, per_class.sum(), rows.shape[1], rng)
+    item_range = _item_range(training_rows, columns) if downstream == "any" else None
+    pixels = image_shape is not None or _is_of_pixels(item_range, columns)
+    if downstream == "any":
+        preprocessing = _standardize(training_rows, image_shape, pixels, columns)
+    else:
+        preprocessing = _fit_preprocessing(estimator, training_rows, image_shape, reasons)
     reduced = estimator._reduces_precision and isinstance(spec, ConvNetSpec)
     context = FitContext(
         rows=rows,
@@ -95,63 +95,42 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         columns=columns,
         classes=classes,
         y_encoded=y_encoded,
-        per_class=per_class,
-        exhausted=exhausted,
+        per_class=items.per_class,
+        continued=items.continued,
+        exhausted=items.exhausted,
         image_shape=image_shape,
         spec=spec,
         preprocessing=preprocessing,
+        n_rows=len(y),
         train=train,
-        validation=validation,
+        validation=held_out,
         seed=seed,
         rng=rng,
         device=device,
         dtype=resolve_dtype(estimator.dtype, device, reduced=reduced),
-        frozen=frozen,
+        frozen=_draw_frozen(estimator, preprocessing, n_items, rng),
         downstream=downstream,
-        panel=estimator._panel(int(per_class.sum()), pixels) if downstream == "any" else (),
+        panel=_panel(estimator, classes, downstream, n_items, pixels, reasons),
         pixels=pixels,
         item_range=item_range,
-        row_weights=row_weights,
+        row_weights=None if weights is None else weights[y_encoded],
+        scoring=parameters.get("scoring", "auto"),
         reasons=reasons,
     )
     return _with_depth(estimator, context)
 
 
-def _starts_from_rows(parameters):
-    """Whether items start from rows: not from noise, nor from given items."""
-    init = parameters.get("init", "random")
-    return isinstance(init, str) and init != "noise" and not parameters.get("corruption")
-
-
-def _count_items(estimator, classes, counts):
-    """Items that are wanted of each class; a warning where a class has fewer rows."""
-    ipc, n_items = estimator.ipc, estimator.n_items
-    if n_items is not None:
-        if ipc != 1:
-            raise ValueError(
-                f"ipc={ipc!r} and n_items={n_items!r} both say how many items there are; leave "
-                "one of them at its default."
-            )
-        return share_items(n_items, counts)
-    wanted = items_per_class(ipc, classes)
-    small = wanted > counts
-    if small.any():
-        _warn_of_exhausted(ipc, classes[small], counts[small])
-    return wanted
-
-
-def _warn_of_exhausted(ipc, classes, counts):
-    """Say which classes give all their rows, in one warning."""
-    named = ", ".join(
-        f"{plain_label(label)!r} ({count})"
-        for label, count in zip(classes[:_FEW_CLASSES], counts, strict=False)
-    )
-    more = f" and {len(classes) - _FEW_CLASSES} more" if len(classes) > _FEW_CLASSES else ""
-    warn_caller(
-        f"ipc={ipc!r} asks for more items than these classes have rows: {named}{more}. They get as "
-        "many items as they have rows, the rows as they are where items start from rows; lower "
-        "ipc, or give a dict with a number for every class, to avoid that."
-    )
+def _panel(estimator, classes, downstream, n_items, pixels, reasons):
+    """The panel of items for any model, as far as held-out rows can be scored by it."""
+    scoring = getattr(estimator, "scoring", "auto")
+    scorer = resolve_scorer(scoring, classes)
+    if downstream != "any":
+        return ()
+    members = estimator._panel(n_items, pixels)
+    kept, why = members_to_score(members, scoring, scorer)
+    if why is not None:
+        reasons["panel"] = why
+    return kept
 
 
 def _with_depth(estimator, context):
@@ -163,21 +142,34 @@ def _with_depth(estimator, context):
     return replace(context, spec=spec, reasons={**context.reasons, "architecture": why})
 
 
-def _enough_are_judged(y_encoded, row_weights, without):
+def _given_split(n, y_val, limit, rng, reasons):
+    """Numbers of the n rows of X, and of those that judge among the given rows behind them."""
+    held_out = n + chosen_to_judge(y_val, limit, rng)
+    reasons["n_held_out"] = "given as X_val"
+    if len(held_out) < len(y_val):
+        reasons["n_held_out"] = (
+            f"drawn from the {len(y_val):,} given as X_val: more would cost more than they say"
+        )
+    return np.arange(n), held_out
+
+
+def _enough_are_judged(counts, weights, without):
     """Whether held-out rows can judge: but for a few rows, the classes have some to hold out.
 
     Parameters
     ----------
-    y_encoded : int array of shape (n,)
-    row_weights : array of shape (n,) or None
+    counts : int array of shape (n_classes,)
+        Rows of each class.
+    weights : array of shape (n_classes,) or None
+        How much a row of each class counts.
     without : bool array of shape (n_classes,)
         Classes all of whose rows become items.
     """
-    sizes = np.bincount(y_encoded, row_weights)
+    sizes = counts if weights is None else counts * weights
     return (~without).sum() >= 2 and sizes[without].sum() <= _MOST_UNJUDGED * sizes.sum()
 
 
-def _split(parameters, y_encoded, per_class, rng, limit, judged, reasons):
+def _split(parameters, y_encoded, kept, rng, limit, judged, reasons):
     """Row numbers to train on and to hold out."""
     wish = parameters.get("early_stopping", False)
     everything = np.arange(len(y_encoded)), np.empty(0, dtype=int)
@@ -187,7 +179,7 @@ def _split(parameters, y_encoded, per_class, rng, limit, judged, reasons):
         reasons["n_held_out"] = "classes that give all their rows as items would not be judged"
         return everything
     fraction = parameters["validation_fraction"]
-    parts = split_holdout(y_encoded, fraction, per_class, rng, limit)
+    parts = split_holdout(y_encoded, fraction, kept, rng, limit)
     if wish != "auto":
         return parts
     if len(parts[1]) < _LEAST_HELD_OUT:
@@ -199,27 +191,16 @@ def _split(parameters, y_encoded, per_class, rng, limit, judged, reasons):
     return parts
 
 
-def _row_weights(class_weight, classes, y_encoded):
-    """How much each row counts, in float64; None where all count the same."""
-    if class_weight is None:
-        return None
-    if isinstance(class_weight, dict):
-        labels, given = comparable_labels(classes), by_comparable_label(class_weight, classes)
-        unknown = [key for key in given if key not in labels]
-        if unknown:
-            raise ValueError(
-                f"class_weight names unknown classes {unknown}; the classes of y are {labels}."
-            )
-        values = [given.get(label, 1.0) for label in labels]
-        if not all(isinstance(value, Real) and 0 < value < np.inf for value in values):
-            raise ValueError(
-                f"class_weight={class_weight!r} must hold positive, finite numbers; to leave out a "
-                "class, leave out its rows."
-            )
-        weights = np.array(values, dtype=np.float64)
-    else:
-        weights = compute_class_weight("balanced", classes=classes, y=classes[y_encoded])
-    return weights[y_encoded]
+def _item_range(rows, columns):
+    """Where items for any model may lie; categories are no numbers on a grid."""
+    item_range = ItemRange.of(rows)
+    if columns is None:
+        return item_range
+    return replace(item_range, integers=item_range.integers & ~columns.one_hot)
+
+
+def _is_of_pixels(item_range, columns):
+    return item_range is not None and columns is None and item_range.is_of_pixels
 
 
 def _standardize(rows, image_shape, pixels, columns):
@@ -229,9 +210,9 @@ def _standardize(rows, image_shape, pixels, columns):
     return fit_preprocessing("standardize", rows, image_shape, columns=columns)
 
 
-def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons):
+def _fit_preprocessing(estimator, rows, image_shape, reasons):
     wanted = estimator.preprocessing
-    if isinstance(wanted, str) and wanted == "auto" and parameters.get("corruption"):
+    if isinstance(wanted, str) and wanted == "auto" and getattr(estimator, "corruption", 0):
         wanted = "standardize"
         reasons["preprocessing"] = "whitening would raise the noise of corruption"
     return fit_preprocessing(
@@ -239,9 +220,9 @@ def _fit_preprocessing(estimator, parameters, rows, image_shape, reasons):
     )
 
 
-def _draw_frozen(estimator, preprocessing, n_items, d, rng):
+def _draw_frozen(estimator, preprocessing, n_items, rng):
     """Coordinates of the items that stay noise; None without ``corruption``."""
-    corruption = getattr(estimator, "corruption", 0.0)
+    corruption, d = getattr(estimator, "corruption", 0.0), preprocessing.n_features
     if not corruption:
         return None
     if estimator._columns is not None and estimator._columns.is_categorical.any():

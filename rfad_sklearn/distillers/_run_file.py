@@ -81,6 +81,7 @@ def run_fingerprint(method, settings, context, variables):
         "class_weight": context.class_weights,
         "image_shape": context.image_shape and list(context.image_shape),
         "data": array_fingerprint(context.rows, context.y_encoded),
+        "rows": context.n_rows,
         "start": array_fingerprint(variables["X"].cpu().numpy(), read),
     }
 

@@ -141,7 +141,7 @@ class CoresetSampler(BaseEstimator):
             if not isinstance(getattr(distiller, "init", ""), str):
                 raise ValueError(
                     f"sampling_strategy={self.sampling_strategy!r} keeps the rows of some classes, "
-                    "which an array as init of the distiller contradicts; use a word as init."
+                    "which items given as init of the distiller contradict; use a word as init."
                 )
             classes, counts = np.unique(np.asarray(labels), return_counts=True)
             strategy = resolve_sampling_strategy(self.sampling_strategy, classes, counts, labels)

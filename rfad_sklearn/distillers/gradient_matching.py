@@ -65,6 +65,7 @@ default="standardize"
         Hold out training rows ("auto": where at least 100 would be) and keep the state from which
         kernel ridge regression predicts them best, which is not what gradient matching is for. With
         False the last state is kept.
+    %(scoring)s
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 2048 rows.
     %(n_iter_no_change)s
@@ -143,6 +144,7 @@ default="standardize"
         max_iter=None,
         max_time=None,
         early_stopping=False,
+        scoring="auto",
         validation_fraction=0.1,
         n_iter_no_change=100,
         eval_every=50,
@@ -173,6 +175,7 @@ default="standardize"
         self.max_iter = max_iter
         self.max_time = max_time
         self.early_stopping = early_stopping
+        self.scoring = scoring
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.eval_every = eval_every

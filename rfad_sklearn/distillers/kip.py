@@ -6,7 +6,7 @@ from sklearn.utils._param_validation import Options, StrOptions
 from .._optimization.exact_kernel_objective import ExactKernelObjective
 from .._optimization.ridge_objective import RidgeConfig
 from .._utils.docstrings import substitute
-from ._iterative import RidgeDistiller
+from ._ridge import RidgeDistiller
 
 __all__ = ["KIPDistiller"]
 
@@ -45,6 +45,7 @@ class KIPDistiller(RidgeDistiller):
     %(max_iter)s
     %(max_time)s
     %(early_stopping)s
+    %(scoring)s
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most 512 rows.
     %(n_iter_no_change)s
@@ -120,6 +121,7 @@ class KIPDistiller(RidgeDistiller):
         max_iter=None,
         max_time=None,
         early_stopping="auto",
+        scoring="auto",
         validation_fraction=0.1,
         n_iter_no_change=100,
         eval_every=50,
@@ -149,6 +151,7 @@ class KIPDistiller(RidgeDistiller):
         self.max_iter = max_iter
         self.max_time = max_time
         self.early_stopping = early_stopping
+        self.scoring = scoring
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.eval_every = eval_every

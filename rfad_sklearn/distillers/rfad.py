@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from .._utils.docstrings import substitute
 from .._utils.labels import label_array
+from ..coreset import Coreset
 from ._any_model import (
     any_model_objective,
     best_start,
@@ -16,8 +17,9 @@ from ._any_model import (
     plan_with_spacing,
     resolve_downstream,
 )
-from ._iterative import RidgeDistiller, Start
+from ._iterative import Start, continuation
 from ._random_features import random_feature_objective, train_teacher
+from ._ridge import RidgeDistiller
 
 __all__ = ["RFADDistiller"]
 
@@ -88,11 +90,10 @@ class RFADDistiller(RidgeDistiller):
         classes, those that lose no more than about three in ten of the rows of a pilot sample (up
         to 2,048) that are recognised as they are; none with fewer than 200 rows, or with images
         above about 64x64 pixels. ``learn_labels="solve"`` takes rows as they are.
-    init : str or array of shape (n_items, ...), default="auto"
-        Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": rows of each
-        class or means of them, chosen as by :class:`CoresetSelector`. "noise": white noise. An
-        array: given items in the units of X, class by class. "auto": "random" for the NNGP; for
-        any model "centroids", or those of ranks where X is a table and the panel prefers them.
+    init : str, Coreset or array of shape (n_items, ...), default="auto"
+        %(init_words)s
+        "auto": "random" for the NNGP; for any model "centroids", or those of ranks where X is a
+        table and the panel prefers them.
     corruption : float, default=0.0
         Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and
         below 1 ([1]_). Above 0 the items start as noise with the mean and variance of the data per
@@ -111,6 +112,7 @@ class RFADDistiller(RidgeDistiller):
         over the rows of a table are enough, 600 of images, and at least 200 steps.
     %(max_time)s
     %(early_stopping)s
+    %(scoring)s
     validation_fraction : float, default=0.1
         Share of the rows to hold out, at most about 2,048 rows (fewer for images from 48x48 pixels
         on, from 24x24 with two blocks).
@@ -165,6 +167,7 @@ class RFADDistiller(RidgeDistiller):
     batch_size, learning_rate                               yes     yes
     architecture, reg                                       yes     for the coreset's own classifier
     early_stopping, validation_fraction, n_iter_no_change   yes     yes
+    scoring                                                 yes     mean of the panel
     max_iter, max_time, eval_every, tol, checkpoint         yes     yes
     preprocessing, n_networks, pool_size, loss              yes     no, warned of
     teacher, augment, solver                                yes     no, warned of
@@ -263,6 +266,7 @@ class RFADDistiller(RidgeDistiller):
         max_iter=None,
         max_time=None,
         early_stopping="auto",
+        scoring="auto",
         validation_fraction=0.1,
         n_iter_no_change="auto",
         eval_every="auto",
@@ -298,6 +302,7 @@ class RFADDistiller(RidgeDistiller):
         self.max_iter = max_iter
         self.max_time = max_time
         self.early_stopping = early_stopping
+        self.scoring = scoring
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.eval_every = eval_every
@@ -318,6 +323,10 @@ class RFADDistiller(RidgeDistiller):
             check_any_model(self)
 
     def _choose_start(self, context):
+        if isinstance(self.init, Coreset):
+            lacks = (context.per_class > context.continued).any()
+            rest = lacks and context.downstream == "any"
+            return continuation(self.init, context, best_start(context)[0] if rest else "random")
         if not (isinstance(self.init, str) and self.init == "auto"):
             return Start(self.init)
         if self.corruption:
@@ -330,6 +339,7 @@ class RFADDistiller(RidgeDistiller):
         if isinstance(start.init, str):
             reasons = plan.reasons if start.why is None else {**plan.reasons, "init": start.why}
             plan = replace(plan, init=start.init, reasons=reasons)
+        plan = super()._with_start(plan, start, context, variables)
         if context.downstream == "any":
             plan = plan_with_spacing(plan, context, variables["X"])
         return plan

@@ -328,3 +328,23 @@ def test_skewed_amounts_beside_categories(preprocessing, table):
     frame = coreset.to_frame()
     assert frame["amount"].between(X["amount"].min(), X["amount"].max()).all()
     assert set(frame["city"]) <= {"Oslo", "Rome", "Bern", "Lima"}
+
+
+def test_held_out_rows_and_a_start_have_the_same_columns(table):
+    X, y = table
+    distiller = RFADDistiller(2, downstream="nngp", **SHORT)
+    with_own = distiller.fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
+    assert with_own.plan_.n_held_out == 100
+    assert set(with_own.coreset_.to_frame()["city"]) <= set(X["city"])
+    # A coreset of other codes: its words are what counts.
+    turned = X.assign(city=X["city"].cat.reorder_categories(X["city"].cat.categories[::-1]))
+    start = with_own.coreset_
+    again = RFADDistiller(3, init=start, downstream="nngp", **{**SHORT, "max_iter": 0})
+    items, labels = again.fit_resample(turned, y)
+    first = items[[True, True, False] * 2]
+    assert first["city"].tolist() == start.to_frame()["city"].tolist()
+    numbers = RFADDistiller(2, init=start, **SHORT)
+    with pytest.raises(ValueError, match="categories in the columns"):
+        numbers.set_params(categorical_features=["size"]).fit(
+            X.astype({"city": object}).assign(city=1), y
+        )

@@ -102,7 +102,7 @@ def test_a_probe_changes_nothing(made):
 def test_items_are_evaluated_as_they_leave(made):
     objective, variables = made
     score, loss = objective.validate(variables, 0.0)
-    accuracies = objective.panel_accuracies(variables)
+    accuracies = objective.panel_scores(variables)
     assert score == pytest.approx(np.mean(list(accuracies.values())))
     assert loss == pytest.approx(1 - score)
     items = objective.raw_items(variables["X"].numpy())
@@ -115,7 +115,7 @@ def test_members_behind_a_scaler_see_scaled_rows(rng):
     rows[:, 0] += 3 * y
     scale = np.array([1.0, 100.0, 1.0])
     members = [PanelMember("bare", SVC(), False), PanelMember("scaled", SVC(), True)]
-    found = Panel(members, rows, y, np.zeros(3), scale).accuracies(rows[:20], y[:20])
+    found = Panel(members, rows, y, np.zeros(3), scale).scores(rows[:20], y[:20])
     assert found["scaled"] == SVC().fit(rows[:20] / scale, y[:20]).score(rows / scale, y)
     assert found["scaled"] > found["bare"]
 
