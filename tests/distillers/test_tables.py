@@ -340,7 +340,7 @@ def test_held_out_rows_and_a_start_have_the_same_columns(table):
     turned = X.assign(city=X["city"].cat.reorder_categories(X["city"].cat.categories[::-1]))
     start = with_own.coreset_
     again = RFADDistiller(3, init=start, downstream="nngp", **{**SHORT, "max_iter": 0})
-    items, labels = again.fit_resample(turned, y)
+    items, _ = again.fit_resample(turned, y)
     first = items[[True, True, False] * 2]
     assert first["city"].tolist() == start.to_frame()["city"].tolist()
     numbers = RFADDistiller(2, init=start, **SHORT)
