@@ -6,8 +6,8 @@ Items are as many of each class, rows are not: other models' probabilities need 
 """
 
 # %%
-# One row in ten is of the rare class, and the classes overlap. ``n_items`` is a number of all items,
-# shared by the classes; with ``class_weight="balanced"`` the classes count the same.
+# One row in ten is of the rare class, and the classes overlap. ``n_items`` is a number of all
+# items, shared by the classes; with ``class_weight="balanced"`` the classes count the same.
 
 import numpy as np
 from sklearn.datasets import make_classification
