@@ -1,4 +1,4 @@
-"""Tables as people have them: features for linear models, weights of items.
+"""Tables as people have them: features for linear models, weights of items, samplers.
 
 A cell is a task, a data set, a method and a seed; what it gives is appended at once to
 ``benchmarks/results/tables.jsonl``, and cells that are there are not run again. ``--render`` writes
@@ -7,12 +7,15 @@ rows is for evaluation::
 
     python benchmarks/tables.py --task features --data digits satellite --folder data --final
     python benchmarks/tables.py --task weights --data shuttle --folder data --final
+    python benchmarks/tables.py --task sampler --data wa_churn rare_1 rare_5 rare_20 --folder data
     python benchmarks/tables.py --render
 
 *features*: accuracy of logistic regression by its defaults on features of a distiller, ten items
 per class, and on those of ``Nystroem`` behind a ``StandardScaler`` with as many components and ten
 times as many. *weights*: log loss of logistic regression on items for any model, twenty per class,
-with the weights of the items and without, and on all rows.
+with the weights of the items and without, and on all rows. *sampler*: balanced accuracy and area
+under the ROC curve, on the mean over four models fitted on rebalanced rows; ``rare_5`` is a
+generated table with a class of 5 %.
 """
 
 import time
@@ -22,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from _common import command_line, load, load_table, machine, parse
 from _results import append, missing, read, sandbox, write_page
+from _tables_sampler import METHODS, load_imbalanced, sampler
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -33,12 +37,13 @@ from rfad_sklearn import RFADDistiller
 TASKS = {
     "features": {"rfad": 1, "nystroem": 1, "nystroem of ten times as many": 10},
     "weights": {"weighted": None, "unweighted": None, "all rows": None},
+    "sampler": dict.fromkeys(METHODS),
 }
 # Items per class.
-IPC = {"features": 10, "weights": 20}
+IPC = {"features": 10, "weights": 20, "sampler": None}
 # The seed is one that no recorded cell has, so that something is measured.
 SMOKE = {
-    "task": ["features", "weights"],
+    "task": list(TASKS),
     "data": ["digits"],
     "seeds": [987],
     "max_iter": 2,
@@ -99,7 +104,8 @@ def load_flat(name, args):
 
 def run(args):
     """Measure what is missing."""
-    measure = {"features": features, "weights": weights}
+    measure = {"features": features, "weights": weights, "sampler": sampler}
+    loaders = {"sampler": load_imbalanced}
     cells = (
         {
             "task": task,
@@ -119,7 +125,8 @@ def run(args):
         with warnings.catch_warnings():
             # Of models that have not converged.
             warnings.simplefilter("ignore")
-            result = measure[cell["task"]](cell, load_flat(cell["data"], args), args)
+            data = loaders.get(cell["task"], load_flat)(cell["data"], args)
+            result = measure[cell["task"]](cell, data, args)
         append("tables", {**cell, **result, "machine": machine()})
         where = f"{cell['data']} {cell['task']} {cell['method']} seed {cell['seed']}"
         print(f"{where}: {result}", flush=True)
@@ -128,10 +135,12 @@ def run(args):
 def write_pages():
     """Write the page from the file of cells."""
     records, parts = [record for record in read("tables") if record["final"]], list(HEAD)
-    for task, (figure, heading) in {
-        "features": ("accuracy", "Logistic regression on features, accuracy in %"),
-        "weights": ("log_loss", "Logistic regression on items, log loss"),
-    }.items():
+    for task, figure, heading in (
+        ("features", "accuracy", "Logistic regression on features, accuracy in %"),
+        ("weights", "log_loss", "Logistic regression on items, log loss"),
+        ("sampler", "balanced_accuracy", "Samplers, balanced accuracy in %"),
+        ("sampler", "roc_auc", "Samplers, area under the ROC curve in %"),
+    ):
         methods = TASKS[task]
         parts += [f"\n## {heading}\n", f"| | {' | '.join(methods)} |"]
         parts.append(f"|{' --- |' * (len(methods) + 1)}")

@@ -22,6 +22,9 @@ _NOT_OF_PIXELS = ("GaussianNB", "DecisionTree")
 # Iterations of the models that descend.
 _MAX_ITER = 200
 
+# Standard error of a difference in the mean of the panel, of one row.
+_NOISE = 0.15
+
 
 @dataclass(frozen=True)
 class PanelMember:
@@ -79,12 +82,25 @@ class Panel:
         Mean and deviation of the training rows.
     weights : array of shape (n,), optional
         How much each row counts.
+    splits : list of tuple (items, rows) of int arrays, optional
+        Numbers of the items that models are fitted on, and of the rows that these predict; each row
+        is in one of them. None: all items, all rows.
     """
 
-    def __init__(self, members, rows, y_encoded, offset, scale, weights=None):
+    def __init__(self, members, rows, y_encoded, offset, scale, weights=None, splits=None):
         self.members, self.y_encoded, self.weights = members, y_encoded, weights
+        self.splits = [(slice(None), slice(None))] if splits is None else splits
         self.rows, self.offset, self.scale = rows, offset, scale
         self.scaled_rows = self._scaled(rows)
+
+    @property
+    def noise(self):
+        """About the standard error of a difference between two sets of items in the mean."""
+        n_rows, weights = len(self.rows), self.weights
+        if weights is not None:
+            # Rows of equal weight that would say as much (Kish 1965).
+            n_rows = float(weights.sum() ** 2 / np.square(weights).sum())
+        return _NOISE / n_rows**0.5
 
     def _scaled(self, rows):
         return (rows - self.offset) / self.scale
@@ -98,15 +114,19 @@ class Panel:
             In the units of X.
         y_encoded : int array of shape (n_items,)
         """
-        scaled = self._scaled(items)
+        items = (items, self._scaled(items))
+        rows = (self.rows, self.scaled_rows)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             # Of models that have not converged: they are fitted as a user's are.
             warnings.simplefilter("ignore")
             out = {}
             for member in self.members:
-                model = clone(member.model).fit(scaled if member.scaled else items, y_encoded)
-                # Not its score, which need be no accuracy, nor take weights.
-                predicted = model.predict(self.scaled_rows if member.scaled else self.rows)
+                predicted = np.empty_like(self.y_encoded)
+                for fitted, judged in self.splits:
+                    own = items[member.scaled][fitted]
+                    model = clone(member.model).fit(own, y_encoded[fitted])
+                    # Not its score, which need be no accuracy, nor take weights.
+                    predicted[judged] = model.predict(rows[member.scaled][judged])
                 out[member.name] = float(
                     accuracy_score(self.y_encoded, predicted, sample_weight=self.weights)
                 )

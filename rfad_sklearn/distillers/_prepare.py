@@ -23,6 +23,8 @@ from ._fit_context import FitContext, Frozen
 _LEAST_HELD_OUT = 100
 # Share of the rows, by weight, whose classes have none to hold out.
 _MOST_UNJUDGED = 0.05
+# Rows of a class that gives them all as items, from which on half of them judge the other half.
+_LEAST_CROSS_FITTED = 32
 # Classes that a warning names, at most.
 _FEW_CLASSES = 5
 
@@ -67,14 +69,16 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     # A class that is to give as many items as it has rows gives these, unless its items are to
     # start elsewhere.
     exhausted = (per_class == counts) & _starts_from_rows(parameters)
+    cross_fitted = _cross_fitted(estimator, downstream, exhausted, counts)
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
     shape = image_shape or (rows.shape[1],)
     spec = resolve_architecture(estimator.architecture, shape)
     rng = np.random.default_rng(seed)
     limit = held_out_limit(spec, shape, estimator._max_held_out)
     row_weights = _row_weights(parameters.get("class_weight"), classes, y_encoded)
-    judged = _enough_are_judged(y_encoded, row_weights, per_class == counts)
-    train, validation = _split(parameters, y_encoded, per_class, rng, limit, judged, reasons)
+    judged = _enough_are_judged(y_encoded, row_weights, (per_class == counts) & ~cross_fitted)
+    where = y_encoded, per_class, cross_fitted
+    train, validation = _split(parameters, *where, rng, limit, judged, reasons)
     training_rows = RowSubset(rows, train)
     item_range = ItemRange.of(training_rows) if downstream == "any" else None
     pixels = image_shape is not None or (item_range is not None and item_range.is_of_pixels)
@@ -95,6 +99,7 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         y_encoded=y_encoded,
         per_class=per_class,
         exhausted=exhausted,
+        cross_fitted=cross_fitted,
         image_shape=image_shape,
         spec=spec,
         preprocessing=preprocessing,
@@ -113,6 +118,15 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
         reasons=reasons,
     )
     return _with_depth(estimator, context)
+
+
+def _cross_fitted(estimator, downstream, exhausted, counts):
+    """Classes whose rows stand beside the items of others, as a dict of numbers asks for.
+
+    They are no judges of models that are fitted on them, and no rows to fit their neighbours to.
+    """
+    wanted = isinstance(estimator.ipc, dict) and downstream == "any" and not exhausted.all()
+    return exhausted & (counts >= _LEAST_CROSS_FITTED) & wanted
 
 
 def _starts_from_rows(parameters):
@@ -175,8 +189,8 @@ def _enough_are_judged(y_encoded, row_weights, without):
     return (~without).sum() >= 2 and sizes[without].sum() <= _MOST_UNJUDGED * sizes.sum()
 
 
-def _split(parameters, y_encoded, per_class, rng, limit, judged, reasons):
-    """Row numbers to train on and to hold out."""
+def _split(parameters, y_encoded, per_class, cross_fitted, rng, limit, judged, reasons):
+    """Row numbers to train on and to hold out; rows of cross-fitted classes judge as well."""
     wish = parameters.get("early_stopping", False)
     everything = np.arange(len(y_encoded)), np.empty(0, dtype=int)
     if not wish:
@@ -188,12 +202,17 @@ def _split(parameters, y_encoded, per_class, rng, limit, judged, reasons):
     parts = split_holdout(y_encoded, fraction, per_class, rng, limit)
     if wish != "auto":
         return parts
-    if len(parts[1]) < _LEAST_HELD_OUT:
+    n_more = cross_fitted[y_encoded].sum()
+    if len(parts[1]) + n_more < _LEAST_HELD_OUT:
         reasons["n_held_out"] = (
             f"fewer than {_LEAST_HELD_OUT} would be held out, which choose by chance"
         )
         return everything
     reasons["n_held_out"] = "they choose the state that is kept"
+    if n_more:
+        reasons["n_held_out"] += (
+            ", with the rows that are items as they are, each half by the other"
+        )
     return parts
 
 

@@ -144,7 +144,12 @@ class CoresetSampler(BaseEstimator):
             classes, counts = np.unique(np.asarray(labels), return_counts=True)
             strategy = resolve_sampling_strategy(self.sampling_strategy, classes, counts, labels)
             rows = dict(zip(comparable_labels(classes), counts.tolist(), strict=True))
-            distiller.set_params(ipc={**rows, **strategy}, n_items=None)
+            items = {**rows, **strategy}
+            distiller.set_params(ipc=items, n_items=None)
+            if "class_weight" in distiller.get_params(deep=False) and not distiller.class_weight:
+                # Models that are fitted on the result expect its shares of the classes.
+                weights = {label: n / rows[label] for label, n in items.items()}
+                distiller.set_params(class_weight=weights)
         items, item_labels = distiller.fit_resample(X, labels)
         if one_hot:
             given = np.asarray(y)

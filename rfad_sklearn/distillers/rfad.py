@@ -10,7 +10,6 @@ from .._utils.docstrings import substitute
 from .._utils.labels import label_array
 from ._any_model import (
     any_model_objective,
-    best_start,
     check_any_model,
     panel_members,
     plan_with_spacing,
@@ -18,6 +17,7 @@ from ._any_model import (
 )
 from ._iterative import RidgeDistiller, Start
 from ._random_features import random_feature_objective, train_teacher
+from ._starts import best_start
 
 __all__ = ["RFADDistiller"]
 
@@ -313,7 +313,7 @@ class RFADDistiller(RidgeDistiller):
         if self.corruption:
             return Start("noise", "a share of each item stays noise")
         if context.downstream == "any":
-            return Start(*best_start(context))
+            return best_start(context)
         return Start("random", "rows of each class")
 
     def _with_start(self, plan, start, context, variables):

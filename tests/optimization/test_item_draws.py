@@ -1,0 +1,57 @@
+"""Draws of items of which some are rows as they are."""
+
+import numpy as np
+import pytest
+import torch
+
+from rfad_sklearn._optimization.item_draws import ItemDraws
+from rfad_sklearn._optimization.training_data import RowStream, TrainingData
+
+# Classes of 6 items, of 4 and of 1; those of the last two are the rows 10 to 13, and 20.
+Y_ENCODED = np.repeat([0, 1, 2], [6, 4, 1])
+ROWS = np.array([10, 11, 12, 13, 20])
+
+
+@pytest.fixture
+def draws():
+    return ItemDraws(Y_ENCODED, 0.5, np.arange(6, 11), ROWS)
+
+
+def test_each_class_gives_its_share(draws):
+    for seed in range(5):
+        drawn = draws.draw(seed)
+        assert np.bincount(Y_ENCODED[drawn]).tolist() == [3, 2, 1]
+        assert len(np.unique(drawn)) == len(drawn)
+        np.testing.assert_array_equal(drawn, draws.draw(seed))
+    assert len({tuple(draws.draw(seed)) for seed in range(20)}) > 5
+
+
+def test_rows_that_are_drawn_as_items_are_left_out(draws):
+    drawn = np.array([0, 2, 5, 7, 8, 10])
+    left = draws.without(torch.tensor([3, 11, 10, 12, 20, 13, 11]), drawn)
+    # A class with one row keeps it on both sides.
+    assert left.tolist() == [3, 10, 20, 13]
+
+
+def test_halves_judge_each_other(draws):
+    halves = draws.halves(5, seed=0)
+    judged = np.concatenate([positions for _, positions in halves])
+    # Five other rows and the four that are items, each once.
+    assert sorted(judged) == list(range(9))
+    for items, positions in halves:
+        assert np.bincount(Y_ENCODED[items]).tolist() == [3, 2, 1]
+        as_items = draws.items[positions[positions >= 5] - 5]
+        assert not np.isin(as_items, items).any()
+
+
+def test_classes_are_as_frequent_as_before_when_rows_are_left_out(draws):
+    labels = torch.tensor(np.where(np.isin(np.arange(30), ROWS[:4]), 1, 0))
+    train = torch.arange(30)
+    data = TrainingData(None, labels, 2, train, train[:0], (1,), torch.ones(30).double())
+    stream = RowStream(train, torch.Generator().manual_seed(0), draws.row_weights(data))
+    counts = np.zeros(2)
+    for seed in range(200):
+        left = draws.without(stream.take(100), draws.draw(seed))
+        counts += np.bincount(labels[left], minlength=2)
+    # Four rows of thirty.
+    assert counts[1] / counts.sum() == pytest.approx(4 / 30, abs=0.01)
