@@ -8,7 +8,7 @@ _N_STEPS, _STEP_SIZE, _N_ROWS = 150, 0.05, 2048
 _MOST_DISTANCES = 2**21
 
 
-def support_points(rows, start, project, generator):
+def support_points(rows, start, clip, project, generator):
     """Points with a small energy distance to rows, from a start among these.
 
     They say more of the rows than as many random ones, and are spread as these are: means of
@@ -19,8 +19,8 @@ def support_points(rows, start, project, generator):
     rows : tensor of shape (n, d)
         Columns of about unit variance.
     start : tensor of shape (n_points, d)
-    project : callable
-        Puts points where they may lie.
+    clip, project : callable
+        Puts points within their bounds, and on their grid as well.
     generator : torch.Generator
         On the CPU.
 
@@ -44,4 +44,6 @@ def support_points(rows, start, project, generator):
         optimizer.zero_grad()
         energy.backward()
         optimizer.step()
+        with torch.no_grad():
+            points.copy_(clip(points))
     return project(points.detach())

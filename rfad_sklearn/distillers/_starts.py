@@ -79,12 +79,12 @@ def _support_points(context):
     space = context.space
 
     def project(points):
-        return space.encode(space.decode(space.clip(points)))
+        return space.encode(space.decode(points))
 
     for c in np.flatnonzero(~context.exhausted):
         own = torch.from_numpy(context.item_y_encoded == c).to(items.device)
         rows = context.coordinates(context.read(context.train[_is_of(context, c)]))
-        items[own] = support_points(rows, items[own], project, generator)
+        items[own] = support_points(rows, items[own], space.clip, project, generator)
     return context.raw_items(items.cpu().numpy())
 
 
