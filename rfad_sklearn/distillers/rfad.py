@@ -87,7 +87,8 @@ class RFADDistiller(RidgeDistiller):
         Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": rows of each
         class or means of them, chosen as by :class:`CoresetSelector`. "noise": white noise. An
         array: given items in the units of X, class by class. "auto": "random" for the NNGP; for
-        any model "centroids", or those of ranks where X is a table and the panel prefers them.
+        any model "centroids", or those of ranks where X is a table and the panel prefers them; see
+        :class:`CoresetSampler` for items beside the rows of other classes.
     corruption : float, default=0.0
         Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and
         below 1 ([1]_). Above 0 the items start as noise with the mean and variance of the data per
