@@ -44,11 +44,11 @@ class FitContext:
 
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
     ``exhausted`` the classes that give all their rows, ``cross_fitted`` those of them that items of
-    other classes are to stand beside, ``train`` and ``validation`` row numbers; ``reasons`` says
-    why, for what was chosen already. ``downstream`` is what the items are for, ``row_weights`` how
-    much rows count, None where all count the same; where items are for any model, ``panel`` is what
-    evaluates them and ``item_range`` says where they may lie. ``pixels`` says whether columns are
-    pixels, of images or of rows with one range.
+    other classes are to stand beside, ``train`` and
+    ``validation`` row numbers; ``reasons`` says why, for what was chosen already. ``downstream`` is
+    what the items are for, ``row_weights`` how much rows count, None where all count the same;
+    where items are for any model, ``panel`` is what evaluates them and ``item_range`` says where
+    they may lie. ``pixels`` says whether columns are pixels, of images or of rows with one range.
     """
 
     rows: np.ndarray

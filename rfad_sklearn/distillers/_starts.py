@@ -78,11 +78,13 @@ def _support_points(context):
     items = context.coordinates(context.preprocessing.apply(start))
     space = context.space
 
-    def project(points):
-        return space.encode(space.decode(points))
-
     for c in np.flatnonzero(~context.exhausted):
         own = torch.from_numpy(context.item_y_encoded == c).to(items.device)
+
+        def project(points, own=own):
+            # Of all items at once: what they may be can differ from item to item.
+            return space.encode(space.decode(items.masked_scatter(own[:, None], points)))[own]
+
         rows = context.coordinates(context.read(context.train[_is_of(context, c)]))
         items[own] = support_points(rows, items[own], space.clip, project, generator)
     return context.raw_items(items.cpu().numpy())
