@@ -64,12 +64,8 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     rows, seen, y = check_rows(estimator, X, reset=True, y=y)
     classes, y_encoded = check_labels(y)
     counts = np.bincount(y_encoded)
-    wanted = _count_items(estimator, classes, counts)
-    per_class = np.minimum(wanted, counts)
-    # A class that is to give as many items as it has rows gives these, unless its items are to
-    # start elsewhere.
-    exhausted = (per_class == counts) & _starts_from_rows(parameters)
-    cross_fitted = _cross_fitted(estimator, downstream, exhausted, counts)
+    per_class = np.minimum(_count_items(estimator, classes, counts), counts)
+    exhausted, cross_fitted = _as_they_are(parameters, downstream, per_class, counts)
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
     shape = image_shape or (rows.shape[1],)
     spec = resolve_architecture(estimator.architecture, shape)
@@ -120,13 +116,16 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
     return _with_depth(estimator, context)
 
 
-def _cross_fitted(estimator, downstream, exhausted, counts):
-    """Classes whose rows stand beside the items of others, as a dict of numbers asks for.
+def _as_they_are(parameters, downstream, per_class, counts):
+    """Classes that give their rows as items, and those of them that others' items stand beside.
 
-    They are no judges of models that are fitted on them, and no rows to fit their neighbours to.
+    The latter, as a dict of numbers asks for, are no judges of models that are fitted on them, and
+    no rows to fit their neighbours to.
     """
-    wanted = isinstance(estimator.ipc, dict) and downstream == "any" and not exhausted.all()
-    return exhausted & (counts >= _LEAST_CROSS_FITTED) & wanted
+    # Unless items are to start elsewhere.
+    exhausted = (per_class == counts) & _starts_from_rows(parameters)
+    wanted = isinstance(parameters["ipc"], dict) and downstream == "any" and not exhausted.all()
+    return exhausted, exhausted & (counts >= _LEAST_CROSS_FITTED) & wanted
 
 
 def _starts_from_rows(parameters):
