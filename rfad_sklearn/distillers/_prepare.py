@@ -119,7 +119,7 @@ def prepare(estimator, X, y, seed, downstream="nngp"):
 def _as_they_are(parameters, downstream, per_class, counts):
     """Classes that give their rows as items, and those of them that others' items stand beside.
 
-    The latter, as a dict of numbers asks for, are no judges of models that are fitted on them, and
+    The latter, as a dict of numbers asks for, cannot evaluate models that are fitted on them, and
     no rows to fit their neighbours to.
     """
     # Unless items are to start elsewhere.

@@ -81,7 +81,7 @@ class CoresetSampler(BaseEstimator):
     Notes
     -----
     With a ``sampling_strategy`` each class counts as its share of the result, unless the distiller
-    has a ``class_weight`` of its own: "auto" judges by balanced accuracy.
+    has a ``class_weight`` of its own: "auto" evaluates by balanced accuracy.
 
     Beside classes with 32 or more rows that stay as they are, :class:`RFADDistiller` takes no steps
     unless it has a ``max_iter``: they would fit the items to just these rows. Items are then points

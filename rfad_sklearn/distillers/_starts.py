@@ -98,7 +98,7 @@ def _edited(context, panel):
     """Items in the units of X by the name of their start: edited rows.
 
     Each half of the items is edited by forests that know that half only of the rows which are
-    items: what judges the half is new to it.
+    items: the rows that evaluate the half are new to it.
     """
     train, rng = context.train, context.rng
     numbers = []
