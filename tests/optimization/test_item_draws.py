@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import KNeighborsClassifier
 
 from rfad_sklearn._optimization.item_draws import ItemDraws
+from rfad_sklearn._optimization.panel import Panel, PanelMember
 from rfad_sklearn._optimization.training_data import RowStream, TrainingData
 
 # Classes of 6 items, of 4 and of 1; those of the last two are the rows 10 to 13, and 20.
@@ -55,3 +57,14 @@ def test_classes_are_as_frequent_as_before_when_rows_are_left_out(draws):
         counts += np.bincount(labels[left], minlength=2)
     # Four rows of thirty.
     assert counts[1] / counts.sum() == pytest.approx(4 / 30, abs=0.01)
+
+
+def test_rows_do_not_evaluate_themselves(rng):
+    rows, y_encoded = rng.normal(size=(200, 3)), np.repeat([0, 1], 100)
+    draws = ItemDraws(y_encoded, 0.5, np.arange(200), np.arange(200))
+    nearest = [PanelMember("1-NN", KNeighborsClassifier(1), scaled=False)]
+    setting = nearest, rows, y_encoded, np.zeros(3), np.ones(3)
+    assert Panel(*setting).accuracies(rows, y_encoded) == {"1-NN": 1.0}
+    # Labels without any meaning.
+    accuracies = Panel(*setting, splits=draws.halves(0, seed=0)).accuracies(rows, y_encoded)
+    assert accuracies["1-NN"] == pytest.approx(0.5, abs=0.12)
