@@ -34,14 +34,19 @@ IPC = (5, 20, 100)
 _DRAWS, _FOR_BOOSTING = 5, 100
 
 
-def load_frame(path, final):
+def load_frame(path, args):
     """``X, y, X_eval, y_eval``: a quarter of the rows is for tests, else a quarter of the rest."""
-    X = pd.read_csv(path)
-    y = X.pop(X.columns[0])
+    if args.smoke:
+        rng = np.random.default_rng(0)
+        y = pd.Series(rng.integers(2, size=80))
+        X = pd.DataFrame({"amount": rng.normal(size=80) + y, "word": rng.choice(["a", "b"], 80)})
+    else:
+        X = pd.read_csv(path)
+        y = X.pop(X.columns[0])
     text = [name for name in X if not pd.api.types.is_numeric_dtype(X[name])]
     X = X.astype(dict.fromkeys(text, "category"))
     X, X_test, y, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=0)
-    if not final:
+    if not args.final:
         X, X_test, y, y_test = train_test_split(X, y, test_size=0.25, stratify=y, random_state=1)
     medians = X.median(numeric_only=True)
     return X.fillna(medians), y, X_test.fillna(medians), y_test

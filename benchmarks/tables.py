@@ -1,4 +1,4 @@
-"""Tables as people have them: features for linear models, weights of items, skewed columns.
+"""Tables as people have them: features for linear models, weights, skewed columns, samplers.
 
 A cell is a task, a data set, a method and a seed; what it gives is appended at once to
 ``benchmarks/results/tables.jsonl``, and cells that are there are not run again. ``--render`` writes
@@ -10,6 +10,9 @@ rows is for evaluation::
     python benchmarks/tables.py --task skew --data skewed spam shuttle --folder data --final
     python benchmarks/tables.py --task class_weight --data shuttle "one in a thousand" \
         --folder data --final
+    python benchmarks/tables.py --task sampler --data wa_churn rare_1 rare_5 rare_20 \
+        --folder data --final
+    python benchmarks/tables.py --task churn --data wa_churn --folder data --final
     python benchmarks/tables.py --render
 
 *features*: accuracy of logistic regression by its defaults on features of a distiller, ten items
@@ -18,18 +21,23 @@ times as many. *weights*: log loss of logistic regression on items for any model
 with the weights of the items and without, and on all rows. *skew*: accuracy and balanced accuracy
 of ``NNGPKernelRidge`` on ten items per class, by ``preprocessing``; ``skewed`` is generated.
 *class_weight*: balanced accuracy of kernel ridge regression on five items per class, by class
-weights and without, and on as many k-means rows.
+weights and without, and on as many k-means rows. *sampler*: balanced accuracy and area under the
+ROC curve, on the mean over four models fitted on rebalanced rows; ``rare_5`` is a generated table
+with a class of 5 %. *churn*: the same two of models that take categories, on items, rows and
+centroids.
 """
 
 import time
 import warnings
 from pathlib import Path
 
+import _tables_churn
 import _tables_class_weight
 import _tables_skew
 import numpy as np
 from _common import command_line, load, load_table, machine, parse
 from _results import append, missing, read, sandbox, write_page
+from _tables_sampler import METHODS, load_imbalanced, sampler
 from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -43,9 +51,18 @@ TASKS = {
     "weights": {"weighted": None, "unweighted": None, "all rows": None},
     "skew": _tables_skew.METHODS,
     "class_weight": _tables_class_weight.METHODS,
+    "sampler": dict.fromkeys(METHODS),
+    "churn": _tables_churn.METHODS,
 }
-# Items per class.
-IPC = {"features": 10, "weights": 20, "skew": _tables_skew.IPC, "class_weight": 5}
+# Items per class, one number or several.
+IPC = {
+    "features": [10],
+    "weights": [20],
+    "skew": [_tables_skew.IPC],
+    "class_weight": [5],
+    "sampler": [None],
+    "churn": list(_tables_churn.IPC),
+}
 # The seed is one that no recorded cell has, so that something is measured.
 SMOKE = {
     "task": list(TASKS),
@@ -113,6 +130,10 @@ def load_cell(cell, args):
     """Rows of a cell's data set."""
     if cell["data"] == _tables_class_weight.GENERATED:
         return _tables_class_weight.generated(cell)
+    if cell["task"] == "sampler":
+        return load_imbalanced(cell["data"], args)
+    if cell["task"] == "churn":
+        return _tables_churn.load_frame(Path(args.folder) / f"{cell['data']}.csv.gz", args)
     return load_flat(cell["data"], args)
 
 
@@ -123,12 +144,14 @@ def run(args):
         "weights": weights,
         "skew": _tables_skew.skew,
         "class_weight": _tables_class_weight.class_weight,
+        "sampler": sampler,
+        "churn": _tables_churn.measure,
     }
     cells = (
         {
             "task": task,
             "data": name,
-            "ipc": args.ipc or IPC[task],
+            "ipc": ipc,
             "method": method,
             "seed": seed,
             "max_iter": args.max_iter,
@@ -136,6 +159,7 @@ def run(args):
         }
         for task in args.task
         for name in args.data
+        for ipc in ([args.ipc] if args.ipc else IPC[task])
         for seed in args.seeds
         for method in TASKS[task]
     )
@@ -162,25 +186,36 @@ def write_pages():
             "balanced_accuracy",
             "Classes of very different size, balanced accuracy in % of kernel ridge regression",
         ),
+        (
+            "sampler",
+            "balanced_accuracy",
+            "Samplers, balanced accuracy in % (seconds of one CPU core)",
+        ),
+        ("sampler", "roc_auc", "Samplers, area under the ROC curve in %"),
+        ("churn", "balanced_accuracy", "A table with categories, balanced accuracy in %"),
+        ("churn", "roc_auc", "A table with categories, area under the ROC curve in %"),
     ]:
         methods = TASKS[task]
         parts += [f"\n## {heading}\n", f"| | {' | '.join(methods)} |"]
         parts.append(f"|{' --- |' * (len(methods) + 1)}")
-        for data in dict.fromkeys(r["data"] for r in records if r["task"] == task):
+        rows = [(r["data"], r["ipc"]) for r in records if r["task"] == task]
+        for data, ipc in dict.fromkeys(row for row in rows if row[1] in IPC[task]):
             cells = []
             for method in methods:
                 found = [
                     r
                     for r in records
                     if (r["task"], r["data"], r["method"]) == (task, data, method)
-                    and (r["ipc"], r["max_iter"]) == (IPC[task], None)
+                    and (r["ipc"], r["max_iter"]) == (ipc, None)
                 ]
                 values = [r[figure] for r in found]
                 text = f"{np.mean(values):.3g} ± {np.std(values):.2g}" if values else ""
                 if values and "seconds" in found[0]:
-                    text += f" ({np.mean([r['seconds'] for r in found]):.0f} s)"
+                    taken = [r.get("cpu_seconds", r["seconds"]) for r in found]
+                    text += f" ({np.mean(taken):.0f} s)"
                 cells.append(text)
-            parts.append(f"| {data} | {' | '.join(cells)} |")
+            label = data if len(IPC[task]) == 1 else f"{data}, {ipc} per class"
+            parts.append(f"| {label} | {' | '.join(cells)} |")
     write_page("tables", parts)
 
 

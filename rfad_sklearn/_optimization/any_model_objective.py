@@ -10,11 +10,10 @@ from .._surrogates.models import Batch, SurrogateModels
 from .objective import Objective
 from .panel import mean_of
 from .scoring import TIE, score_and_loss
+from .training_data import RowStream
 
 # Steps that trees serve before others are fitted.
 _FOREST_LIFE = 4
-# Standard error of a difference in the panel's mean, of one held-out row.
-_SLACK = 0.15
 # Bound of the seeds of steps and forests.
 _MAX_SEED = 2**31 - 1
 
@@ -67,6 +66,8 @@ class AnyModelObjective(Objective):
     generator : torch.Generator
         On the CPU.
     device : torch.device
+    draws : ItemDraws, optional
+        Items that a step takes, where some are rows as they are; then none are left out of these.
     """
 
     def __init__(
@@ -81,13 +82,17 @@ class AnyModelObjective(Objective):
         ridge,
         generator,
         device,
+        draws=None,
     ):
         self.data, self.config, self.space, self.ridge = data, config, space, ridge
         self.panel, self.raw_items = panel, raw_items
         self.generator, self.device = generator, device
         self.item_y_encoded = item_y_encoded
         self.y = torch.from_numpy(item_y_encoded).to(device)
+        self.draws, self.drawn = draws, None
         self.stream = data.stream(generator)
+        if draws is not None:
+            self.stream = RowStream(data.train, generator, draws.row_weights(data))
         self.views = space.views()
         self.models = SurrogateModels(config.surrogates)
         # Steps since the trees were fitted, and what they were fitted on.
@@ -135,8 +140,7 @@ class AnyModelObjective(Objective):
         """
         if self.data.scorer is not None:
             return TIE
-        n_rows = self.data.effective_validation
-        return _SLACK / n_rows**0.5 if n_rows else 0.0
+        return 0.0 if self.panel is None else self.panel.noise
 
     def panel_scores(self, variables):
         """Score of each model of the panel, by its name."""
@@ -203,19 +207,33 @@ class AnyModelObjective(Objective):
 
     def _fit_forests(self, items, seed):
         self.forest_items, self.forest_seed = items, seed
+        y_encoded = self.item_y_encoded
+        if self.draws is not None:
+            self.drawn = self.draws.draw(seed)
+            items, y_encoded = items[self.drawn], y_encoded[self.drawn]
         self.models.fit_forests(
-            items.cpu().numpy(), self.item_y_encoded, self.data.n_classes, seed, self.device
+            items.cpu().numpy(), y_encoded, self.data.n_classes, seed, self.device
         )
 
     def _batch(self, items):
         generator = torch.Generator().manual_seed(self.step_seed)
-        rows = self.data.read(self.rows).flatten(1)
+        numbers, y = self.rows, self.y
+        if self.draws is None:
+            kept = self._kept(generator).to(self.device)
+        else:
+            numbers, items, y = (
+                self.draws.without(numbers, self.drawn),
+                items[self.drawn],
+                y[self.drawn],
+            )
+            kept = torch.arange(len(y), device=self.device)
+        rows = self.data.read(numbers).flatten(1)
         return Batch(
             rows=rows,
-            labels=self.data.labels[self.rows.to(self.device)],
+            labels=self.data.labels[numbers.to(self.device)],
             items=items.to(rows.dtype),
-            kept=self._kept(generator).to(self.device),
-            y=self.y,
+            kept=kept,
+            y=y,
             n_classes=self.data.n_classes,
             view=self.views[self._view_number(generator)],
             network_lengths=self.space.network_lengths,

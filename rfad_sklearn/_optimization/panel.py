@@ -1,7 +1,7 @@
 """Panel of scikit-learn classifiers that are fitted on items and scored on held-out rows."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.base import clone
@@ -23,6 +23,9 @@ _N_TREES = 100
 _NOT_OF_PIXELS = ("GaussianNB", "DecisionTree")
 # Iterations of the models that descend.
 _MAX_ITER = 200
+
+# Standard error of a difference in the mean of the panel, of one row.
+_NOISE = 0.15
 
 
 @dataclass(frozen=True)
@@ -111,13 +114,28 @@ class Panel:
         How much each row counts.
     scorer : HeldOutScorer, optional
         By default rows are scored by accuracy.
+    splits : list of tuple (items, rows) of int arrays, optional
+        Numbers of the items that models are fitted on, and of the rows that these predict; each row
+        is in one of them. None: all items, all rows.
     """
 
-    def __init__(self, members, rows, y_encoded, offset, scale, weights=None, scorer=None):
+    def __init__(
+        self, members, rows, y_encoded, offset, scale, *, weights=None, scorer=None, splits=None
+    ):
         self.members, self.y_encoded, self.weights = members, y_encoded, weights
+        self.splits = [(slice(None), slice(None))] if splits is None else splits
         self.scorer = scorer
         self.rows, self.offset, self.scale = rows, offset, scale
         self.scaled_rows = self._scaled(rows)
+
+    @property
+    def noise(self):
+        """About the standard error of a difference between two sets of items in the mean."""
+        n_rows, weights = len(self.rows), self.weights
+        if weights is not None:
+            # Rows of equal weight that would say as much (Kish 1965).
+            n_rows = float(weights.sum() ** 2 / np.square(weights).sum())
+        return _NOISE / n_rows**0.5
 
     def _scaled(self, rows):
         return (rows - self.offset) / self.scale
@@ -131,25 +149,46 @@ class Panel:
             In the units of X.
         y_encoded : int array of shape (n_items,)
         """
-        scaled = self._scaled(items)
+        items = (items, self._scaled(items))
         labels = y_encoded if self.scorer is None else self.scorer.classes[y_encoded]
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             # Of models that have not converged: they are fitted as a user's are.
             warnings.simplefilter("ignore")
             out = {}
             for member in self.members:
-                model = clone(member.model).fit(scaled if member.scaled else items, labels)
+                fitted = [
+                    clone(member.model).fit(items[member.scaled][own], labels[own])
+                    for own, _ in self.splits
+                ]
                 out[member.name] = self._score(
-                    model, self.scaled_rows if member.scaled else self.rows
+                    fitted, self.scaled_rows if member.scaled else self.rows
                 )
             return out
 
-    def _score(self, model, rows):
+    def _score(self, fitted, rows):
+        """Score of a model for each split, as one number."""
         if self.scorer is not None:
-            return self.scorer.of_model(model, rows)
-        # Not its own score, which need be no accuracy, nor take weights.
-        predicted = model.predict(rows)
+            return self._score_of_scorer(fitted, rows)
+        predicted = np.empty_like(self.y_encoded)
+        for model, (_, judged) in zip(fitted, self.splits, strict=True):
+            # Not its own score, which need be no accuracy, nor take weights.
+            predicted[judged] = model.predict(rows[judged])
         return float(accuracy_score(self.y_encoded, predicted, sample_weight=self.weights))
+
+    def _score_of_scorer(self, fitted, rows):
+        """Mean of the splits' scores, by their rows."""
+        scores, sizes = [], []
+        for model, (_, judged) in zip(fitted, self.splits, strict=True):
+            own = self.y_encoded[judged]
+            scorer = replace(
+                self.scorer,
+                rows=rows[judged],
+                y=self.scorer.classes[own],
+                weights=None if self.weights is None else self.weights[judged],
+            )
+            scores.append(scorer.of_model(model, scorer.rows))
+            sizes.append(len(own))
+        return float(np.average(scores, weights=sizes))
 
 
 def mean_of(scores):

@@ -45,14 +45,6 @@ class TrainingData:
         """How much each held-out row counts; None: all the same."""
         return None if self.row_weights is None else self.row_weights[self.validation]
 
-    @property
-    def effective_validation(self):
-        """Held-out rows of equal weight that would say as much (Kish 1965)."""
-        weights = self.validation_weights
-        if weights is None or not len(weights):
-            return len(self.validation)
-        return (weights.sum() ** 2 / weights.square().sum()).item()
-
 
 class RowStream:
     """Endless stream of row numbers: a new shuffle of all of them each epoch.

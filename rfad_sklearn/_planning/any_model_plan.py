@@ -12,6 +12,8 @@ _OF_TABLES = (*_LAPLACIAN, "logistic_regression", "columns")
 _MOST_TARGETS = 10_000
 # Share of the items that a step leaves out.
 _ITEM_DROPOUT = 0.3
+# Where some items are rows as they are: share of the items, and number, that a step takes at most.
+_SHARE_OF_ROWS, _ITEMS_PER_STEP = 0.5, 256
 
 
 def resolve_any_model(draft, context):
@@ -32,13 +34,14 @@ def resolve_any_model(draft, context):
     if context.pixels and context.image_shape is None:
         why = f"columns share one range, as pixels do; {why}"
     draft.decide("surrogates", _OF_ALL + more, why)
-    draft.decide(
-        "item_dropout",
-        _ITEM_DROPOUT if several else 0.0,
-        "nearest neighbours and forests must not hang on single items"
-        if several
-        else "one item per class: none can be left out",
-    )
+    if context.cross_fitted.any():
+        dropout = 1 - min(_SHARE_OF_ROWS, _ITEMS_PER_STEP / context.n_items)
+        why = "rows that are items as they are must not predict themselves, and a step take long"
+    elif several:
+        dropout, why = _ITEM_DROPOUT, "nearest neighbours and forests must not hang on single items"
+    else:
+        dropout, why = 0.0, "one item per class: none can be left out"
+    draft.decide("item_dropout", dropout, why)
     _resolve_own_classifier(draft, context)
     draft.decide("n_networks", None)
     dtype = torch.promote_types(context.dtype, torch.float32)
@@ -51,6 +54,8 @@ def _resolve_own_classifier(draft, context):
     solves = context.n_items * len(context.classes) <= _MOST_TARGETS
     few = "NNGPKernelRidge takes them in place of labels"
     many = f"more than {_MOST_TARGETS:,} of them take too long"
+    if context.cross_fitted.any():
+        solves, many = False, "items beside rows as they are, which are for other models"
     draft.decide("solves_targets", solves, few if solves else many)
     exact = solves and isinstance(context.spec, MLPSpec)
     why = "an MLP and few items" if exact else "networks evaluate the coreset's own classifier"

@@ -217,6 +217,9 @@ def _resolve_optimization(draft, parameters, context):
     draft.decide("max_iter", max_iter)
     if context.downstream == "any" and context.exhausted.all():
         draft.decide("max_iter", 1, "every class gives its rows as they are")
+    elif parameters["max_iter"] is None and context.cross_fitted.any():
+        why = "beside rows as they are: steps fit the items to these few, and lose on others"
+        draft.decide("max_iter", 0, why)
     elif parameters["max_time"] is not None and max_iter is None:
         draft.reasons["max_iter"] = "only max_time bounds the steps"
     elif parameters["max_iter"] is None:

@@ -8,12 +8,11 @@ from sklearn.base import is_classifier
 
 from .._optimization.any_model_objective import AnyModelConfig, AnyModelObjective
 from .._optimization.exact_kernel_objective import ExactKernelObjective
-from .._optimization.panel import Panel, PanelMember, default_members, mean_of
+from .._optimization.item_draws import ItemDraws
+from .._optimization.panel import Panel, PanelMember, default_members
 from .._optimization.ridge_objective import RidgeConfig
-from .._utils.row_selection import CENTROIDS
 from .._utils.validation import warn_caller
 from ._evaluation import evaluation_objective
-from ._initial_items import RANK_CENTROIDS
 
 # Parameters that have no part in items for any model.
 _UNUSED = ("preprocessing", "n_networks", "pool_size", "loss", "teacher", "augment", "solver")
@@ -90,29 +89,6 @@ def panel_members(downstream, n_items, pixels):
     return (PanelMember(type(downstream).__name__, downstream, scaled=False),)
 
 
-def best_start(context):
-    """Where items for any model start: the strategy that the panel likes best, and why.
-
-    Parameters
-    ----------
-    context : FitContext
-
-    Returns
-    -------
-    init, why : str
-    """
-    panel = _panel(context)
-    if context.pixels or panel is None:
-        return CENTROIDS, "the centres of each class"
-    scores = {}
-    for init in (CENTROIDS, RANK_CENTROIDS):
-        variables = context.initial_variables(init)
-        items = context.raw_items(variables["X"].flatten(1).cpu().numpy())
-        scores[init] = mean_of(panel.scores(items, context.item_y_encoded))
-    shown = ", ".join(f"{init} {score:.3f}" for init, score in scores.items())
-    return max(scores, key=scores.get), f"the better by the panel: {shown}"
-
-
 def plan_with_spacing(plan, context, x):
     """The plan with the spacing of the items, and a step size to match.
 
@@ -126,9 +102,11 @@ def plan_with_spacing(plan, context, x):
     x : tensor of shape (n_items, ...)
         Coordinates of the items at the start.
     """
-    spacing = _spacing(context, x.flatten(1))
+    spacing = all_spacing = _spacing(context, x.flatten(1))
+    if context.cross_fitted.any():
+        spacing = _spacing(context, x.flatten(1), item_draws(context, 1 - plan.item_dropout))
     others = 1 - min(len(x) / context.n_train, 1)
-    rate = _STEP_PER_SPACING * others**2 * spacing * plan.learning_rates["X"]
+    rate = _STEP_PER_SPACING * others**2 * all_spacing * plan.learning_rates["X"]
     return replace(
         plan,
         spacing=spacing,
@@ -142,13 +120,20 @@ def plan_with_spacing(plan, context, x):
     )
 
 
-def _spacing(context, items):
-    """Root mean square distance per column of rows to the nearest item of their class."""
-    train = context.train
-    at = np.unique(np.linspace(0, len(train) - 1, _SPACING_ROWS).astype(int))
-    rows = context.coordinates(context.read(train[at]))
+def _spacing(context, items, draws=None):
+    """Root mean square distance per column of rows to the nearest item of their class.
+
+    With draws, to the nearest of those that a step takes.
+    """
+    train, item_y_encoded = context.train, context.item_y_encoded
+    numbers = train[np.unique(np.linspace(0, len(train) - 1, _SPACING_ROWS).astype(int))]
+    if draws is not None:
+        drawn = draws.draw(context.seed)
+        numbers = draws.without(torch.from_numpy(numbers), drawn).numpy()
+        items, item_y_encoded = items[drawn], item_y_encoded[drawn]
+    rows = context.coordinates(context.read(numbers))
     squares = torch.cdist(rows, items.to(rows.dtype)).square() / rows.shape[1]
-    own = context.y_encoded[train[at]][:, None] == context.item_y_encoded[None]
+    own = context.y_encoded[numbers][:, None] == item_y_encoded[None]
     nearest = squares.masked_fill(torch.from_numpy(~own).to(squares.device), torch.inf)
     spacing = float(nearest.min(1).values.mean().sqrt())
     # Every row is an item: then any step is as good as another.
@@ -183,17 +168,28 @@ def any_model_objective(plan, context, reg, generator):
         config,
         space=context.space,
         item_y_encoded=context.item_y_encoded,
-        panel=_panel(context),
+        panel=panel_of(context),
         raw_items=context.raw_items,
         ridge=_own_classifier(plan, context, reg, generator),
         generator=generator,
         device=context.device,
+        draws=item_draws(context, 1 - plan.item_dropout),
     )
+
+
+def item_draws(context, share):
+    """Draws of items where many are rows as they are, else None."""
+    if not context.cross_fitted.any():
+        return None
+    return ItemDraws(context.item_y_encoded, share, *context.fixed_items)
 
 
 def _own_classifier(plan, context, reg, generator):
     """Kernel ridge regression as the coreset's own classifier does it."""
     data = context.training_data
+    if context.cross_fitted.any():
+        # Those of some classes are items.
+        data = replace(data, validation=data.validation[:0])
     # Its own, so that items are the same whatever it draws.
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
     generator = torch.Generator().manual_seed(seed)
@@ -211,16 +207,29 @@ def _own_classifier(plan, context, reg, generator):
     )
 
 
-def _panel(context):
+def panel_of(context):
     """The panel on the held-out rows; None without any."""
     if not context.n_held_out:
         return None
+    numbers, splits = context.validation, None
+    weights = None if context.row_weights is None else context.row_weights[numbers]
+    draws = item_draws(context, 0.5)
+    if draws is not None:
+        splits = draws.halves(len(numbers), context.seed)
+        numbers = np.concatenate([numbers, draws.rows])
+        # Of some classes all rows judge, of the others few: each is to count as it does among all.
+        y_encoded = context.y_encoded[numbers]
+        own = slice(context.n_rows)
+        row_weights = None if context.row_weights is None else context.row_weights[own]
+        totals = np.bincount(context.y_encoded[own], row_weights)
+        weights = (totals / np.maximum(np.bincount(y_encoded, minlength=len(totals)), 1))[y_encoded]
     return Panel(
         context.panel,
-        np.asarray(context.rows[context.validation], dtype=np.float64),
-        context.y_encoded[context.validation],
+        np.asarray(context.rows[numbers], dtype=np.float64),
+        context.y_encoded[numbers],
         offset=context.item_range.mean,
         scale=context.item_range.deviation,
-        weights=None if context.row_weights is None else context.row_weights[context.validation],
+        weights=weights,
         scorer=context.scorer,
+        splits=splits,
     )

@@ -46,13 +46,14 @@ class FitContext:
 
     ``y_encoded`` are the numbers of the classes of the rows, ``per_class`` the items of each class,
     ``continued`` those of them that a coreset gives, ``exhausted`` the classes that give all their
-    rows, ``train`` and ``validation`` row numbers; ``n_rows`` are those of X, behind which rows
-    stand that were given to be held out; ``reasons`` says why, for what was chosen already.
-    ``downstream`` is what the items are for, ``row_weights`` how much rows count, None where all
-    count the same; where items are for any model, ``panel`` is what evaluates them and
-    ``item_range`` says where they may lie. ``pixels`` says whether columns are pixels, of images or
-    of rows with one range. ``columns`` says which columns of X are categories, None for all other
-    rows; ``rows`` are expanded then. ``scoring`` is the parameter of that name.
+    rows, ``cross_fitted`` those of them that items of other classes are to stand beside, ``train``
+    and ``validation`` row numbers; ``n_rows`` are those of X, behind which rows stand that were
+    given to be held out; ``reasons`` says why, for what was chosen already. ``downstream`` is what
+    the items are for, ``row_weights`` how much rows count, None where all count the same; where
+    items are for any model, ``panel`` is what evaluates them and ``item_range`` says where they may
+    lie. ``pixels`` says whether columns are pixels, of images or of rows with one range.
+    ``columns`` says which columns of X are categories, None for all other rows; ``rows`` are
+    expanded then. ``scoring`` is the parameter of that name.
     """
 
     rows: np.ndarray
@@ -62,6 +63,7 @@ class FitContext:
     per_class: np.ndarray
     continued: np.ndarray
     exhausted: np.ndarray
+    cross_fitted: np.ndarray
     image_shape: tuple | None
     spec: object
     preprocessing: object

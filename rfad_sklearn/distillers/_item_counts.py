@@ -9,6 +9,8 @@ from .._utils.row_selection import items_per_class, share_items
 from .._utils.validation import warn_caller
 from ..coreset import Coreset
 
+# Rows of a class that gives them all as items, from which on half of them judge the other half.
+_LEAST_CROSS_FITTED = 32
 # Classes that a warning names, at most.
 _FEW_CLASSES = 5
 
@@ -27,15 +29,20 @@ class ItemCounts:
         Whether the class gives all its rows as they are.
     kept : array
         Rows that must not be held out.
+    cross_fitted : bool array
+        Whether the class gives all its rows, as a dict of numbers asks for, and items of other
+        classes are to stand beside them: its rows cannot evaluate models that are fitted on them,
+        and are no rows to fit their neighbours to.
     """
 
     per_class: np.ndarray
     continued: np.ndarray
     exhausted: np.ndarray
     kept: np.ndarray
+    cross_fitted: np.ndarray
 
     @classmethod
-    def of(cls, estimator, classes, counts, image_shape):
+    def of(cls, estimator, classes, counts, image_shape, downstream):
         """Numbers that an estimator asks for.
 
         Parameters
@@ -46,6 +53,7 @@ class ItemCounts:
         counts : int array of shape (n_classes,)
             Rows of each class.
         image_shape : tuple (H, W, channels) or None
+        downstream : {"nngp", "any"}
 
         Raises
         ------
@@ -75,7 +83,9 @@ class ItemCounts:
         # start elsewhere.
         exhausted = (per_class == counts) & (continued == 0) & _starts_from_rows(estimator)
         kept = np.maximum(per_class - continued, 1)
-        return cls(per_class, continued, exhausted, kept)
+        beside = isinstance(estimator.ipc, dict) and downstream == "any" and not exhausted.all()
+        cross_fitted = exhausted & (counts >= _LEAST_CROSS_FITTED) & beside
+        return cls(per_class, continued, exhausted, kept, cross_fitted)
 
 
 def item_classes(coreset, classes):

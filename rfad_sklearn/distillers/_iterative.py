@@ -48,10 +48,14 @@ _HARDLY_MOVED = 0.01
 
 @dataclass(frozen=True)
 class Start:
-    """Where the items start, and why there: a strategy, or given items."""
+    """Where the items start, and why there: a strategy, or given items.
+
+    ``variables`` are those of the start where they have been made already.
+    """
 
     init: object
     why: str | None = None
+    variables: dict | None = None
 
 
 def continuation(coreset, context, others):
@@ -167,7 +171,7 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
     def _start(self, context, begin):
         """Everything that a run needs before its first step."""
         start = self._choose_start(context)
-        variables = context.initial_variables(start.init)
+        variables = start.variables or context.initial_variables(start.init)
         parameters = plan_parameters(self)
         file = None
         if self.checkpoint is not None:

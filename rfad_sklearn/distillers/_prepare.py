@@ -67,7 +67,7 @@ def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
     classes, y_encoded = check_labels(y)
     counts = np.bincount(y_encoded)
     image_shape = resolve_image_shape(estimator.image_shape, seen, rows.shape[1])
-    items = ItemCounts.of(estimator, classes, counts, image_shape)
+    items = ItemCounts.of(estimator, classes, counts, image_shape, downstream)
     n_items = int(items.per_class.sum())
     shape = image_shape or (rows.shape[1],)
     spec = resolve_architecture(estimator.architecture, shape)
@@ -75,8 +75,8 @@ def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
     limit = held_out_limit(spec, shape, estimator._max_held_out)
     weights = class_weights(parameters.get("class_weight"), classes, y_encoded)
     if all(each is None for each in validation):
-        judged = _enough_are_judged(counts, weights, items.kept == counts)
-        train, held_out = _split(parameters, y_encoded, items.kept, rng, limit, judged, reasons)
+        judged = _enough_are_judged(counts, weights, (items.kept == counts) & ~items.cross_fitted)
+        train, held_out = _split(parameters, y_encoded, items, rng, limit, judged, reasons)
     else:
         rows, y_val = check_validation_rows(estimator, *validation, rows, classes, image_shape)
         train, held_out = _given_split(len(y), y_val, limit, rng, reasons)
@@ -98,6 +98,7 @@ def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
         per_class=items.per_class,
         continued=items.continued,
         exhausted=items.exhausted,
+        cross_fitted=items.cross_fitted,
         image_shape=image_shape,
         spec=spec,
         preprocessing=preprocessing,
@@ -169,8 +170,8 @@ def _enough_are_judged(counts, weights, without):
     return (~without).sum() >= 2 and sizes[without].sum() <= _MOST_UNJUDGED * sizes.sum()
 
 
-def _split(parameters, y_encoded, kept, rng, limit, judged, reasons):
-    """Row numbers to train on and to hold out."""
+def _split(parameters, y_encoded, items, rng, limit, judged, reasons):
+    """Row numbers to train on and to hold out; rows of cross-fitted classes judge as well."""
     wish = parameters.get("early_stopping", False)
     everything = np.arange(len(y_encoded)), np.empty(0, dtype=int)
     if not wish:
@@ -179,15 +180,20 @@ def _split(parameters, y_encoded, kept, rng, limit, judged, reasons):
         reasons["n_held_out"] = "classes that give all their rows as items would not be judged"
         return everything
     fraction = parameters["validation_fraction"]
-    parts = split_holdout(y_encoded, fraction, kept, rng, limit)
+    parts = split_holdout(y_encoded, fraction, items.kept, rng, limit)
     if wish != "auto":
         return parts
-    if len(parts[1]) < _LEAST_HELD_OUT:
+    n_more = items.cross_fitted[y_encoded].sum()
+    if len(parts[1]) + n_more < _LEAST_HELD_OUT:
         reasons["n_held_out"] = (
             f"fewer than {_LEAST_HELD_OUT} would be held out, which choose by chance"
         )
         return everything
     reasons["n_held_out"] = "they choose the state that is kept"
+    if n_more:
+        reasons["n_held_out"] += (
+            ", with the rows that are items as they are, each half by the other"
+        )
     return parts
 
 

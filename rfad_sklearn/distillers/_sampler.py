@@ -68,7 +68,7 @@ class CoresetSampler(BaseEstimator):
         minority": all but the rarest class, "majority": the largest, "not majority", "all": each to
         as many items as the rarest class has rows. float: of two classes, the rows of the smaller
         over the items of the larger. dict: label to number of items. callable: takes y and gives
-        such a dict.
+        such a dict. Labels of one-hot rows are the numbers of their columns, as they are there.
 
     Attributes
     ----------
@@ -79,6 +79,22 @@ class CoresetSampler(BaseEstimator):
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features,)
         Column names, when X is a data frame with string names.
+
+    Notes
+    -----
+    With a ``sampling_strategy`` each class counts as its share of the result, unless the distiller
+    has a ``class_weight`` of its own: "auto" evaluates by balanced accuracy.
+
+    Beside classes with 32 or more rows that stay as they are, :class:`RFADDistiller` takes no steps
+    unless it has a ``max_iter``: they would fit the items to just these rows. Items are then points
+    with the distribution of the rows of their class (support points, [1]_), or random rows without
+    those that forests take for another class, where the panel prefers these clearly
+    (``distiller_.plan_``). The rows that stay take part in that: models are fitted on each half of
+    the result, and judged by the other half of these rows and by held-out rows.
+
+    References
+    ----------
+    .. [1] S. Mak and V. R. Joseph, "Support Points", Annals of Statistics 46, 2018.
 
     Examples
     --------
@@ -146,7 +162,12 @@ class CoresetSampler(BaseEstimator):
             classes, counts = np.unique(np.asarray(labels), return_counts=True)
             strategy = resolve_sampling_strategy(self.sampling_strategy, classes, counts, labels)
             rows = dict(zip(comparable_labels(classes), counts.tolist(), strict=True))
-            distiller.set_params(ipc={**rows, **strategy}, n_items=None)
+            items = {**rows, **strategy}
+            distiller.set_params(ipc=items, n_items=None)
+            if "class_weight" in distiller.get_params(deep=False) and not distiller.class_weight:
+                # Models that are fitted on the result expect its shares of the classes.
+                weights = {label: n / rows[label] for label, n in items.items()}
+                distiller.set_params(class_weight=weights)
         items, item_labels = distiller.fit_resample(X, labels)
         if one_hot:
             given = np.asarray(y)

@@ -11,7 +11,6 @@ from .._utils.labels import label_array
 from ..coreset import Coreset
 from ._any_model import (
     any_model_objective,
-    best_start,
     check_any_model,
     panel_members,
     plan_with_spacing,
@@ -20,6 +19,7 @@ from ._any_model import (
 from ._iterative import Start, continuation
 from ._random_features import random_feature_objective, train_teacher
 from ._ridge import RidgeDistiller
+from ._starts import best_start
 
 __all__ = ["RFADDistiller"]
 
@@ -93,7 +93,8 @@ class RFADDistiller(RidgeDistiller):
     init : str, Coreset or array of shape (n_items, ...), default="auto"
         %(init_words)s
         "auto": "random" for the NNGP; for any model "centroids", or those of ranks where X is a
-        table and the panel prefers them.
+        table and the panel prefers them; see :class:`CoresetSampler` for items beside the rows of
+        other classes.
     corruption : float, default=0.0
         Share of the coordinates of each item, drawn once, that stay noise for good, at least 0 and
         below 1 ([1]_). Above 0 the items start as noise with the mean and variance of the data per
@@ -332,7 +333,7 @@ class RFADDistiller(RidgeDistiller):
         if self.corruption:
             return Start("noise", "a share of each item stays noise")
         if context.downstream == "any":
-            return Start(*best_start(context))
+            return best_start(context)
         return Start("random", "rows of each class")
 
     def _with_start(self, plan, start, context, variables):

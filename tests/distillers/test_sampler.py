@@ -101,15 +101,71 @@ def test_given_items_contradict_rows_that_stay(two):
         CoresetSampler(distiller, "auto").fit_resample(*two)
 
 
-def test_nothing_is_held_out_where_one_class_alone_would_judge(rng):
-    y = np.repeat([0, 1], [1100, 100])
-    X = rng.normal(size=(1200, 3)) + y[:, None]
+def test_few_rows_that_stay_are_judged_by_nothing(rng):
+    y = np.repeat([0, 1], [1100, 20])
+    X = rng.normal(size=(1120, 3)) + y[:, None]
     sampler = RFADDistiller(ipc=2, **SHORT).as_sampler("auto")
     sampler.fit_resample(X, y)
     plan = sampler.distiller_.plan_
     assert plan.n_held_out == 0
     assert "would not be judged" in plan.reasons["n_held_out"]
     assert RFADDistiller(ipc=2, **SHORT).fit(X, y).plan_.n_held_out > 100
+
+
+@pytest.fixture(scope="module")
+def rare():
+    """A table with a class of one in ten, of 60 rows."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [600, 60])
+    X = rng.normal(size=(660, 4)) * [1, 2, 1, 5] + 1.5 * y[:, None]
+    X[:, 3] = np.round(X[:, 3])
+    return X, y
+
+
+@pytest.fixture(scope="module")
+def rebalanced(rare):
+    sampler = RFADDistiller(random_state=0, architecture=MLP(width=16)).as_sampler("auto")
+    return sampler, *sampler.fit_resample(*rare)
+
+
+def test_items_beside_many_rows(rare, rebalanced):
+    (X, y), (sampler, items, labels) = rare, rebalanced
+    assert counts(labels) == {0: 60, 1: 60}
+    # The rare class as it is, the other within the range of its columns and on their grid.
+    assert np.array_equal(items[labels == 1], X[y == 1])
+    common = items[labels == 0]
+    assert (common >= X.min(0)).all()
+    assert (common <= X.max(0)).all()
+    assert np.array_equal(common[:, 3], np.round(common[:, 3]))
+    plan = sampler.distiller_.plan_
+    assert plan.n_held_out > 0
+    assert plan.panel
+    assert plan.max_iter == sampler.distiller_.n_iter_ == 0
+    assert plan.init in ("support points", "edited rows", "strictly edited rows")
+    assert "by the panel" in plan.reasons["init"]
+
+
+def test_items_beside_many_rows_again(rare, rebalanced):
+    sampler = RFADDistiller(random_state=0, architecture=MLP(width=16)).as_sampler("auto")
+    assert np.array_equal(sampler.fit_resample(*rare)[0], rebalanced[1])
+
+
+def test_steps_beside_many_rows(rare):
+    sampler = RFADDistiller(ipc=2, **SHORT).as_sampler("auto")
+    items, labels = sampler.fit_resample(*rare)
+    assert sampler.distiller_.n_iter_ == 3
+    assert sampler.distiller_.plan_.item_dropout == 0.5
+    assert np.array_equal(items[labels == 1], rare[0][rare[1] == 1])
+
+
+def test_classes_count_as_they_will(three):
+    X, y = three
+    sampler = RFADDistiller(**SHORT).as_sampler({"a": 30})
+    sampler.fit_resample(X, y)
+    assert sampler.distiller_.class_weight == {"a": 0.5, "b": 1.0, "c": 1.0}
+    own = {"a": 1.0, "b": 2.0, "c": 3.0}
+    sampler = RFADDistiller(class_weight=own, **SHORT).as_sampler("auto").fit(X, y)
+    assert sampler.distiller_.class_weight == own
 
 
 def test_one_hot_labels_come_back(three):
