@@ -326,8 +326,10 @@ class RFADDistiller(RidgeDistiller):
     def _choose_start(self, context):
         if isinstance(self.init, Coreset):
             lacks = (context.per_class > context.continued).any()
-            rest = lacks and context.downstream == "any"
-            return continuation(self.init, context, best_start(context)[0] if rest else "random")
+            # Beside rows that stay the best start is made of all items at once.
+            chosen = lacks and context.downstream == "any" and not context.cross_fitted.any()
+            others = best_start(context).init if chosen else "random"
+            return continuation(self.init, context, others)
         if not (isinstance(self.init, str) and self.init == "auto"):
             return Start(self.init)
         if self.corruption:
