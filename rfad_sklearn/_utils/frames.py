@@ -35,7 +35,7 @@ def _name(dtype):
 
 def is_category(name):
     """Whether a type's name is one of categories."""
-    return name.startswith(("category", "Categorical", "Enum"))
+    return name.startswith(("category", "Categorical", "Enum", "dictionary<"))
 
 
 def column_names(X):
