@@ -30,7 +30,7 @@ METHODS = {
     "all rows": None,
 }
 IPC = (5, 20, 100)
-# Draws of random rows per seed, and items per class from which boosting is asked.
+# Draws of random rows per seed, and items per class from which boosting is fitted.
 _DRAWS, _FOR_BOOSTING = 5, 100
 
 

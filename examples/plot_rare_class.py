@@ -2,13 +2,13 @@
 A rare class: weights, a score and held-out rows of its own
 ===========================================================
 
-Where one row in thirty is what matters, accuracy is the wrong judge.
+Where one row in thirty is what matters, accuracy says little.
 """
 
 # %%
-# By ``class_weight`` both classes count the same, in the loss and when held-out rows judge. These
-# are rows of our own here, and ``scoring`` says what they judge by: the score of the state that is
-# kept stands in the last column. Without weights most rare rows are taken for frequent ones.
+# By ``class_weight`` both classes count the same, in the loss and in the evaluation by held-out
+# rows. These are rows of our own here, and ``scoring`` says by which score: that of the state that
+# is kept stands in the last column. Without weights most rare rows are taken for frequent ones.
 
 from sklearn.datasets import make_classification
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score

@@ -73,7 +73,7 @@ class Coreset(ReadOnlyArrays):
         open ones (None) are filled in as ``fit`` does.
     preprocessing : Preprocessing or None
         The map from ``X`` to the network's input; None where there is none.
-        ``preprocessing.apply(X)`` and ``preprocessing.invert(Z)`` work on rows.
+        ``preprocessing.apply(rows)`` and ``preprocessing.invert(Z)`` work on rows.
     feature_names : tuple of str or None
         Column names of the data frame it came from.
     corruption_mask : bool array of shape (n_items, n_features) or None

@@ -60,7 +60,7 @@ def fit_preprocessing(preprocessing, rows, image_shape, *, invertible=True, colu
         When a transformer has no inverse, or changes the number of pixels of images; when
         quantiles of images are wanted; or for a transformer where there are categories.
     """
-    one_hot = columns.one_hot if columns is not None and columns.is_categorical.any() else None
+    one_hot = columns.one_hot if columns is not None and columns.encodes else None
     if preprocessing is None:
         return Preprocessing.identity(rows.shape[1])
     if preprocessing == "zca":

@@ -79,8 +79,16 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
+def _too_few_steps(estimator):
+    """Checks that a variant of few steps cannot pass."""
+    if getattr(estimator, "distiller", None) is None or not hasattr(estimator, "reg"):
+        return {}
+    why = "items learn weights of ten million to one in about a thousand steps"
+    return {"check_class_weight_classifiers": why}
+
+
 @pytest.mark.slow
-@parametrize_with_checks(VARIANTS)
+@parametrize_with_checks(VARIANTS, expected_failed_checks=_too_few_steps)
 def test_scikit_learn_checks_of_variants(estimator, check):
     check(estimator)
 

@@ -90,9 +90,11 @@ class AnyModelObjective(Objective):
         self.item_y_encoded = item_y_encoded
         self.y = torch.from_numpy(item_y_encoded).to(device)
         self.draws, self.drawn = draws, None
-        self.stream = data.stream(generator)
-        if draws is not None:
-            self.stream = RowStream(data.train, generator, draws.row_weights(data))
+        self.stream = (
+            data.stream(generator)
+            if draws is None
+            else RowStream(data.train, generator, draws.row_weights(data))
+        )
         self.views = space.views()
         self.models = SurrogateModels(config.surrogates)
         # Steps since the trees were fitted, and what they were fitted on.

@@ -45,7 +45,7 @@ class ItemDraws:
         return rows[~torch.isin(rows, torch.from_numpy(taken))]
 
     def halves(self, n_others, seed):
-        """Halves of all items, each with the rows that models fitted on it may be judged by.
+        """Halves of all items, each with the rows that models fitted on it may be evaluated by.
 
         Parameters
         ----------

@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from .scoring import can_be_scored, response_methods, scoring_name
 
-# Trees of a forest: with fifty, items are the noisier to judge.
+# Trees of a forest: with fifty, items are the noisier to evaluate.
 _N_TREES = 100
 # Models that on images say little: ten items of a class have no variances per pixel, and a single
 # tree on them differs by eight points from one evaluation to the next.
@@ -170,21 +170,21 @@ class Panel:
         if self.scorer is not None:
             return self._score_of_scorer(fitted, rows)
         predicted = np.empty_like(self.y_encoded)
-        for model, (_, judged) in zip(fitted, self.splits, strict=True):
+        for model, (_, evaluated) in zip(fitted, self.splits, strict=True):
             # Not its own score, which need be no accuracy, nor take weights.
-            predicted[judged] = model.predict(rows[judged])
+            predicted[evaluated] = model.predict(rows[evaluated])
         return float(accuracy_score(self.y_encoded, predicted, sample_weight=self.weights))
 
     def _score_of_scorer(self, fitted, rows):
         """Mean of the splits' scores, by their rows."""
         scores, sizes = [], []
-        for model, (_, judged) in zip(fitted, self.splits, strict=True):
-            own = self.y_encoded[judged]
+        for model, (_, evaluated) in zip(fitted, self.splits, strict=True):
+            own = self.y_encoded[evaluated]
             scorer = replace(
                 self.scorer,
-                rows=rows[judged],
+                rows=rows[evaluated],
                 y=self.scorer.classes[own],
-                weights=None if self.weights is None else self.weights[judged],
+                weights=None if self.weights is None else self.weights[evaluated],
             )
             scores.append(scorer.of_model(model, scorer.rows))
             sizes.append(len(own))

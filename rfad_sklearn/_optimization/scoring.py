@@ -160,7 +160,7 @@ class HeldOutScorer:
                 warnings.simplefilter("ignore")
                 return float(self.scorer(model, rows, self.y, **weighted))
         except (ValueError, TypeError, AttributeError) as error:
-            why = " with the weights of class_weight" if weighted else ""
+            why = " with the weights of class_weight, as sample_weight=" if weighted else ""
             raise ValueError(
                 f"scoring={self.name!r} cannot score the held-out rows of the classes "
                 f"{self.classes.tolist()}{why}: {str(error).rstrip('.')}. Use another scorer "

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
+# Words are no formulas, and stay within the axes.
+_PLAIN = {"parse_math": False, "clip_on": True}
 # Letters of a category in a cell, at most.
 _MAX_LETTERS = 12
 # Share of its row's largest entry from which a learned target is named in a title.
@@ -180,7 +182,7 @@ class CoresetDisplay:
         for item, k in np.ndindex(coreset.n_items, len(categorical)):
             word = words[item][categorical[k]]
             short = word if len(word) <= _MAX_LETTERS else word[: _MAX_LETTERS - 1] + "\u2026"
-            ax.text(categorical[k], item, short, ha="center", va="center", fontsize=6, clip_on=True)
+            ax.text(categorical[k], item, short, ha="center", va="center", fontsize=6, **_PLAIN)
         ax.set_yticks(range(coreset.n_items), label_names(coreset, names))
         ax.set_xticks(range(len(columns)), columns, rotation=90)
         figure.colorbar(image, ax=ax, label="preprocessed value")

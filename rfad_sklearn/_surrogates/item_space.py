@@ -7,6 +7,8 @@ import torch
 
 from .column_map import ColumnMap
 
+# Distance of a column's mean from zero, in units of the columns' size, that models see at most.
+_MOST_SHIFT = 30.0
 # Rows that ranks are taken from, at most, and numbers in them.
 _SAMPLE_ROWS = 16384
 _SAMPLE_NUMBERS = 2**25
@@ -145,10 +147,13 @@ class RankSpace(ItemSpace):
 
     def views(self):
         """Scaled columns; the units of X up to one factor, without the columns' means and with."""
-        scale, offset = self.scaled_range.scale, self.scaled_range.offset
+        dtype = self.scaled_range.low.dtype
+        scale, offset = self.scaled_range.scale.to(dtype), self.scaled_range.offset.to(dtype)
         size = scale.square().mean().sqrt()
         factor, zero = scale / size, torch.zeros_like(scale)
-        return [(torch.ones_like(scale), zero), (factor, zero), (factor, offset / size)]
+        # Years, or a constant: beside such a mean nothing else of a row would be seen.
+        shift = (offset / size).clamp(-_MOST_SHIFT, _MOST_SHIFT)
+        return [(torch.ones_like(scale), zero), (factor, zero), (factor, shift)]
 
 
 def item_space(scaled_range, read, train, pixels, groups=None):

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .frames import column_names, column_of, frame_like, is_frame, numbers_of, values_and_gaps
+from .frames import (
+    as_type,
+    column_names,
+    column_of,
+    frame_like,
+    is_frame,
+    numbers_of,
+    values_and_gaps,
+)
 from .preprocessing_value import ReadOnlyArrays
 
 # Categories of a column, at most: each costs a column of all arithmetic.
@@ -164,6 +172,7 @@ class Columns(ReadOnlyArrays):
                 np.array([gap if value is None else value for value in column], dtype=float)
                 for column in columns
             ]
+            return as_type(np.stack(columns, axis=1), dtype)
         return np.stack(columns, axis=1)
 
     def __eq__(self, other):
@@ -244,19 +253,19 @@ class ExpandedRows:
     ----------
     codes : array of shape (n, d)
     columns : Columns
+    dtype : dtype, default=float64
+        Float type of the expanded rows.
     """
 
-    dtype = np.dtype(np.float64)
-
-    def __init__(self, codes, columns):
-        self.codes, self.columns = codes, columns
+    def __init__(self, codes, columns, dtype=np.float64):
+        self.codes, self.columns, self.dtype = codes, columns, np.dtype(dtype)
         self.shape = (len(codes), columns.n_expanded)
 
     def __len__(self):
         return self.shape[0]
 
     def __getitem__(self, where):
-        return self.columns.expand(self.codes[where])
+        return self.columns.expand(self.codes[where]).astype(self.dtype, copy=False)
 
     def __array__(self, dtype=None, copy=None):
         return self.columns.expand(self.codes).astype(dtype or self.dtype, copy=False)

@@ -39,12 +39,17 @@ def learn_columns(X, categorical_features):
     if len(X.shape) != 2:
         return None
     categorical = _categorical_mask(X, categorical_features, frame)
+    names = column_names(X)
     if frame:
+        if len(set(names)) < len(names):
+            raise ValueError(
+                f"X has several columns of one name: {names}. Give each its own: X.columns = [...]."
+            )
         refuse_times(X)
         refuse_text(X, categorical)
     elif not categorical.any():
         return None
-    names, categories, with_gaps = column_names(X), [], []
+    categories, with_gaps = [], []
     for k, name in enumerate(names):
         own, gaps = _seen_categories(column_of(X, k), name) if categorical[k] else (None, False)
         categories.append(own)
@@ -88,6 +93,11 @@ def _seen_categories(column, name):
     """Categories that a column shows, in their order, and whether it has gaps."""
     values, gaps = values_and_gaps(column)
     seen = set(values[~gaps].tolist())
+    if any(isinstance(value, float) and np.isinf(value) for value in seen):
+        raise ValueError(
+            f"X has infinity among the categories of column {name!r}; they must be texts, or "
+            "finite numbers."
+        )
     if len(seen) > MOST_CATEGORIES:
         raise ValueError(
             f"X has {len(seen)} categories in column {name!r}, and each costs a column inside; at "
@@ -104,7 +114,7 @@ def _seen_categories(column, name):
             ordered = list(seen)
     array = np.array(ordered) if ordered else np.empty(0, dtype=np.float64)
     texts = [isinstance(value, str) for value in ordered]
-    if array.dtype.kind not in "biufU" or any(texts) != all(texts):
+    if ordered and (array.dtype.kind not in "biufU" or any(texts) != all(texts)):
         kinds = sorted({type(value).__name__ for value in ordered})
         raise TypeError(
             f"X has categories of type {', '.join(kinds)} in column {name!r}; they must be texts, "

@@ -7,7 +7,7 @@ Where the items start. "random", "kmeans", "herding", "kcenter", "centroids": ro
         array: given items in the units of X, class by class. A :class:`Coreset` of such rows: its
         items, of the classes that its labels say, with targets that start afresh; where ``ipc`` (or
         ``n_items``) asks for more of a class, or y has a class that it lacks, the others start by
-        default. More than are asked for are refused."""
+        default. More than are wanted are refused."""
 
 # Each passage begins at the indentation of a parameter; ``%(name)s`` on a line stands for it.
 PASSAGES = {
@@ -18,10 +18,10 @@ PASSAGES = {
         Number of all items, in place of ``ipc``: as many of each class, and where a class has fewer
         rows it gives them all, and others get more. One per class at least.""",
     "class_weight": """class_weight : dict, "balanced" or None, default=None
-        How much the rows of each class count, in the loss, where labels are solved for, and when
-        held-out rows judge. "balanced": all classes count the same, ``n / (n_classes * rows of the
-        class)`` per row. A dict of label to number; 1 for those that it does not name. Rows are
-        drawn by these weights, so that rare classes are in every batch.""",
+        How much the rows of each class count, in the loss, where labels are solved for, and in the
+        evaluation by held-out rows. "balanced": all classes count the same, ``n / (n_classes * rows
+        of the class)`` per row. A dict of label to number; 1 for those that it does not name. Rows
+        are drawn by these weights, so that rare classes are in every batch.""",
     "architecture": """architecture : {"auto"}, ConvNet or MLP, default="auto"
         Network whose kernel is used. "auto": a :class:`ConvNet` for images (3-d or 4-d X, or
         ``image_shape`` given), an :class:`MLP` for flat rows. Open fields of a network are filled
@@ -37,7 +37,10 @@ default="from_dtype"
         ``coreset_.X`` holds their numbers.""",
     "missing": """missing : {"error", "impute"}, default="error"
         What to do about gaps in columns of numbers. "error": refuse them. "impute": put the median
-        of the column in their place; items have no gaps.""",
+        of the column in their place, in rows that a sampler keeps as well.""",
+    "classifier_missing": """missing : {"error", "impute"}, default="error"
+        What to do about gaps in columns of numbers. "error": refuse them. "impute": put the median
+        of the column in their place. A coreset, or a distiller, has its own.""",
     "reg": """reg : float, default=5e-3
         Ridge, relative to the mean diagonal of the kernel matrix.""",
     "learn_labels": """learn_labels : bool or "solve", default=False

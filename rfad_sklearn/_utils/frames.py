@@ -70,13 +70,13 @@ def numbers_of(column, name):
         When it holds something else.
     """
     try:
+        if getattr(column.dtype, "kind", "") in ("M", "m", "c"):
+            raise TypeError(f"type {column.dtype}")
         if hasattr(column, "iloc"):
             return column.to_numpy(dtype=np.float64, na_value=np.nan)
         if is_polars(column):
             values, gaps = values_and_gaps(column)
             return np.where(gaps, np.nan, values).astype(np.float64)
-        if column.dtype.kind in "Mmc":
-            raise TypeError(f"type {column.dtype}")
         return column.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise ValueError(f"X has a column that is not numeric, {name!r}: {error}.") from error
@@ -95,8 +95,8 @@ def refuse_times(X):
     if found:
         raise TypeError(
             f"X has dates or times in the columns {_listed(found)}, whose mean or distance means "
-            "little; give what matters of them as numbers, for example X['month'] = "
-            f"X[{found[0]!r}].dt.month, and leave them out."
+            "little. Give what matters of them as numbers, the month of "
+            f"{found[0]!r} say, or as text of a categorical type, and leave them out."
         )
 
 
@@ -113,14 +113,22 @@ def refuse_text(X, categorical):
     ValueError
         Names them, and the line that makes them categories.
     """
-    found = []
+    found, others, numbers = [], [], []
     for k, (name, dtype) in enumerate(zip(column_names(X), dtype_names(X), strict=True)):
-        if categorical[k] or not dtype.lower().startswith(("object", "str", "large_str")):
+        may_be_text = dtype.lower().startswith(("object", "str", "large_str"))
+        if categorical[k] or not (may_be_text or is_category(dtype)):
             continue
-        try:
-            numbers_of(column_of(X, k), name)
-        except ValueError:
+        if is_category(dtype):
+            others.append(name)
+        elif _is_text(column_of(X, k), name):
             found.append(name)
+            numbers.append(k)
+    if others:
+        raise ValueError(
+            f"X has columns of categories that categorical_features does not name: "
+            f"{_listed(others)}. Use categorical_features='from_dtype', name them too, or make "
+            f"numbers of them: X[{others[0]!r}].cat.codes, say."
+        )
     if found:
         word = "category" if hasattr(X, "iloc") else "pl.Categorical"
         line = (
@@ -128,15 +136,38 @@ def refuse_text(X, categorical):
             if hasattr(X, "iloc")
             else f"X = X.cast(dict.fromkeys({found[:_FEW]!r}, pl.Categorical))"
         )
+        named = found if all(isinstance(name, str) for name in found) else numbers
+        named = named[:_FEW]
         raise ValueError(
             f"X has a column that is not numeric: text in {_listed(found)}. Make text categories: "
-            f"{line}; or name them: categorical_features={found[:_FEW]!r}."
+            f"{line}; or name them: categorical_features={named!r}."
         )
+
+
+def _is_text(column, name):
+    """Whether a column that may hold text does: digits that are text are no numbers."""
+    values, gaps = values_and_gaps(column)
+    if any(isinstance(value, str) for value in values[~gaps]):
+        return True
+    try:
+        numbers_of(column, name)
+    except ValueError:
+        return True
+    return False
 
 
 def _listed(names):
     shown = ", ".join(map(repr, names[:_FEW]))
     return shown + (f" and {len(names) - _FEW} more" if len(names) > _FEW else "")
+
+
+def as_type(items, dtype):
+    """Items in the type of an array where it holds them; else as they are."""
+    if not (isinstance(dtype, np.dtype) and dtype.kind in "biuf"):
+        return items
+    with np.errstate(invalid="ignore"):
+        cast = items.astype(dtype)
+    return cast if dtype.kind == "f" or np.array_equal(cast, items) else items
 
 
 def as_dtype(values, dtype):
@@ -229,6 +260,8 @@ def _pandas_dtype(pd, word, default):
     """Type of pandas of that name; where there is none here, the default."""
     word = {"Boolean": "boolean", "String": "str"}.get(word, word)
     try:
-        return pd.api.types.pandas_dtype(word)
-    except (TypeError, ImportError):
+        dtype = pd.api.types.pandas_dtype(word)
+    except (TypeError, ImportError, NotImplementedError):
         return default
+    plain = getattr(dtype, "kind", "") in tuple("biufO") and getattr(dtype, "names", None) is None
+    return dtype if plain else default

@@ -98,8 +98,8 @@ class ItemRange(ReadOnlyArrays):
             integers=tensor(self.integers, torch.bool),
             mean=tensor((self.mean - offset) / scale),
             deviation=tensor(self.deviation / scale),
-            offset=tensor(offset),
-            scale=tensor(scale),
+            offset=tensor(offset, torch.float64),
+            scale=tensor(scale, torch.float64),
         )
 
 
@@ -127,5 +127,7 @@ class ScaledRange:
 
     def on_grid(self, z):
         """Columns of integers rounded to them; the gradient passes straight through."""
-        rounded = (torch.round(z * self.scale + self.offset) - self.offset) / self.scale
-        return z + torch.where(self.integers, rounded - z, 0).detach()
+        # Long integers, time stamps say, are none in single precision.
+        exact = z.detach().to(self.offset.dtype)
+        rounded = (torch.round(exact * self.scale + self.offset) - self.offset) / self.scale
+        return z + torch.where(self.integers, rounded - exact, 0).to(z.dtype)

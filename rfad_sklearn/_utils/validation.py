@@ -9,12 +9,13 @@ import sys
 import warnings
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.validation import check_array, check_X_y, validate_data
 
 from .columns import ExpandedRows
 from .columns_fit import learn_columns, with_medians
-from .frames import column_names, is_frame
-from .preprocessing_value import is_double
+from .frames import column_names, is_frame, refuse_times
+from .preprocessing_value import is_double, is_single
 
 # Packages whose frames lie between a program and what warns it.
 _WRAPPERS = ("rfad_sklearn", "sklearn", "joblib", "contextlib")
@@ -127,6 +128,8 @@ def check_rows(estimator, X, *, reset, image_shape=None, settings=None, **labels
         own = vars(estimator if settings is None else settings)
         if seen is None and "categorical_features" in own:
             estimator._columns = learn_columns(rows, own["categorical_features"])
+    elif is_frame(rows):
+        refuse_times(rows)
     columns = getattr(estimator, "_columns", None)
     # Images have no gaps.
     fills = seen is None and (own.get("missing") == "impute" if reset else _fills(columns))
@@ -138,7 +141,8 @@ def check_rows(estimator, X, *, reset, image_shape=None, settings=None, **labels
     if fills:
         codes = columns.filled(codes)
     if columns is not None and columns.encodes:
-        codes = ExpandedRows(codes, columns)
+        single = not is_frame(rows) and is_single(np.asarray(rows).dtype)
+        codes = ExpandedRows(codes, columns, np.float32 if single else np.float64)
     return codes, seen, *y
 
 
@@ -151,22 +155,30 @@ def _numeric(estimator, rows, reset, finite, labels):
     try:
         validated = validate_data(estimator, rows, reset=reset, ensure_all_finite=finite, **labels)
     except ValueError as error:
-        if "contains NaN" in str(error) and hasattr(estimator, "missing"):
+        if "X contains NaN" in str(error) and hasattr(estimator, "missing"):
             raise ValueError(f"{error}\n{_GAPS}") from error
         if not str(error).startswith("could not convert string"):
             raise
         raise ValueError(
-            f"X has a column that is not numeric: {error}. Name columns of categories, "
-            "categorical_features=[...], or encode them first, for example with a "
-            "ColumnTransformer of OneHotEncoder(sparse_output=False)."
+            f"X has a column that is not numeric: {error}. {_named(estimator)}ncode categories "
+            "first, for example with a ColumnTransformer of OneHotEncoder(sparse_output=False)."
         ) from error
     return validated if labels else (validated,)
+
+
+def _named(estimator):
+    """Beginning of what to do about categories."""
+    takes = hasattr(estimator, "categorical_features")
+    return "Name columns of categories, categorical_features=[...], or e" if takes else "E"
 
 
 def _encoded(estimator, rows, reset, finite, labels):
     """Codes of rows with categories, and y where it is given."""
     # Names and number of the columns.
     validate_data(estimator, rows, reset=reset, skip_check_array=True, **labels)
+    if issparse(rows) or len(np.shape(rows)) != 2:
+        # Refused in the words that all estimators have.
+        check_array(rows, estimator=estimator)
     codes = estimator._columns.encode(rows)
     if finite is True and np.isnan(codes).any():
         k = int(np.isnan(codes).any(0).argmax())

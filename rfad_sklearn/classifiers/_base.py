@@ -200,5 +200,6 @@ class CoresetClassifier(ClassifierMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.input_tags.allow_nan = self.missing == "impute"
+        filling = getattr(self, "distiller", None) or self
+        tags.input_tags.allow_nan = getattr(filling, "missing", "error") == "impute"
         return tags

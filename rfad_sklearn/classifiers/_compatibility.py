@@ -43,7 +43,9 @@ def check_compatible(classifier, spec, image_shape, n_features, preprocessing, *
     def contradicts(name, theirs, given=None):
         given = f"{name}={given or repr(getattr(classifier, name))}"
         if distiller is None:
-            way_out = "leave it at its default, or fit(X, y) on coreset.X and coreset.y"
+            way_out = (
+                "leave it at its default, or fit(X, y) on coreset.X (to_frame()) and coreset.y"
+            )
             return ValueError(f"{given} contradicts the coreset's {theirs}; {way_out}.")
         owner = type(distiller).__name__
         return ValueError(
@@ -59,6 +61,11 @@ def check_compatible(classifier, spec, image_shape, n_features, preprocessing, *
         and resolve_image_shape(classifier.image_shape, None, n_features) != image_shape
     ):
         raise contradicts("image_shape", image_shape)
+    for name, default in (("categorical_features", "from_dtype"), ("missing", "error")):
+        given = getattr(classifier, name)
+        is_default = isinstance(given, str) and given == default
+        if not is_default and given is not getattr(distiller, name, None):
+            raise contradicts(name, "own")
     none = preprocessing is None or (
         isinstance(preprocessing, Preprocessing)
         and preprocessing == Preprocessing.identity(n_features)

@@ -53,7 +53,7 @@ class FiniteNetworkClassifier(CoresetClassifier):
     %(classifier_architecture)s
     %(classifier_image_shape)s
     %(classifier_categorical_features)s
-    %(missing)s
+    %(classifier_missing)s
     norm : {"auto", "instance"} or None, default=None
         Instance normalisation after each convolution, for coresets that were made with it. "auto":
         for a ConvNet whose smallest feature maps have at least 4x4 pixels.

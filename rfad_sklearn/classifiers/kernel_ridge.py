@@ -78,7 +78,7 @@ class NNGPKernelRidge(ExplainingMixin, CoresetClassifier):
     %(classifier_architecture)s
     %(classifier_image_shape)s
     %(classifier_categorical_features)s
-    %(missing)s
+    %(classifier_missing)s
     %(classifier_preprocessing)s
     n_networks : int, default=8
         Random networks, with random features.

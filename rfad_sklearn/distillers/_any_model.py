@@ -217,7 +217,7 @@ def panel_of(context):
     if draws is not None:
         splits = draws.halves(len(numbers), context.seed)
         numbers = np.concatenate([numbers, draws.rows])
-        # Of some classes all rows judge, of the others few: each is to count as it does among all.
+        # Of some classes all rows evaluate, of others few: each is to count as it does among all.
         y_encoded = context.y_encoded[numbers]
         own = slice(context.n_rows)
         row_weights = None if context.row_weights is None else context.row_weights[own]

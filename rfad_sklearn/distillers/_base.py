@@ -51,6 +51,8 @@ class CoresetEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     """
 
     _kernel = "nngp"
+    # Whether a sampler has said that the rows of some classes stay as they are.
+    _keeps_rows = False
     # How the kernel of ``transform`` is computed.
     _transform_method = "auto"
     # Whether items come from network inputs, for which the preprocessing must have an inverse.

@@ -156,7 +156,7 @@ class FitContext:
     @functools.cached_property
     def groups(self):
         """What keeps one category per group in the items; None without categories."""
-        if self.columns is None or not self.columns.is_categorical.any():
+        if self.columns is None or not self.columns.encodes:
             return None
         shown = np.zeros((len(self.classes), self.rows.shape[1]), dtype=bool)
         for start in range(0, len(self.train), _CHUNK):

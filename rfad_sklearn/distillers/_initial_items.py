@@ -62,7 +62,23 @@ def _rows_of(context, coreset):
     if context.columns is None:
         return coreset.X
     words = np.stack(coreset.columns.decoded(coreset.X), axis=1)
-    return context.columns.expand(context.columns.encode(words))
+    return _expanded(context, words)
+
+
+def _expanded(context, items):
+    """Given items in words as rows like those of X."""
+    columns = context.columns
+    codes = columns.encode(items)
+    codes = codes if columns.medians is None else columns.filled(codes)
+    unknown = np.flatnonzero((codes < 0).any(0) & columns.is_categorical)
+    if len(unknown):
+        k = int(unknown[0])
+        raise ValueError(
+            f"init has categories in column {k} that X has not: X has "
+            f"{columns.categories[k].tolist()}. Give items in the words of X: init=coreset, or "
+            "init=coreset.to_frame()."
+        )
+    return columns.expand(codes)
 
 
 def _items_by(context, init, per_class):
@@ -87,7 +103,7 @@ def _checked(context, init):
     if columns is None:
         rows = np.asarray(rows, dtype=float)
     elif np.ndim(rows) == 2 and np.shape(rows)[1] == columns.n_columns:
-        rows = columns.expand(columns.encode(rows))
+        rows = _expanded(context, rows)
     if seen is not None and seen != context.image_shape:
         raise ValueError(
             f"init holds images of shape {seen}, but those of X are {context.image_shape}; reshape "

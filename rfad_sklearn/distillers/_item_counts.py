@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._utils.frames import column_names, is_frame
 from .._utils.labels import find_classes, label_array, plain_label
 from .._utils.row_selection import items_per_class, share_items
 from .._utils.validation import warn_caller
 from ..coreset import Coreset
 
-# Rows of a class that gives them all as items, from which on half of them judge the other half.
+# Rows of a class that gives them all as items, from which on half of them evaluate the other half.
 _LEAST_CROSS_FITTED = 32
 # Classes that a warning names, at most.
 _FEW_CLASSES = 5
@@ -30,9 +31,9 @@ class ItemCounts:
     kept : array
         Rows that must not be held out.
     cross_fitted : bool array
-        Whether the class gives all its rows, as a dict of numbers asks for, and items of other
-        classes are to stand beside them: its rows cannot evaluate models that are fitted on them,
-        and are no rows to fit their neighbours to.
+        Whether a sampler keeps the rows of the class, and items of other classes are to stand
+        beside them: its rows cannot evaluate models that are fitted on them, and are no rows to
+        fit their neighbours to.
     """
 
     per_class: np.ndarray
@@ -64,18 +65,20 @@ class ItemCounts:
         Warns
         -----
         UserWarning
-            Where a class has fewer rows than items are asked for.
+            Where a class has fewer rows than items are wanted.
         """
         init, continued = getattr(estimator, "init", None), np.zeros_like(counts)
         if isinstance(init, Coreset):
             _check_columns(estimator, init, image_shape)
             continued = np.bincount(item_classes(init, classes), minlength=len(classes))
+        elif is_frame(init):
+            _check_names(estimator, init)
         available = np.maximum(counts, continued)
         wanted = _wanted(estimator, classes, counts, available)
         if (continued > wanted).any():
             raise ValueError(
                 f"init has more items of some classes ({_named(classes, continued)}) than are "
-                f"asked for ({_named(classes, wanted)}); raise ipc or n_items, so that it says how "
+                f"wanted ({_named(classes, wanted)}); raise ipc or n_items, so that it says how "
                 "many items there are to be in the end."
             )
         per_class = np.minimum(wanted, available)
@@ -83,7 +86,7 @@ class ItemCounts:
         # start elsewhere.
         exhausted = (per_class == counts) & (continued == 0) & _starts_from_rows(estimator)
         kept = np.maximum(per_class - continued, 1)
-        beside = isinstance(estimator.ipc, dict) and downstream == "any" and not exhausted.all()
+        beside = estimator._keeps_rows and downstream == "any" and not exhausted.all()
         cross_fitted = exhausted & (counts >= _LEAST_CROSS_FITTED) & beside
         return cls(per_class, continued, exhausted, kept, cross_fitted)
 
@@ -125,6 +128,16 @@ def _check_columns(estimator, coreset, image_shape):
     )
 
 
+def _check_names(estimator, init):
+    """Refuse a data frame to start from whose columns are named otherwise."""
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is not None and column_names(init) != list(names):
+        raise ValueError(
+            f"init is a data frame of the columns {column_names(init)}, but those of X are "
+            f"{list(names)}; give the same columns in the same order."
+        )
+
+
 def _categorical(columns):
     """Numbers of the columns of categories."""
     return np.flatnonzero([] if columns is None else columns.is_categorical)
@@ -146,7 +159,7 @@ def _wanted(estimator, classes, counts, available):
                 f"ipc={ipc!r} and n_items={n_items!r} both say how many items there are; leave "
                 "one of them at its default."
             )
-        return share_items(n_items, counts)
+        return share_items(n_items, available)
     wanted = items_per_class(ipc, classes)
     small = wanted > available
     if small.any():

@@ -128,9 +128,9 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
         ----------
         %(fit_parameters)s
         X_val : array of shape (n_val, ...), or data frame, default=None
-            Held-out rows of your own, like X. They judge, as ``early_stopping`` says, and are never
-            trained on; then no rows of X are held out. Of more rows than are held out at most, as
-            many are drawn, by class. With ``early_stopping=False`` they are refused.
+            Held-out rows of your own, like X. They evaluate, as ``early_stopping`` says, and are
+            never trained on; then no rows of X are held out. Of more rows than are held out at
+            most, as many are drawn, by class. With ``early_stopping=False`` they are refused.
         y_val : array of shape (n_val,), default=None
             Their labels, of the classes of y.
 
@@ -370,6 +370,11 @@ class BaseDistiller(CallbackSupportMixin, CoresetEstimator):
                 "put in the units of X, and their accuracy may be another than that on the "
                 "held-out rows. Put it in front of the distiller with sklearn.pipeline.Pipeline "
                 "to avoid that."
+            )
+        if self.validation_scores_ and np.isnan(self.validation_scores_).all():
+            warn_caller(
+                f"scoring={self.scoring!r} gave no number for the held-out rows, so nothing chose "
+                "the state that was kept; use another scorer, or give rows of every class as X_val."
             )
         if self.stop_reason_ == "interrupted":
             warn_caller(

@@ -20,12 +20,12 @@ from ..architectures import is_open, resolve_architecture
 from ..preprocessing import fit_preprocessing
 from ._fit_context import FitContext, Frozen
 from ._item_counts import ItemCounts
-from ._validation_rows import check_validation_rows, chosen_to_judge
+from ._validation_rows import check_validation_rows, chosen_to_evaluate
 
 # With fewer held-out rows early_stopping="auto" holds none out: they choose by chance.
 _LEAST_HELD_OUT = 100
 # Share of the rows, by weight, whose classes have none to hold out.
-_MOST_UNJUDGED = 0.05
+_MOST_UNEVALUATED = 0.05
 
 
 def depth_is_open(estimator, shape):
@@ -75,8 +75,10 @@ def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
     limit = held_out_limit(spec, shape, estimator._max_held_out)
     weights = class_weights(parameters.get("class_weight"), classes, y_encoded)
     if all(each is None for each in validation):
-        judged = _enough_are_judged(counts, weights, (items.kept == counts) & ~items.cross_fitted)
-        train, held_out = _split(parameters, y_encoded, items, rng, limit, judged, reasons)
+        evaluated = _enough_are_evaluated(
+            counts, weights, (items.kept == counts) & ~items.cross_fitted
+        )
+        train, held_out = _split(parameters, y_encoded, items, rng, limit, evaluated, reasons)
     else:
         rows, y_val = check_validation_rows(estimator, *validation, rows, classes, image_shape)
         train, held_out = _given_split(len(y), y_val, limit, rng, reasons)
@@ -84,10 +86,8 @@ def prepare(estimator, X, y, seed, downstream="nngp", validation=(None, None)):
     training_rows = RowSubset(rows, train)
     item_range = _item_range(training_rows, columns) if downstream == "any" else None
     pixels = image_shape is not None or _is_of_pixels(item_range, columns)
-    if downstream == "any":
-        preprocessing = _standardize(training_rows, image_shape, pixels, columns)
-    else:
-        preprocessing = _fit_preprocessing(estimator, training_rows, image_shape, reasons)
+    fit = _standardize if downstream == "any" else _fit_preprocessing
+    preprocessing = fit(estimator, training_rows, image_shape, pixels, reasons)
     reduced = estimator._reduces_precision and isinstance(spec, ConvNetSpec)
     context = FitContext(
         rows=rows,
@@ -144,8 +144,8 @@ def _with_depth(estimator, context):
 
 
 def _given_split(n, y_val, limit, rng, reasons):
-    """Numbers of the n rows of X, and of those that judge among the given rows behind them."""
-    held_out = n + chosen_to_judge(y_val, limit, rng)
+    """Numbers of the n rows of X, and of those that evaluate among the given rows behind them."""
+    held_out = n + chosen_to_evaluate(y_val, limit, rng)
     reasons["n_held_out"] = "given as X_val"
     if len(held_out) < len(y_val):
         reasons["n_held_out"] = (
@@ -154,8 +154,8 @@ def _given_split(n, y_val, limit, rng, reasons):
     return np.arange(n), held_out
 
 
-def _enough_are_judged(counts, weights, without):
-    """Whether held-out rows can judge: but for a few rows, the classes have some to hold out.
+def _enough_are_evaluated(counts, weights, without):
+    """Whether held-out rows can evaluate: but for a few rows, the classes have some to hold out.
 
     Parameters
     ----------
@@ -167,17 +167,17 @@ def _enough_are_judged(counts, weights, without):
         Classes all of whose rows become items.
     """
     sizes = counts if weights is None else counts * weights
-    return (~without).sum() >= 2 and sizes[without].sum() <= _MOST_UNJUDGED * sizes.sum()
+    return (~without).sum() >= 2 and sizes[without].sum() <= _MOST_UNEVALUATED * sizes.sum()
 
 
-def _split(parameters, y_encoded, items, rng, limit, judged, reasons):
-    """Row numbers to train on and to hold out; rows of cross-fitted classes judge as well."""
+def _split(parameters, y_encoded, items, rng, limit, evaluated, reasons):
+    """Row numbers to train on and to hold out; rows of cross-fitted classes evaluate as well."""
     wish = parameters.get("early_stopping", False)
     everything = np.arange(len(y_encoded)), np.empty(0, dtype=int)
     if not wish:
         return everything
-    if wish == "auto" and not judged:
-        reasons["n_held_out"] = "classes that give all their rows as items would not be judged"
+    if wish == "auto" and not evaluated:
+        reasons["n_held_out"] = "classes that give all their rows as items would not be evaluated"
         return everything
     fraction = parameters["validation_fraction"]
     parts = split_holdout(y_encoded, fraction, items.kept, rng, limit)
@@ -209,14 +209,14 @@ def _is_of_pixels(item_range, columns):
     return item_range is not None and columns is None and item_range.is_of_pixels
 
 
-def _standardize(rows, image_shape, pixels, columns):
+def _standardize(estimator, rows, image_shape, pixels, reasons):
     """Preprocessing of items for any model: by channel, or column; one scale for all pixels."""
     if pixels and image_shape is None:
         image_shape = (1, rows.shape[1], 1)
-    return fit_preprocessing("standardize", rows, image_shape, columns=columns)
+    return fit_preprocessing("standardize", rows, image_shape, columns=estimator._columns)
 
 
-def _fit_preprocessing(estimator, rows, image_shape, reasons):
+def _fit_preprocessing(estimator, rows, image_shape, pixels, reasons):
     wanted = estimator.preprocessing
     if isinstance(wanted, str) and wanted == "auto" and getattr(estimator, "corruption", 0):
         wanted = "standardize"
@@ -231,7 +231,7 @@ def _draw_frozen(estimator, preprocessing, n_items, rng):
     corruption, d = getattr(estimator, "corruption", 0.0), preprocessing.n_features
     if not corruption:
         return None
-    if estimator._columns is not None and estimator._columns.is_categorical.any():
+    if estimator._columns is not None and estimator._columns.encodes:
         raise ValueError(
             f"corruption={corruption!r} freezes noise, but X has columns of categories, which no "
             "noise can be; use corruption=0.0."

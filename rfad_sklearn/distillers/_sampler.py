@@ -9,20 +9,11 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.frames import is_polars
+from .._utils.frames import as_type, is_polars
 from .._utils.labels import comparable_labels
 from .._utils.sampling_strategy import WORDS, resolve_sampling_strategy
 
 __all__ = ["CoresetSampler"]
-
-
-def _as_type(items, dtype):
-    """Items in the type of a column of X where it holds them; else as they are."""
-    if not (isinstance(dtype, np.dtype) and dtype.kind in "biuf"):
-        return items
-    with np.errstate(invalid="ignore"):
-        cast = items.astype(dtype)
-    return cast if dtype.kind == "f" or np.array_equal(cast, items) else items
 
 
 def like_input(items, labels, X, y, columns=None):
@@ -30,7 +21,7 @@ def like_input(items, labels, X, y, columns=None):
 
     ``columns`` says what the columns of X are; None for arrays of numbers.
     """
-    items = _as_type(items, np.asarray(X).dtype) if columns is None else columns.like(X, items)
+    items = as_type(items, np.asarray(X).dtype) if columns is None else columns.like(X, items)
     if hasattr(y, "iloc") and hasattr(y, "columns"):
         labels = type(y)(labels[:, None], columns=y.columns).astype(y.dtypes)
     elif hasattr(y, "iloc"):
@@ -83,14 +74,15 @@ class CoresetSampler(BaseEstimator):
     Notes
     -----
     With a ``sampling_strategy`` each class counts as its share of the result, unless the distiller
-    has a ``class_weight`` of its own: "auto" evaluates by balanced accuracy.
+    has a ``class_weight`` of its own (a callable as ``scoring`` then needs a ``sample_weight``):
+    "auto" evaluates by balanced accuracy.
 
     Beside classes with 32 or more rows that stay as they are, :class:`RFADDistiller` takes no steps
     unless it has a ``max_iter``: they would fit the items to just these rows. Items are then points
     with the distribution of the rows of their class (support points, [1]_), or random rows without
     those that forests take for another class, where the panel prefers these clearly
     (``distiller_.plan_``). The rows that stay take part in that: models are fitted on each half of
-    the result, and judged by the other half of these rows and by held-out rows.
+    the result, and evaluated by the other half of these rows and by held-out rows.
 
     References
     ----------
@@ -164,6 +156,7 @@ class CoresetSampler(BaseEstimator):
             rows = dict(zip(comparable_labels(classes), counts.tolist(), strict=True))
             items = {**rows, **strategy}
             distiller.set_params(ipc=items, n_items=None)
+            distiller._keeps_rows = True
             if "class_weight" in distiller.get_params(deep=False) and not distiller.class_weight:
                 # Models that are fitted on the result expect its shares of the classes.
                 weights = {label: n / rows[label] for label, n in items.items()}
@@ -193,4 +186,5 @@ class CoresetSampler(BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
         tags.input_tags.three_d_array = True
+        tags.input_tags.allow_nan = getattr(self.distiller, "missing", "error") == "impute"
         return tags

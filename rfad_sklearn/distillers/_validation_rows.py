@@ -40,8 +40,8 @@ def check_validation_rows(estimator, X_val, y_val, rows, classes, image_shape):
         raise ValueError(f"{given} is given without {missing}; give both, or neither.")
     if not estimator.early_stopping:
         raise ValueError(
-            f"X_val and y_val are given, but early_stopping={estimator.early_stopping!r} judges no "
-            "rows; use early_stopping=True or 'auto', or leave them out."
+            f"X_val and y_val are given, but early_stopping={estimator.early_stopping!r} evaluates "
+            "no rows; use early_stopping=True or 'auto', or leave them out."
         )
     try:
         held_out, _, labels = check_rows(
@@ -66,8 +66,8 @@ def _in_type(held_out, dtype):
     return held_out
 
 
-def chosen_to_judge(y_encoded, limit, rng):
-    """Numbers of the given rows that judge: all, or of more than ``limit`` about as many.
+def chosen_to_evaluate(y_encoded, limit, rng):
+    """Numbers of the given rows that evaluate: all, or of more than ``limit`` about as many.
 
     Parameters
     ----------

@@ -41,8 +41,8 @@ class RFADDistiller(RidgeDistiller):
         What the items are for. "nngp": :class:`NNGPKernelRidge`. "any": any model; the losses of
         several cheap models that are fitted on the items are minimised, and a panel of
         scikit-learn's classifiers evaluates the held-out rows. A classifier: the same, evaluated by
-        this one alone. "auto": "nngp" in ``fit``, "any" in ``fit_resample`` and ``as_sampler()``.
-        See Notes for what each kind uses.
+        this one alone, which sees a column of zeros and ones for each category. "auto": "nngp" in
+        ``fit``, "any" in ``fit_resample`` and ``as_sampler()``. See Notes for what each kind uses.
     %(architecture)s
     %(image_shape)s
     %(categorical_features)s

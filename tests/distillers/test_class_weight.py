@@ -66,7 +66,7 @@ def test_held_out_rows_count_by_their_class(lopsided):
     assert score(downstream=always_common, class_weight=some) == pytest.approx(0.75)
 
 
-def test_a_classifier_whose_score_is_no_accuracy_judges(lopsided):
+def test_a_classifier_whose_score_is_no_accuracy_evaluates(lopsided):
     X, y = lopsided
     search = GridSearchCV(LogisticRegression(), {"C": [1.0]}, cv=2, scoring="neg_log_loss")
     for class_weight in (None, "balanced"):

@@ -147,8 +147,8 @@ def test_names_of_columns_must_be_the_same(rows):
 @pytest.mark.parametrize(
     ("settings", "keep", "message"),
     [
-        ({"ipc": 1}, ["ant", "bee"], r"more items of some .*'ant' \(3\), 'bee' \(2\).* asked for"),
-        ({"n_items": 4}, ["ant", "bee"], r"more items of some .*asked for \('ant' \(2\), 'bee'"),
+        ({"ipc": 1}, ["ant", "bee"], r"more items of some .*'ant' \(3\), 'bee' \(2\).* wanted"),
+        ({"n_items": 4}, ["ant", "bee"], r"more items of some .*wanted \('ant' \(2\), 'bee'"),
         ({"ipc": 4}, ["ant", "cat"], r"classes of which y has no rows: \['bee'\]; .*Give rows of"),
         ({"ipc": 4, "corruption": 0.5}, ["ant", "bee"], "corruption=0.5 starts from noise, but"),
     ],

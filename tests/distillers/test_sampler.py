@@ -101,14 +101,14 @@ def test_given_items_contradict_rows_that_stay(two):
         CoresetSampler(distiller, "auto").fit_resample(*two)
 
 
-def test_few_rows_that_stay_are_judged_by_nothing(rng):
+def test_few_rows_that_stay_are_evaluated_by_nothing(rng):
     y = np.repeat([0, 1], [1100, 20])
     X = rng.normal(size=(1120, 3)) + y[:, None]
     sampler = RFADDistiller(ipc=2, **SHORT).as_sampler("auto")
     sampler.fit_resample(X, y)
     plan = sampler.distiller_.plan_
     assert plan.n_held_out == 0
-    assert "would not be judged" in plan.reasons["n_held_out"]
+    assert "would not be evaluated" in plan.reasons["n_held_out"]
     assert RFADDistiller(ipc=2, **SHORT).fit(X, y).plan_.n_held_out > 100
 
 

@@ -348,3 +348,117 @@ def test_held_out_rows_and_a_start_have_the_same_columns(table):
         numbers.set_params(categorical_features=["size"]).fit(
             X.astype({"city": object}).assign(city=1), y
         )
+
+
+@pytest.mark.parametrize(
+    ("start", "message"),
+    [
+        (lambda X, coreset: coreset.X, "categories in column 1 that X has not"),
+        (lambda X, coreset: X[:4].assign(city="Paris"), "categories in column 1 that X has not"),
+        (lambda X, coreset: X[X.columns[::-1]][:4], "the same columns in the same order"),
+    ],
+)
+def test_starts_in_other_words_are_refused(start, message, table):
+    X, y = table
+    coreset = CoresetSelector(2, random_state=0).fit(X, y).coreset_
+    distiller = RFADDistiller(2, init=start(X, coreset), downstream="nngp", **SHORT)
+    with pytest.raises(ValueError, match=message):
+        distiller.fit(X, y)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_arrays_keep_their_type(dtype, table):
+    X, y = table
+    array = np.column_stack([X["city"].cat.codes, X["visits"]]).astype(dtype)
+    distiller = RFADDistiller(2, categorical_features=[0], missing="impute", **SHORT)
+    items, _ = distiller.fit_resample(array, y)
+    assert items.dtype == dtype
+    assert set(items[:, 0]) <= set(array[:, 0])
+    single = np.float32 if dtype == np.float32 else np.float64
+    assert distiller.transform(array).dtype == single
+
+
+def test_columns_of_gaps_are_one_category(table):
+    X, y = table
+    X = X.assign(nothing=pd.Categorical([None] * len(X)))
+    items, _ = RFADDistiller(2, **SHORT).fit_resample(X, y)
+    assert items["nothing"].isna().all()
+
+
+def test_categories_that_are_left_out_are_refused(table):
+    X, y = table
+    for wanted in (None, ["city"]):
+        with pytest.raises(ValueError, match=r"categorical_features does not name: .*'size'"):
+            RFADDistiller(categorical_features=wanted, **SHORT).fit(X, y)
+
+
+@pytest.mark.parametrize("changes", [{"categorical_features": [1]}, {"missing": "impute"}])
+def test_a_classifier_leaves_columns_to_its_distiller(changes, table):
+    X, y = table
+    distiller = RFADDistiller(2, downstream="nngp", **SHORT)
+    with pytest.raises(ValueError, match="contradicts the distiller's own; give it to the distil"):
+        NNGPKernelRidge(distiller=distiller, **changes).fit(X, y)
+    with pytest.raises(ValueError, match="contradicts the coreset's own"):
+        NNGPKernelRidge(**changes).fit_coreset(distiller.fit(X, y).coreset_)
+
+
+def test_a_sampler_keeps_rows_of_a_frame(table):
+    X, y = table
+    sampler = RFADDistiller(random_state=0, architecture=MLP(width=16)).as_sampler("auto")
+    items, labels = sampler.fit_resample(X, y)
+    pd.testing.assert_series_equal(items.dtypes, X.dtypes)
+    assert (labels == "yes").sum() == (labels == "no").sum() == 100
+    kept = items[labels == "yes"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, X[y == "yes"].reset_index(drop=True))
+    assert set(items["city"][labels == "no"]) <= {"Oslo", "Bern", "Lima"}
+
+
+@pytest.mark.parametrize(
+    "column",
+    [10**9, -(10**9), 2024, "years", "seconds", "numbers"],
+)
+def test_columns_far_from_zero(column, rng):
+    n = 200
+    y = np.repeat([0, 1], n // 2)
+    made = {
+        "years": rng.choice([2023, 2024], n),
+        "seconds": 1_700_000_000 + rng.integers(0, 600, n),
+        "numbers": 47_900_000_000 + rng.integers(0, 1000, n),
+    }
+    values = made.get(column, column)
+    X = pd.DataFrame({"x": rng.normal(size=n) + y, "far": values})
+    distiller = RFADDistiller(2, random_state=0, max_iter=20, architecture=MLP(width=16))
+    items, _ = distiller.fit_resample(X, y)
+    assert distiller.stop_reason_ == "max_iter"
+    assert items["far"].between(X["far"].min(), X["far"].max()).all()
+    # Steps move what says something.
+    assert np.isfinite(distiller.loss_curve_).all()
+
+
+def test_integers_far_from_zero_stay_on_their_grid(rng):
+    y = np.repeat([0, 1], 100)
+    X = np.column_stack([1_700_000_000 + rng.integers(0, 600, 200), rng.normal(size=200) + y])
+    items, _ = RFADDistiller(8, **{**SHORT, "max_iter": 0}).fit_resample(X, y)
+    assert len(np.unique(items[:, 0] % 128)) > 4
+
+
+def test_text_of_digits_is_text(table):
+    X, y = table
+    X = X.assign(zip=["0150", "5003"] * 150)
+    with pytest.raises(ValueError, match="text in 'zip'"):
+        RFADDistiller(**SHORT).fit(X, y)
+
+
+def test_columns_of_one_name_are_refused(table):
+    X, y = table
+    X = X[["amount", "visits", "amount"]]
+    with pytest.raises(ValueError, match="several columns of one name"):
+        RFADDistiller(**SHORT).fit(X, y)
+
+
+def test_dates_are_refused_later_too(table):
+    X, y = table
+    X = X[["amount", "visits"]]
+    model = NNGPKernelRidge().fit(X, y)
+    with pytest.raises(TypeError, match="dates or times in the columns 'visits'"):
+        model.predict(X.assign(visits=pd.Timestamp("2020-01-01")))

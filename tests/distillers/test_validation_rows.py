@@ -1,4 +1,4 @@
-"""Held-out rows of one's own: they judge, are never trained on, and must be like X and y."""
+"""Held-out rows of one's own: they evaluate, are never trained on, and must be like X and y."""
 
 import numpy as np
 import pytest
@@ -111,7 +111,7 @@ def test_images_and_frames(digits):
         (
             lambda X, y: (X, y),
             {"early_stopping": False},
-            "early_stopping=False judges no rows; use early_stopping=True or 'auto'",
+            "early_stopping=False evaluates no rows; use early_stopping=True or 'auto'",
         ),
         (lambda X, y: (X[:, 1:], y), {}, "must be like X and y: X has 3 features, but RFAD"),
         (lambda X, y: (X, y[1:]), {}, "must be like X and y: Found input variables with incons"),

@@ -39,9 +39,9 @@ def test_rows_that_are_drawn_as_items_are_left_out(draws):
 
 def test_halves_judge_each_other(draws):
     halves = draws.halves(5, seed=0)
-    judged = np.concatenate([positions for _, positions in halves])
+    evaluated = np.concatenate([positions for _, positions in halves])
     # Five other rows and the four that are items, each once.
-    assert sorted(judged) == list(range(9))
+    assert sorted(evaluated) == list(range(9))
     for items, positions in halves:
         assert np.bincount(Y_ENCODED[items]).tolist() == [3, 2, 1]
         as_items = draws.items[positions[positions >= 5] - 5]
