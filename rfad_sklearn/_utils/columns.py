@@ -149,7 +149,7 @@ class Columns(ReadOnlyArrays):
                 yield f"X must hold numbers of categories from 0 to {width - 1} in column {k}"
 
     def decoded(self, codes):
-        """Values of each column as a list: numbers in float64, categories as objects."""
+        """Values of each column: numbers in float64, categories as objects, None for gaps."""
         columns = []
         for k, own in enumerate(self.categories):
             if own is None:

@@ -95,8 +95,8 @@ def refuse_times(X):
     if found:
         raise TypeError(
             f"X has dates or times in the columns {_listed(found)}, whose mean or distance means "
-            "little. Give what matters of them as numbers, the month of "
-            f"{found[0]!r} say, or as text of a categorical type, and leave them out."
+            f"little. Give what matters of them as numbers, the month of {found[0]!r} say, or as "
+            "text of a categorical type, and leave them out."
         )
 
 
@@ -130,9 +130,8 @@ def refuse_text(X, categorical):
             f"numbers of them: X[{others[0]!r}].cat.codes, say."
         )
     if found:
-        word = "category" if hasattr(X, "iloc") else "pl.Categorical"
         line = (
-            f"X = X.astype({dict.fromkeys(found[:_FEW], word)!r})"
+            f"X = X.astype({dict.fromkeys(found[:_FEW], 'category')!r})"
             if hasattr(X, "iloc")
             else f"X = X.cast(dict.fromkeys({found[:_FEW]!r}, pl.Categorical))"
         )

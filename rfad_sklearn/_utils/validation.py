@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_array, check_X_y, validate_data
 
 from .columns import ExpandedRows
 from .columns_fit import learn_columns, with_medians
-from .frames import column_names, is_frame, refuse_times
+from .frames import column_names, is_frame, is_polars, refuse_times
 from .preprocessing_value import is_double, is_single
 
 # Packages whose frames lie between a program and what warns it.
@@ -103,6 +103,8 @@ def check_rows(estimator, X, *, reset, image_shape=None, settings=None, **labels
     ``settings``, of the estimator itself by default, and kept as ``_columns``. ``image_shape`` is
     the one learned in ``fit``: images of another shape are refused even when their sizes agree.
     """
+    if is_polars(X) and hasattr(X, "collect"):
+        raise TypeError("X is a LazyFrame, whose rows are not there yet; give X.collect().")
     rows, seen = as_rows(X)
     if not reset and seen is not None and seen != image_shape:
         expected = f"images of shape {image_shape}" if image_shape else "flat rows"

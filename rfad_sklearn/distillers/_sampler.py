@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_is_fitted
 
-from .._utils.frames import as_type, is_polars
+from .._utils.frames import as_type, is_frame, is_polars
 from .._utils.labels import comparable_labels
 from .._utils.sampling_strategy import WORDS, resolve_sampling_strategy
 
@@ -26,8 +26,14 @@ def like_input(items, labels, X, y, columns=None):
         labels = type(y)(labels[:, None], columns=y.columns).astype(y.dtypes)
     elif hasattr(y, "iloc"):
         labels = type(y)(labels, name=getattr(y, "name", None), dtype=y.dtype)
+    elif is_frame(y):
+        labels = type(y)({y.columns[0]: labels.tolist()}, schema=y.schema)
     elif is_polars(y):
         labels = type(y)(y.name, labels.tolist(), dtype=y.dtype)
+    if isinstance(X, list):
+        items = items.tolist()
+    if isinstance(y, list):
+        labels = labels.tolist()
     return items, labels
 
 
@@ -36,8 +42,8 @@ def _of_one_hot(y):
     y = np.asarray(y)
     if (y.sum(1) != 1).any():
         raise ValueError(
-            "y has rows with several labels or none; give one label per row, or one-hot rows with "
-            "a single one in each."
+            "Multilabel and multioutput targets are not supported: y has rows with several labels "
+            "or none; give one label per row, or one-hot rows with a single one in each."
         )
     return y.argmax(1)
 

@@ -187,3 +187,41 @@ def test_lists_and_frames(three):
     assert counts(labels) == counts(series) == {"a": 8, "b": 8, "c": 8}
     assert frame.columns.tolist() == list("uvw")
     np.testing.assert_array_equal(frame.to_numpy(), items)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Those of sparse rows, of gaps and text, and of its own base class do not apply.
+        "check_classifier_on_multilabel_or_multioutput_targets",
+        "check_samplers_2d_target",
+        "check_samplers_fit",
+        "check_samplers_fit_resample",
+        "check_samplers_list",
+        "check_samplers_multiclass_ova",
+        "check_samplers_one_label",
+        "check_samplers_pandas",
+        "check_samplers_preserve_dtype",
+        "check_samplers_sampling_strategy_fit_resample",
+        "check_target_type",
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_checks_of_imbalanced_learn(name):
+    checks = pytest.importorskip("imblearn.utils.estimator_checks")
+    distiller = RFADDistiller(2, random_state=0, max_iter=2, architecture=MLP(width=8))
+    getattr(checks, name)("CoresetSampler", distiller.as_sampler("auto"))
+
+
+@pytest.mark.filterwarnings("ignore:A column-vector y")
+def test_frames_of_polars_as_labels(three):
+    pl = pytest.importorskip("polars")
+    X, y = three
+    labels = pl.DataFrame({"kind": y.tolist()})
+    sampler = RFADDistiller(2, max_iter=2, random_state=0, architecture=MLP(width=8)).as_sampler()
+    items, item_labels = sampler.fit_resample(pl.DataFrame(X), labels)
+    assert item_labels.schema == labels.schema
+    assert len(items) == len(item_labels)
+    with pytest.raises(TypeError, match=r"give X.collect\(\)"):
+        sampler.fit_resample(pl.DataFrame(X).lazy(), labels)
