@@ -257,7 +257,7 @@ class QuantileNormalizer(_InvertiblePreprocessor):
     >>> normalizer = QuantileNormalizer().fit(X)
     >>> float(X.max().round()), float(normalizer.transform(X).max().round(1))
     (9878.0, 3.3)
-    >>> float(normalizer.inverse_transform([[100.0]]).item()) == X.max()
+    >>> float(normalizer.inverse_transform([[100.0]]).item()) == float(X.max())
     True
     """
 
