@@ -39,7 +39,7 @@ X_train, X_test, y_train, y_test = train_test_split(orders, returned, random_sta
 # %%
 # Five synthetic orders that came back and five that did not, in the columns and types of the table.
 
-distiller = RFADDistiller(ipc=5, max_iter=200, random_state=0)
+distiller = RFADDistiller(ipc=5, max_iter=100, random_state=0)
 items, labels = distiller.fit_resample(X_train, y_train)
 print(items.assign(returned=labels))
 print(items.dtypes.equals(orders.dtypes))
@@ -54,6 +54,14 @@ encoder = make_column_transformer(
 for name, rows, targets in (("10 items", items, labels), ("all rows", X_train, y_train)):
     model = make_pipeline(encoder, LogisticRegression()).fit(rows, targets)
     print(f"{name}: {model.score(X_test, y_test):.3f}")
+
+# %%
+# Where prices are missing, ``missing="impute"`` takes their median; gaps among categories are a
+# category of their own without that.
+
+gappy = X_train.assign(price=X_train["price"].where(rng.random(len(X_train)) < 0.8))
+filled, labels = distiller.set_params(missing="impute", max_iter=20).fit_resample(gappy, y_train)
+print(filled["price"].describe().round(2))
 
 # %%
 # Words stand in the cells of categories.
