@@ -256,7 +256,7 @@ def test_categories_in_a_grid_search_and_for_other_models(table):
         error_score="raise",
     )
     with pytest.raises(ValueError, match="text in 'size'"):
-        search.fit(X.astype({"size": object}).fillna("?"), y)
+        search.fit(X.assign(size=np.where(X["size"].isna(), "?", X["size"].astype(object))), y)
     search.set_params(param_grid={"distiller__ipc": [1, 2]}).fit(X, y)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     items, labels = RFADDistiller(5, **SHORT).fit_resample(X, y)
