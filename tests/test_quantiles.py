@@ -22,6 +22,7 @@ from rfad_sklearn import (
 from rfad_sklearn._utils.device_rows import DeviceRows
 from rfad_sklearn._utils.preprocessing_fit import standardizing_value
 from rfad_sklearn._utils.preprocessing_value import Preprocessing
+from rfad_sklearn._utils.row_selection import evenly
 from rfad_sklearn.preprocessing import fit_preprocessing
 
 SHORT = {"max_iter": 10, "eval_every": 5, "random_state": 0, "architecture": MLP(width=16)}
@@ -102,7 +103,9 @@ def test_numbers_beyond_the_range_are_taken_for_its_ends(table):
 
 
 def test_outliers_between_the_rows_that_are_looked_at_bound_the_map(monkeypatch, table):
-    monkeypatch.setattr("rfad_sklearn._utils.quantile_fit._SAMPLE_ROWS", 50)
+    monkeypatch.setattr(
+        "rfad_sklearn._utils.quantile_fit.sampled_rows", lambda n, n_columns: evenly(n, 50)
+    )
     table[1, 1] = 1e6
     value = fit_preprocessing("auto", table, None)
     assert value.quantile_columns.tolist() == [0, 1]

@@ -2,16 +2,13 @@
 
 import abc
 
-import numpy as np
 import torch
 
+from .._utils.row_selection import sampled_rows
 from .column_map import ColumnMap
 
 # Distance of a column's mean from zero, in units of the columns' size, that models see at most.
 _MOST_SHIFT = 30.0
-# Rows that ranks are taken from, at most, and numbers in them.
-_SAMPLE_ROWS = 16384
-_SAMPLE_NUMBERS = 2**25
 
 
 class ItemSpace(abc.ABC):
@@ -175,6 +172,5 @@ def item_space(scaled_range, read, train, pixels, groups=None):
     """
     if pixels:
         return PixelSpace(scaled_range)
-    most = max(min(_SAMPLE_ROWS, _SAMPLE_NUMBERS // len(scaled_range.low)), 2)
-    at = np.unique(np.linspace(0, len(train) - 1, most).astype(int))
+    at = sampled_rows(len(train), len(scaled_range.low))
     return RankSpace(scaled_range, read(train[torch.from_numpy(at)]).flatten(1), groups)

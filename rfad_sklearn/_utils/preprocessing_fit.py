@@ -5,6 +5,7 @@ from scipy.linalg import eigh
 from sklearn.utils.extmath import randomized_svd
 
 from .preprocessing_value import Preprocessing, row_standardized
+from .row_selection import sampled_rows
 
 # Rows per pass over the data: a memory map is never read at once.
 _CHUNK = 4096
@@ -18,8 +19,6 @@ _FEWEST_LEADING = 64
 _MOST_LEADING = 256
 # Rows that the gentle whitening looks at, at most.
 _SAMPLE_ROWS = 8192
-# Numbers that the gentle whitening looks at, at most: of long rows fewer are taken.
-_SAMPLE_NUMBERS = 2**25
 # Rows below which nothing is whitened: their second moment is mostly chance.
 _FEWEST_ROWS = 50
 # Of the columns of a category: another category is at a distance of sqrt(2) / scale.
@@ -147,8 +146,8 @@ def leading_whitening_value(rows, image_shape):
     d = rows.shape[1]
     if d < 2 or len(rows) < _FEWEST_ROWS:
         return base
-    n = min(len(rows), _SAMPLE_ROWS, max(_SAMPLE_NUMBERS // d, _FEWEST_ROWS))
-    chosen = np.linspace(0, len(rows) - 1, n).astype(int)
+    chosen = sampled_rows(len(rows), d, most=_SAMPLE_ROWS, fewest=_FEWEST_ROWS)
+    n = len(chosen)
     z = np.empty((n, d), dtype=np.float32)
     for start in range(0, n, _CHUNK):
         z[start : start + _CHUNK] = base.apply(np.asarray(rows[chosen[start : start + _CHUNK]]))

@@ -7,10 +7,8 @@ import numpy as np
 from .item_range import ItemRange
 from .preprocessing_fit import standardizing_value
 from .quantile_map import MOST_KNOTS, knots_of
+from .row_selection import sampled_rows
 
-# Rows that quantiles and skewness are taken from, at most, and numbers in them.
-_SAMPLE_ROWS = 16384
-_SAMPLE_NUMBERS = 2**25
 # Skewness from which a column is mapped, either way; an exponential distribution has 2.
 _SKEWED = 2.0
 # Columns of no more distinct values stay standardised: flags, grades, counts of few.
@@ -77,11 +75,10 @@ def _skewness(z):
 
 def _sample(rows, item_range):
     """Some rows in float64; where these are not all, the ends of all columns as well."""
-    n = max(min(len(rows), _SAMPLE_ROWS, _SAMPLE_NUMBERS // rows.shape[1]), 1)
-    chosen = np.linspace(0, len(rows) - 1, n).astype(int)
+    chosen = sampled_rows(*rows.shape)
     some = np.asarray(rows[chosen], dtype=np.float64)
     # Outliers are never left out.
-    ends = [item_range.low[None], item_range.high[None]] if n < len(rows) else []
+    ends = [item_range.low[None], item_range.high[None]] if len(chosen) < len(rows) else []
     return np.concatenate([some, *ends])
 
 

@@ -12,8 +12,32 @@ from .labels import by_comparable_label, comparable_labels
 # Held-out rows, at most: of 2048 the standard error of an accuracy of 85 % is 0.8 points, and more
 # would cost more than they gain.
 _MAX_HELD_OUT = 2048
+# Numbers in a sample of rows, at most.
+_SAMPLE_NUMBERS = 2**25
 # Rows per class that are compared with each other; of larger classes as many random ones.
 _MAX_COMPARED = 8192
+
+
+def evenly(n, most):
+    """Numbers of up to ``most`` of n rows, evenly spread; of all where these are no more."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).astype(int))
+
+
+def sampled_rows(n, n_columns, *, most=16384, fewest=2):
+    """Numbers of rows to learn from, evenly spread: the fewer, the longer rows are.
+
+    Parameters
+    ----------
+    n, n_columns : int
+        Of all rows.
+    most, fewest : int
+        Rows at most, and where they are so long that fewer would be read.
+
+    Returns
+    -------
+    int array
+    """
+    return evenly(n, max(min(most, _SAMPLE_NUMBERS // n_columns), fewest))
 
 
 def items_per_class(ipc, classes):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .preprocessing_value import TransformerPreprocessing
+from .row_selection import evenly
 
 # Rows that tell where the inverse of a user's transformer can be expected to work.
 _BOUNDS_ROWS = 2048
@@ -40,7 +41,7 @@ def fit_transformer(transformer, rows, image_shape, invertible):
     )
     width = fitted.apply(np.asarray(rows[:1], dtype=float)).shape[1]
     if invertible:
-        some = np.linspace(0, len(rows) - 1, min(len(rows), _BOUNDS_ROWS)).astype(int)
+        some = evenly(len(rows), _BOUNDS_ROWS)
         fitted.learn_bounds(np.asarray(rows[some], dtype=float))
     if image_shape is not None and width != rows.shape[1]:
         raise ValueError(

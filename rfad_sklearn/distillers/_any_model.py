@@ -11,6 +11,7 @@ from .._optimization.exact_kernel_objective import ExactKernelObjective
 from .._optimization.item_draws import ItemDraws
 from .._optimization.panel import Panel, PanelMember, default_members
 from .._optimization.ridge_objective import RidgeConfig
+from .._utils.row_selection import evenly
 from .._utils.validation import warn_caller
 from ._evaluation import evaluation_objective
 
@@ -126,7 +127,7 @@ def _spacing(context, items, draws=None):
     With draws, to the nearest of those that a step takes.
     """
     train, item_y_encoded = context.train, context.item_y_encoded
-    numbers = train[np.unique(np.linspace(0, len(train) - 1, _SPACING_ROWS).astype(int))]
+    numbers = train[evenly(len(train), _SPACING_ROWS)]
     if draws is not None:
         drawn = draws.draw(context.seed)
         numbers = draws.without(torch.from_numpy(numbers), drawn).numpy()
