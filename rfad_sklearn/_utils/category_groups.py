@@ -49,25 +49,22 @@ class CategoryGroups:
     def harden(self, z):
         """Scaled rows with exactly one category per group; the gradient passes straight through."""
         with torch.no_grad():
-            soft = z[:, self.where] * self.scale[self.where] + self.offset[self.where]
-            hard = self._largest(soft.masked_fill(~self.allowed, -torch.inf)).to(z.dtype)
-            scaled = (hard - self.offset[self.where]) / self.scale[self.where]
+            soft = self._numbers(z).masked_fill(~self.allowed, -torch.inf)
+            hard = self._scaled(self._largest(soft).to(z.dtype))
             moved = torch.zeros_like(z)
-            moved[:, self.where] = scaled - z[:, self.where]
+            moved[:, self.where] = hard - z[:, self.where]
         return z + moved
 
     def relax(self, z):
         """As :meth:`harden`, but for a random half of the groups, which are shares: for a step."""
-        raw = z[:, self.where] * self.scale[self.where] + self.offset[self.where]
-        shares = (raw.clamp(min=0) + _TINY) * self.allowed
+        shares = (self._numbers(z).clamp(min=0) + _TINY) * self.allowed
         sums = shares.new_zeros(len(z), self.n_groups).index_add(1, self.group, shares)
-        shares = shares / sums[:, self.group]
-        scaled = (shares - self.offset[self.where]) / self.scale[self.where]
+        shares = self._scaled(shares / sums[:, self.group])
         drawn = torch.rand(len(z), self.n_groups, generator=_generator_of(z))
         soft = (drawn >= _SHARE_HARD).to(z.device)[:, self.group]
         hard = self.harden(z)
         relaxed = hard.clone()
-        relaxed[:, self.where] = torch.where(soft, scaled, hard[:, self.where])
+        relaxed[:, self.where] = torch.where(soft, shares, hard[:, self.where])
         return relaxed
 
     def seen(self, z):
@@ -79,6 +76,14 @@ class CategoryGroups:
         """Scaled rows whose numbers of categories are between that of zero and that of one."""
         low, high = (0 - self.offset) / self.scale, (1 - self.offset) / self.scale
         return torch.where(self.one_hot, torch.minimum(torch.maximum(z, low), high), z)
+
+    def _numbers(self, z):
+        """Columns of categories of scaled rows, in units in which zero is none and one is all."""
+        return z[:, self.where] * self.scale[self.where] + self.offset[self.where]
+
+    def _scaled(self, numbers):
+        """The inverse of :meth:`_numbers`."""
+        return (numbers - self.offset[self.where]) / self.scale[self.where]
 
     def _largest(self, soft):
         """Which entry is the first largest of its group, row by row."""

@@ -128,12 +128,7 @@ def _categorical_mask(X, wanted, frame):
     mask = np.zeros(d, dtype=bool)
     if wanted is None:
         return mask
-    if isinstance(wanted, str):
-        if wanted != "from_dtype":
-            raise ValueError(
-                f"categorical_features={wanted!r} must be 'from_dtype', a mask, numbers or names "
-                "of columns, or None."
-            )
+    if isinstance(wanted, str) and wanted == "from_dtype":
         return np.array([is_category(name) for name in dtype_names(X)]) if frame else mask
     given = np.asarray(wanted)
     if given.ndim == 1 and given.dtype == bool and given.shape == (d,):

@@ -169,7 +169,7 @@ def as_type(items, dtype):
     return cast if dtype.kind == "f" or np.array_equal(cast, items) else items
 
 
-def as_dtype(values, dtype):
+def rounded_as(values, dtype):
     """Numbers, in the type of a column of pandas: rounded, and within its bounds, where it asks.
 
     Parameters
@@ -201,7 +201,7 @@ def frame_like(X, columns):
     if not hasattr(X, "iloc"):
         return _polars_like(X, columns)
     series = [
-        column if column.dtype == object else as_dtype(column, dtype)
+        column if column.dtype == object else rounded_as(column, dtype)
         for column, dtype in zip(columns, X.dtypes, strict=True)
     ]
     made = type(X)(dict(enumerate(series))).astype(dict(enumerate(X.dtypes)))
@@ -213,10 +213,9 @@ def _polars_like(X, columns):
     for name, column, dtype in zip(X.columns, columns, X.dtypes, strict=True):
         if column.dtype != object:
             word = str(dtype)
-            if word == "Boolean":
-                column = column >= 0.5
-            elif word.startswith(("Int", "UInt")):
-                column = as_dtype(column, np.dtype(word.lower()))
+            if word.startswith(("Boolean", "Int", "UInt")):
+                plain = np.dtype("bool" if word == "Boolean" else word.lower())
+                column = rounded_as(column, plain)
         made[name] = column.tolist()
     return type(X)(made, schema=X.schema)
 
@@ -251,7 +250,7 @@ def coreset_frame(codes, columns, names):
             dtype = pd.CategoricalDtype(own.tolist(), ordered=ordered)
         else:
             dtype = _pandas_dtype(pd, word, values.dtype)
-        series[k] = pd.Series(values if own is not None else as_dtype(values, dtype), dtype=dtype)
+        series[k] = pd.Series(values if own is not None else rounded_as(values, dtype), dtype=dtype)
     return pd.DataFrame(series).set_axis(names, axis=1)
 
 

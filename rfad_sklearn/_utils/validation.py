@@ -161,17 +161,13 @@ def _numeric(estimator, rows, reset, finite, labels):
             raise ValueError(f"{error}\n{_GAPS}") from error
         if not str(error).startswith("could not convert string"):
             raise
+        takes = hasattr(estimator, "categorical_features")
+        named = ", or name their columns: categorical_features=[...]" if takes else ""
         raise ValueError(
-            f"X has a column that is not numeric: {error}. {_named(estimator)}ncode categories "
-            "first, for example with a ColumnTransformer of OneHotEncoder(sparse_output=False)."
+            f"X has a column that is not numeric: {error}. Encode categories first, for example "
+            f"with a ColumnTransformer of OneHotEncoder(sparse_output=False){named}."
         ) from error
     return validated if labels else (validated,)
-
-
-def _named(estimator):
-    """Beginning of what to do about categories."""
-    takes = hasattr(estimator, "categorical_features")
-    return "Name columns of categories, categorical_features=[...], or e" if takes else "E"
 
 
 def _encoded(estimator, rows, reset, finite, labels):
